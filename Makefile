@@ -1,0 +1,131 @@
+# Tributary. `make` builds, `make test` checks, `make demo` shows; `make help` lists the rest.
+#
+# CC, SANITIZE=address,undefined|thread and WERROR=1 choose the build; each choice has a folder
+# of its own below build/, so that changing it never mixes objects.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+
+ifdef SANITIZE
+empty :=
+comma := ,
+FLAVOUR := $(subst $(comma),-,$(SANITIZE))-$(notdir $(CC))
+BUILD   := build/$(FLAVOUR)
+MODE    := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+else
+BUILD   := build$(if $(filter-out cc gcc,$(notdir $(CC))),/$(notdir $(CC)))
+MODE    := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+        -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum \
+        -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+CPPFLAGS += -I. -D_GNU_SOURCE
+CFLAGS   += -std=c17 -fPIE $(MODE) $(WARN)
+LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lyajl -lz -lutf8proc -lpthread -lm
+CLI_LIBS := -lcurl
+
+library = $(filter-out %_test.c,$(wildcard $(1)))
+SHARED_SRC    := $(call library,shared/*.c)
+COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c))
+HUB_SRC       := $(filter-out hub/main.c,$(call library,hub/*.c hub/partition/*.c hub/identity/*.c hub/segment/*.c hub/api/*.c))
+CLI_SRC       := $(call library,hub/cli/*.c)
+UNIT_TESTS    := $(wildcard shared/*_test.c collector/*_test.c hub/*_test.c hub/*/*_test.c)
+SIM_TESTS     := $(wildcard tests/simulation/*_test.c)
+FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
+
+objects  = $(1:%.c=$(BUILD)/obj/%.o)
+PROGRAMS := $(addprefix $(BUILD)/,tributary-collector tributary-hub tributary)
+TESTS    := $(patsubst %.c,$(BUILD)/tests/%,$(UNIT_TESTS) $(SIM_TESTS))
+
+.PHONY: all help deps tag demo test unit e2e fuzz fuzz-replay bench format lint clean check-format
+
+all: $(PROGRAMS) tag
+
+help:
+	@echo 'make            build both daemons, the command and the tag'
+	@echo 'make deps       install what is missing (Debian packages, npm dependencies)'
+	@echo 'make demo       build and run a hub, two collectors and a shop; Ctrl-C ends it'
+	@echo 'make test       unit, property, simulation and end-to-end tests'
+	@echo 'make SANITIZE=address,undefined unit   the C tests under a sanitizer (also: thread)'
+	@echo 'make bench      measure, with nginx in the same run; build/bench.json'
+	@echo 'make fuzz       fuzz every parser of outside bytes (FUZZ_SECONDS each)'
+	@echo 'make format lint clean'
+
+deps:
+	@deploy/install-dependencies
+
+$(BUILD)/tributary-collector: $(call objects,collector/main.c $(COLLECTOR_SRC) $(SHARED_SRC))
+$(BUILD)/tributary-hub:       $(call objects,hub/main.c $(HUB_SRC) $(SHARED_SRC))
+$(BUILD)/tributary:           $(call objects,$(CLI_SRC) $(SHARED_SRC))
+$(BUILD)/tributary: EXTRA_LIBS := $(CLI_LIBS)
+$(PROGRAMS):
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS) $(EXTRA_LIBS)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/shared/dictionary.o: shared/dictionary.bin
+
+LIBRARY_OBJECTS := $(call objects,$(SHARED_SRC) $(COLLECTOR_SRC) $(HUB_SRC))
+$(BUILD)/libtributary.a: $(LIBRARY_OBJECTS)
+	@rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/obj/%.o $(BUILD)/libtributary.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+.PRECIOUS: $(BUILD)/obj/%.o
+
+unit: $(TESTS)
+	@for t in $(TESTS); do echo "  TEST  $$t"; $$t || exit 1; done
+
+tag: tag-js/dist/t.js
+tag-js/dist/t.js: $(wildcard tag-js/src/*.js) tag-js/build.mjs package-lock.json | node_modules
+	@npm run --silent --workspace tag-js build
+
+node_modules: package.json tag-js/package.json tests/package.json package-lock.json
+	@npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+e2e: all
+	@node tests/e2e/run.mjs
+
+test: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(MAKE) --no-print-directory unit fuzz-replay
+	@npm test --silent --workspace tag-js
+	@$(MAKE) --no-print-directory e2e
+
+demo: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@exec node tests/demo/demo.mjs
+
+bench: all
+	@node tests/bench/bench.mjs
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	@tests/fuzz/run $(FUZZ_SECONDS)
+fuzz-replay: $(FUZZERS:%.c=$(BUILD)/tests/%)
+	@for f in $^; do $$f tests/fuzz/corpus/$$(basename $$f _fuzz) || exit 1; done
+$(BUILD)/tests/tests/fuzz/%_fuzz: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libtributary.a
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+SOURCES = $(shell git ls-files '*.c' '*.h')
+format:
+	@clang-format -i $(SOURCES)
+check-format:
+	@clang-format --dry-run -Werror $(SOURCES)
+lint:
+	@clang-tidy --quiet $(filter-out %_test.c,$(filter %.c,$(SOURCES))) -- $(CPPFLAGS) -std=c17
+
+clean:
+	@rm -rf build tag-js/dist run
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,177 @@
+#include "collector/collector.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "collector/api.h"
+#include "shared/log.h"
+
+/* The spool is a queue of sealed blocks, which do not compress; the edge cache is small. */
+static const struct store_options spool_options = {
+    .write_buffer_bytes = 2 * 1024 * 1024,
+    .cache_bytes = 256 * 1024,
+    .table_bytes = 8 * 1024 * 1024,
+    .open_files_max = 100,
+    .compress = false,
+};
+static const struct store_options edge_options = {
+    .write_buffer_bytes = 1024 * 1024,
+    .cache_bytes = 1024 * 1024,
+    .table_bytes = 2 * 1024 * 1024,
+    .open_files_max = 100,
+    .compress = true,
+};
+
+static bool make_folder(const char *path, struct error *err)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        return true;
+    }
+    return error_set(err, ERROR_UNAVAILABLE, "cannot make the folder %s: %s", path,
+                     strerror(errno));
+}
+
+static bool open_stores(struct collector *c, struct error *err)
+{
+    char path[CONFIG_TEXT_BYTES + 16];
+    if (!make_folder(c->settings.data_dir, err)) {
+        return false;
+    }
+    snprintf(path, sizeof path, "%s/spool", c->settings.data_dir);
+    if (!store_leveldb_open(path, &spool_options, &c->spool_store, err) ||
+        !spool_open(c->spool_store, (uint64_t)c->settings.spool_bytes_max, &c->spool, err)) {
+        return false;
+    }
+    snprintf(path, sizeof path, "%s/edge", c->settings.data_dir);
+    return store_leveldb_open(path, &edge_options, &c->edge_store, err) &&
+           edge_open(c->edge_store, &c->edge, err);
+}
+
+static void set_gate(struct collector *c, struct gate *gate)
+{
+    pthread_rwlock_wrlock(&c->gate_lock);
+    struct gate *old = c->gate;
+    c->gate = gate;
+    pthread_rwlock_unlock(&c->gate_lock);
+    gate_free(&old);
+}
+
+static void on_gate_changed(void *user, struct slice state)
+{
+    struct collector *c = user;
+    struct gate *gate;
+    struct error err;
+    if (!gate_new(state, &gate, &err)) {
+        log_error("gate-refused", "%s", err.message);
+        return;
+    }
+    log_info("gate-changed", "The hub sent new definitions. version=%llu",
+             (unsigned long long)gate_version(gate));
+    set_gate(c, gate);
+}
+
+/* The last definitions that arrived, or those of the enrolment, whichever are newer. */
+static bool load_gate(struct collector *c, struct error *err)
+{
+    struct buf state;
+    struct gate *kept = NULL;
+    struct gate *enrolled = NULL;
+    buf_init(&state, 16 * 1024 * 1024);
+    bool fine = edge_gate_state(c->edge, &state, err) && gate_new(buf_slice(&state), &kept, err) &&
+                gate_new(buf_slice(&c->enrolment.gate_state), &enrolled, err);
+    buf_done(&state);
+    if (fine && gate_version(kept) < gate_version(enrolled)) {
+        struct gate *swap = kept;
+        kept = enrolled;
+        enrolled = swap;
+    }
+    gate_free(&enrolled);
+    if (!fine) {
+        gate_free(&kept);
+        return false;
+    }
+    set_gate(c, kept);
+    return true;
+}
+
+static void on_appended(void *user)
+{
+    uplink_wake(((struct collector *)user)->uplink);
+}
+
+static bool open_parts(struct collector *c, struct error *err)
+{
+    if (!enrolment_read(c->settings.enrolment, &c->enrolment, err) || !open_stores(c, err) ||
+        !load_gate(c, err)) {
+        return false;
+    }
+    c->channel = seal_channel_of_collector(slice_text(c->enrolment.id), c->enrolment.sign_secret,
+                                           c->enrolment.hub_public);
+    if (c->channel == NULL) {
+        return error_set(err, ERROR_INVALID, "%s: the hub's public key is no valid key",
+                         c->settings.enrolment);
+    }
+    if (!link_client_open(c->enrolment.hub_link, &c->link, err)) {
+        return error_add_context(err, "hub_link");
+    }
+    c->refusals = refusals_new();
+    c->uplink = uplink_open(c->spool, c->link, c->channel, (unsigned)c->settings.blocks_in_flight,
+                            &clock_real);
+    c->downlink = downlink_open(c->edge, c->link, c->channel, &clock_real, gate_version(c->gate),
+                                on_gate_changed, c);
+    return committer_open(c->spool, &c->enrolment, (size_t)c->settings.pending_bytes_max,
+                          &clock_real, on_appended, c, &c->committer, err) &&
+           api_open(c, &c->api, err);
+}
+
+bool collector_open(const struct settings *settings, struct collector **ret, struct error *err)
+{
+    struct collector *c = memory_allocate_zeroed(sizeof *c);
+    c->settings = *settings;
+    pthread_rwlock_init(&c->gate_lock, NULL);
+    if (!open_parts(c, err)) {
+        collector_close(&c);
+        return false;
+    }
+    log_info("spool-opened", "Blocks of earlier runs wait for the hub. blocks=%llu bytes=%llu",
+             (unsigned long long)spool_blocks(c->spool), (unsigned long long)spool_bytes(c->spool));
+    *ret = c;
+    return true;
+}
+
+uint16_t collector_port(const struct collector *c)
+{
+    return api_port(c->api);
+}
+
+void collector_close(struct collector **collector)
+{
+    struct collector *c = *collector;
+    if (c == NULL) {
+        return;
+    }
+    if (c->api != NULL) {
+        api_quiesce(c->api);
+        committer_stop(c->committer); /* answers whoever waits for the disk */
+    }
+    api_close(&c->api); /* waits for look-ups, which have their own time limit */
+    committer_close(&c->committer);
+    if (c->uplink != NULL) {
+        uplink_stop(c->uplink);
+        downlink_stop(c->downlink);
+    }
+    link_client_close(&c->link); /* ends polls and blocks in flight */
+    uplink_close(&c->uplink);
+    downlink_close(&c->downlink);
+    seal_channel_free(&c->channel);
+    gate_free(&c->gate);
+    refusals_free(&c->refusals);
+    edge_close(&c->edge);
+    spool_close(&c->spool);
+    store_close(&c->edge_store);
+    store_close(&c->spool_store);
+    enrolment_done(&c->enrolment);
+    pthread_rwlock_destroy(&c->gate_lock);
+    free(c);
+    *collector = NULL;
+}

@@ -1,0 +1,313 @@
+#include "collector/committer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include "shared/block.h"
+#include "shared/log.h"
+
+enum { EPOCH_MS_MAX = 3600 * 1000 };
+
+/* A block in the making and the requests that wait for it. */
+struct group {
+    struct block_builder *builder;
+    struct http_request **waiting;
+    size_t waiting_count;
+    size_t waiting_capacity;
+    size_t bytes;
+    struct group *next;
+};
+
+struct committer {
+    struct spool *spool;
+    const struct enrolment *enrolment;
+    const struct clock *clock;
+    size_t pending_bytes_max;
+    void (*appended)(void *user);
+    void *user;
+    struct seal_epoch *epoch; /* of the committer's thread, like the next three */
+    int64_t epoch_started_ms;
+    struct buf compressed;
+    struct buf sealed;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct group *first; /* oldest pending */
+    struct group *last;  /* the one that is filled */
+    struct group *spare;
+    size_t pending_bytes;
+    bool closing;
+    struct committer_stats stats;
+    pthread_t thread;
+};
+
+static struct group *group_new(void)
+{
+    struct group *group = memory_allocate_zeroed(sizeof *group);
+    group->builder = block_builder_new();
+    return group;
+}
+
+static void group_free(struct group *group)
+{
+    while (group != NULL) {
+        struct group *next = group->next;
+        block_builder_free(&group->builder);
+        free(group->waiting);
+        free(group);
+        group = next;
+    }
+}
+
+static bool begin_epoch(struct committer *c, struct error *err)
+{
+    struct buf header;
+    int64_t now = clock_now_ms(c->clock);
+    buf_init(&header, 1024);
+    struct seal_epoch *epoch =
+        seal_epoch_begin(slice_text(c->enrolment->id), c->enrolment->sign_secret,
+                         c->enrolment->hub_public, spool_epoch(c->spool), now, &rand_secure, &header);
+    bool fine = spool_add_epoch(c->spool, seal_epoch_number(epoch), buf_slice(&header), err);
+    buf_done(&header);
+    if (!fine) {
+        seal_epoch_end(&epoch);
+        return false;
+    }
+    seal_epoch_end(&c->epoch);
+    c->epoch = epoch;
+    c->epoch_started_ms = now;
+    return true;
+}
+
+static bool epoch_is_over(const struct committer *c)
+{
+    int64_t age = clock_now_ms(c->clock) - c->epoch_started_ms;
+    return age < 0 || age > EPOCH_MS_MAX;
+}
+
+static bool write_group(struct committer *c, struct group *group, struct error *err)
+{
+    size_t count = block_builder_count(group->builder);
+    buf_clear(&c->compressed);
+    buf_clear(&c->sealed);
+    block_builder_finish(group->builder, &c->compressed);
+    if (epoch_is_over(c) && !begin_epoch(c, err)) {
+        return false;
+    }
+    seal_write_block(c->epoch, spool_next_sequence(c->spool), (uint32_t)count,
+                     buf_slice(&c->compressed), &c->sealed);
+    return spool_append(c->spool, buf_slice(&c->sealed), err);
+}
+
+static void answer(struct group *group, const struct error *err)
+{
+    for (size_t i = 0; i < group->waiting_count; i++) {
+        struct http_request *http = group->waiting[i];
+        if (err != NULL) {
+            bool full = err->kind == ERROR_FULL;
+            http_answer_error(http, 503, full ? "spool-full" : "storage-failed",
+                              full ? "The spool is full; try again later."
+                                   : "The events could not be stored; try again later.",
+                              NULL);
+            http_add_header(http, "Retry-After", slice_text("5"));
+        }
+        http_resume(http);
+    }
+    group->waiting_count = 0;
+}
+
+static void commit(struct committer *c, struct group *group)
+{
+    struct error err;
+    size_t count = block_builder_count(group->builder);
+    bool fine = write_group(c, group, &err);
+    if (!fine) {
+        log_error("commit-failed", "%s events=%zu", err.message, count);
+    }
+    pthread_mutex_lock(&c->lock);
+    c->pending_bytes -= group->bytes;
+    c->stats.commits += fine;
+    c->stats.failed_commits += !fine;
+    c->stats.events += fine ? count : 0;
+    c->stats.plain_bytes += fine ? group->bytes : 0;
+    c->stats.sealed_bytes += fine ? c->sealed.len : 0;
+    pthread_mutex_unlock(&c->lock);
+    if (fine) {
+        c->appended(c->user);
+    }
+    answer(group, fine ? NULL : &err);
+    group->bytes = 0;
+}
+
+static void give_back(struct committer *c, struct group *group)
+{
+    pthread_mutex_lock(&c->lock);
+    bool keep = c->spare == NULL;
+    if (keep) {
+        c->spare = group;
+        group->next = NULL;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!keep) {
+        group->next = NULL;
+        group_free(group);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct committer *c = arg;
+    for (;;) {
+        pthread_mutex_lock(&c->lock);
+        while (c->first == NULL && !c->closing) {
+            pthread_cond_wait(&c->wake, &c->lock);
+        }
+        struct group *group = c->first;
+        if (group != NULL) {
+            c->first = group->next;
+            c->last = c->first == NULL ? NULL : c->last;
+        }
+        pthread_mutex_unlock(&c->lock);
+        if (group == NULL) {
+            return NULL;
+        }
+        commit(c, group);
+        give_back(c, group);
+    }
+}
+
+bool committer_open(struct spool *spool, const struct enrolment *enrolment,
+                    size_t pending_bytes_max, const struct clock *clock,
+                    void (*appended)(void *user), void *user, struct committer **ret,
+                    struct error *err)
+{
+    struct committer *c = memory_allocate_zeroed(sizeof *c);
+    c->spool = spool;
+    c->enrolment = enrolment;
+    c->pending_bytes_max = pending_bytes_max;
+    c->clock = clock;
+    c->appended = appended;
+    c->user = user;
+    buf_init(&c->compressed, 2 * LIMIT_BLOCK_BYTES);
+    buf_init(&c->sealed, 2 * LIMIT_BLOCK_BYTES);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->wake, NULL);
+    if (!begin_epoch(c, err)) {
+        free(c);
+        return false;
+    }
+    int rv = pthread_create(&c->thread, NULL, run, c);
+    ensure(rv == 0);
+    *ret = c;
+    return true;
+}
+
+void committer_stop(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool was_closing = c->closing;
+    c->closing = true;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+    if (!was_closing) {
+        pthread_join(c->thread, NULL);
+    }
+}
+
+void committer_close(struct committer **committer)
+{
+    struct committer *c = *committer;
+    if (c == NULL) {
+        return;
+    }
+    committer_stop(c);
+    group_free(c->spare);
+    seal_epoch_end(&c->epoch);
+    buf_done(&c->compressed);
+    buf_done(&c->sealed);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->wake);
+    free(c);
+    *committer = NULL;
+}
+
+static struct group *start_group(struct committer *c)
+{
+    struct group *group = c->spare == NULL ? group_new() : c->spare;
+    c->spare = NULL;
+    group->next = NULL;
+    if (c->last == NULL) {
+        c->first = group;
+    } else {
+        c->last->next = group;
+    }
+    c->last = group;
+    return group;
+}
+
+static size_t accepted_bytes(const struct request *request, size_t *ret_count)
+{
+    size_t bytes = 0;
+    *ret_count = 0;
+    for (size_t i = 0; i < request->count; i++) {
+        const struct event *e = &request->events[i].event;
+        if (request->events[i].refusal.code == NULL) {
+            bytes += e->body.len + e->name.len + e->message_id.len + e->anonymous_id.len +
+                     e->user_id.len + e->source.len + 64;
+            (*ret_count)++;
+        }
+    }
+    return bytes;
+}
+
+static void add_events(struct group *group, const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        if (request->events[i].refusal.code == NULL) {
+            bool added = block_builder_add(group->builder, &request->events[i].event);
+            ensure(added);
+        }
+    }
+}
+
+/* All events of a request are in one group: its answer depends on one commit alone. */
+static struct group *group_with_room(struct committer *c, size_t bytes, size_t count)
+{
+    struct group *group = c->last;
+    bool has_room = group != NULL && group->bytes + bytes <= LIMIT_BLOCK_BYTES &&
+                    block_builder_count(group->builder) + count <= LIMIT_BLOCK_EVENTS;
+    return has_room ? group : start_group(c);
+}
+
+bool committer_add(struct committer *c, const struct request *request, struct http_request *http,
+                   struct error *err)
+{
+    size_t count;
+    size_t bytes = accepted_bytes(request, &count);
+    ensure(bytes <= LIMIT_BLOCK_BYTES && count <= LIMIT_BLOCK_EVENTS);
+    pthread_mutex_lock(&c->lock);
+    if (c->closing || c->pending_bytes + bytes > c->pending_bytes_max) {
+        pthread_mutex_unlock(&c->lock);
+        return error_set(err, ERROR_FULL, "%zu bytes wait for the disk", bytes);
+    }
+    struct group *group = group_with_room(c, bytes, count);
+    add_events(group, request);
+    group->bytes += bytes;
+    c->pending_bytes += bytes;
+    if (group->waiting_count == group->waiting_capacity) {
+        group->waiting_capacity = group->waiting_capacity == 0 ? 64 : group->waiting_capacity * 2;
+        group->waiting =
+            memory_resize(group->waiting, group->waiting_capacity * sizeof *group->waiting);
+    }
+    group->waiting[group->waiting_count++] = http;
+    http_suspend(http);
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+    return true;
+}
+
+struct committer_stats committer_stats(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct committer_stats stats = c->stats;
+    pthread_mutex_unlock(&c->lock);
+    return stats;
+}

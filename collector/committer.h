@@ -1,0 +1,46 @@
+/* The committer makes accepted events durable and then answers their requests.
+ *
+ * Everything that arrives while one commit is in flight becomes the next block: sealed, written
+ * to the spool and synced in one go, and only then are its requests answered. No timer: the batch
+ * grows with the load by itself.
+ *
+ * Guarantee: a request is resumed after its events are on disk, or with a 503 when they are not.
+ * committer_add() may be called by any thread.
+ */
+#ifndef TRIBUTARY_COLLECTOR_COMMITTER_H
+#define TRIBUTARY_COLLECTOR_COMMITTER_H
+
+#include "collector/request.h"
+#include "collector/settings.h"
+#include "collector/spool.h"
+#include "shared/clock.h"
+#include "shared/http.h"
+
+struct committer;
+
+/* `appended` is called, on the committer's thread, after each block that reached the spool. The
+ * spool and the enrolment are borrowed. */
+MUST_CHECK bool committer_open(struct spool *spool, const struct enrolment *enrolment,
+                               size_t pending_bytes_max, const struct clock *clock,
+                               void (*appended)(void *user), void *user, struct committer **ret,
+                               struct error *err);
+/* Commit what is pending and answer it; from now on committer_add() fails with ERROR_FULL. */
+void committer_stop(struct committer *committer);
+/* Stop, if that is not done, and free. Nobody may call committer_add() any more. */
+void committer_close(struct committer **committer);
+
+/* Take the events of the request that are not refused. True: http is suspended and will be
+ * resumed with the answer it has now. ERROR_FULL: too much is pending, nothing was taken. */
+MUST_CHECK bool committer_add(struct committer *committer, const struct request *request,
+                              struct http_request *http, struct error *err);
+
+struct committer_stats {
+    uint64_t commits;
+    uint64_t events;
+    uint64_t failed_commits;
+    uint64_t plain_bytes;  /* before compression, as MessagePack */
+    uint64_t sealed_bytes; /* as written */
+};
+struct committer_stats committer_stats(struct committer *committer);
+
+#endif

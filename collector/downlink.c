@@ -1,0 +1,267 @@
+#include "collector/downlink.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include "shared/log.h"
+
+enum { WAIT_MS = 25000, ANSWER_MS_MAX = 35000, RETRY_MS = 500, CONNECTED_MS = 45000 };
+
+struct downlink {
+    struct edge *edge;
+    struct link_client *link;
+    const struct seal_channel *channel;
+    const struct clock *clock;
+    void (*gate_changed)(void *user, struct slice state);
+    void *user;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool polling;
+    bool failed; /* the last poll: wait before the next */
+    bool closing;
+    uint64_t gate_version;
+    int64_t answered_ms;
+    int64_t offset_ms;
+    uint8_t nonce[SEAL_NONCE_BYTES]; /* of the poll under way */
+    int64_t sent_ms;
+    pthread_t thread;
+};
+
+/* A reply, opened and taken apart; done with opened_done(). */
+struct opened {
+    struct buf plain;
+    msgpack_zone zone;
+    msgpack_object members;
+    enum wire_type type;
+};
+
+static bool opened_init(struct opened *o, struct downlink *d, const uint8_t nonce[SEAL_NONCE_BYTES],
+                        struct slice reply, struct error *err)
+{
+    buf_init(&o->plain, LIMIT_WIRE_BYTES);
+    bool made = msgpack_zone_init(&o->zone, 8192);
+    ensure(made);
+    return seal_open_reply(d->channel, nonce, reply, &o->plain, err) &&
+           wire_read(buf_slice(&o->plain), &o->zone, &o->type, &o->members, err);
+}
+
+static void opened_done(struct opened *o)
+{
+    msgpack_zone_destroy(&o->zone);
+    buf_done(&o->plain);
+}
+
+static bool apply(struct downlink *d, const msgpack_object *members, struct error *err)
+{
+    struct wire_poll_reply *r = memory_allocate_zeroed(sizeof *r);
+    bool fine = wire_read_poll_reply(members, r);
+    if (!fine) {
+        error_set(err, ERROR_CORRUPT, "the poll's answer is damaged");
+    }
+    bool has_news = fine && (r->cards->via.array.size > 0 || r->gate.len > 0);
+    fine = fine && (!has_news || edge_apply(d->edge, r, err));
+    if (fine && r->gate.len > 0) {
+        d->gate_version = r->gate_version;
+        d->gate_changed(d->user, r->gate);
+    }
+    if (fine) {
+        pthread_mutex_lock(&d->lock);
+        d->answered_ms = clock_now_ms(d->clock);
+        d->offset_ms = r->hub_ms - d->answered_ms;
+        pthread_mutex_unlock(&d->lock);
+    }
+    free(r);
+    return fine;
+}
+
+static void on_poll_done(void *user, bool answered, struct slice reply)
+{
+    struct downlink *d = user;
+    struct opened o;
+    struct error err;
+    bool fine = false;
+    if (answered) {
+        fine = opened_init(&o, d, d->nonce, reply, &err) &&
+               (o.type == WIRE_POLL ? apply(d, &o.members, &err)
+                                    : error_set(&err, ERROR_UNAVAILABLE, "the hub refuses us"));
+        opened_done(&o);
+        if (!fine) {
+            log_warn("poll-failed", "%s", err.message);
+        }
+    }
+    pthread_mutex_lock(&d->lock);
+    d->polling = false;
+    d->failed = !fine;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void send_poll(struct downlink *d)
+{
+    struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
+    struct buf message;
+    struct buf request;
+    poll->sent_ms = clock_now_ms(d->clock);
+    poll->wait_ms = WAIT_MS;
+    poll->gate_version = d->gate_version;
+    const uint64_t *cursors = edge_cursors(d->edge, &poll->cursor_count);
+    memcpy(poll->cursors, cursors, poll->cursor_count * sizeof *cursors);
+    buf_init(&message, LIMIT_WIRE_BYTES);
+    buf_init(&request, LIMIT_WIRE_BYTES);
+    wire_write_poll(poll, &message);
+    seal_write_request(d->channel, buf_slice(&message), &rand_secure, &request, d->nonce);
+    link_client_request(d->link, buf_slice(&request), ANSWER_MS_MAX, on_poll_done, d);
+    buf_done(&message);
+    buf_done(&request);
+    free(poll);
+}
+
+static void wait_ms(struct downlink *d, int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&d->wake, &d->lock, &until);
+}
+
+static void *run(void *arg)
+{
+    struct downlink *d = arg;
+    pthread_mutex_lock(&d->lock);
+    while (!d->closing) {
+        if (d->polling) {
+            pthread_cond_wait(&d->wake, &d->lock);
+        } else if (d->failed) {
+            d->failed = false;
+            wait_ms(d, RETRY_MS);
+        } else {
+            d->polling = true;
+            pthread_mutex_unlock(&d->lock);
+            send_poll(d);
+            pthread_mutex_lock(&d->lock);
+        }
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+struct downlink *downlink_open(struct edge *edge, struct link_client *link,
+                               const struct seal_channel *channel, const struct clock *clock,
+                               uint64_t gate_version,
+                               void (*gate_changed)(void *user, struct slice state), void *user)
+{
+    struct downlink *d = memory_allocate_zeroed(sizeof *d);
+    d->edge = edge;
+    d->link = link;
+    d->channel = channel;
+    d->clock = clock;
+    d->gate_version = gate_version;
+    d->gate_changed = gate_changed;
+    d->user = user;
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->wake, NULL);
+    int rv = pthread_create(&d->thread, NULL, run, d);
+    ensure(rv == 0);
+    return d;
+}
+
+void downlink_stop(struct downlink *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool was_closing = d->closing;
+    d->closing = true;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+    if (!was_closing) {
+        pthread_join(d->thread, NULL);
+    }
+}
+
+void downlink_close(struct downlink **downlink)
+{
+    struct downlink *d = *downlink;
+    if (d == NULL) {
+        return;
+    }
+    downlink_stop(d);
+    pthread_mutex_destroy(&d->lock);
+    pthread_cond_destroy(&d->wake);
+    free(d);
+    *downlink = NULL;
+}
+
+bool downlink_is_connected(struct downlink *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool connected = d->answered_ms > 0 && clock_now_ms(d->clock) - d->answered_ms < CONNECTED_MS;
+    pthread_mutex_unlock(&d->lock);
+    return connected;
+}
+
+int64_t downlink_clock_offset_ms(struct downlink *d)
+{
+    pthread_mutex_lock(&d->lock);
+    int64_t offset = d->offset_ms;
+    pthread_mutex_unlock(&d->lock);
+    return offset;
+}
+
+struct lookup {
+    struct downlink *downlink;
+    uint8_t nonce[SEAL_NONCE_BYTES];
+    void (*done)(void *user, enum downlink_lookup result);
+    void *user;
+};
+
+static enum downlink_lookup keep_card(struct downlink *d, const struct opened *o)
+{
+    const msgpack_object *card;
+    struct error err = {.message = "the look-up's answer is damaged"};
+    if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &card)) {
+        return DOWNLINK_UNREACHABLE;
+    }
+    if (card == NULL) {
+        return DOWNLINK_NOBODY;
+    }
+    if (!edge_apply_card(d->edge, card, &err)) {
+        log_warn("lookup-failed", "%s", err.message);
+        return DOWNLINK_UNREACHABLE;
+    }
+    return DOWNLINK_FOUND;
+}
+
+static void on_lookup_done(void *user, bool answered, struct slice reply)
+{
+    struct lookup *lookup = user;
+    enum downlink_lookup result = DOWNLINK_UNREACHABLE;
+    if (answered) {
+        struct opened o;
+        struct error err;
+        if (opened_init(&o, lookup->downlink, lookup->nonce, reply, &err)) {
+            result = keep_card(lookup->downlink, &o);
+        }
+        opened_done(&o);
+    }
+    lookup->done(lookup->user, result);
+    free(lookup);
+}
+
+void downlink_look_up(struct downlink *d, struct identifier identifier, int timeout_ms,
+                      void (*done)(void *user, enum downlink_lookup result), void *user)
+{
+    struct lookup *lookup = memory_allocate_zeroed(sizeof *lookup);
+    struct wire_lookup message = {identifier.type, identifier.value};
+    struct buf plain;
+    struct buf request;
+    lookup->downlink = d;
+    lookup->done = done;
+    lookup->user = user;
+    buf_init(&plain, LIMIT_WIRE_BYTES);
+    buf_init(&request, LIMIT_WIRE_BYTES);
+    wire_write_lookup(&message, &plain);
+    seal_write_request(d->channel, buf_slice(&plain), &rand_secure, &request, lookup->nonce);
+    link_client_request(d->link, buf_slice(&request), timeout_ms, on_lookup_done, lookup);
+    buf_done(&plain);
+    buf_done(&request);
+}

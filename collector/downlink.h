@@ -1,0 +1,41 @@
+/* The downlink brings from the hub what the edge needs: changed cards and the gate's definitions,
+ * by a long poll that is asked again as soon as it is answered, and single cards on demand.
+ *
+ * Guarantee: a poll's cursors are advanced only after its cards are durable at the edge, so that
+ * the hub forgets nothing too early.
+ */
+#ifndef TRIBUTARY_COLLECTOR_DOWNLINK_H
+#define TRIBUTARY_COLLECTOR_DOWNLINK_H
+
+#include "collector/edge.h"
+#include "shared/clock.h"
+#include "shared/link.h"
+#include "shared/seal.h"
+
+struct downlink;
+
+/* `gate_changed` is called on a thread of the link with new definitions, which are durable then.
+ * All arguments are borrowed and must outlive it. */
+struct downlink *downlink_open(struct edge *edge, struct link_client *link,
+                               const struct seal_channel *channel, const struct clock *clock,
+                               uint64_t gate_version,
+                               void (*gate_changed)(void *user, struct slice state), void *user);
+/* Poll no more. The link may be closed then, which ends the poll under way. */
+void downlink_stop(struct downlink *downlink);
+/* Free; the link must be closed. */
+void downlink_close(struct downlink **downlink);
+
+/* The hub answered a poll within the last 45 s. */
+bool downlink_is_connected(struct downlink *downlink);
+/* The hub's clock minus this one's, as of the last poll; 0 before. */
+int64_t downlink_clock_offset_ms(struct downlink *downlink);
+
+enum downlink_lookup { DOWNLINK_FOUND, DOWNLINK_NOBODY, DOWNLINK_UNREACHABLE };
+
+/* Ask the hub for the card of whoever has this identifier. `done` is called once, on a thread of
+ * the link; the card, if any, is in the edge cache then, and the hub sends its changes from now
+ * on. */
+void downlink_look_up(struct downlink *downlink, struct identifier identifier, int timeout_ms,
+                      void (*done)(void *user, enum downlink_lookup result), void *user);
+
+#endif

@@ -1,0 +1,217 @@
+#include "collector/edge.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+/* Keys (stored: never change):
+ *   'p' profile id        its card              'i' type 0 value   profile id
+ *   'c'                   cursors, 8 bytes each 'g'                the gate's definitions
+ */
+struct edge {
+    struct store *store;
+    pthread_mutex_t lock; /* of the batch below: polls and look-ups apply */
+    struct store_batch batch;
+    uint32_t cursor_count;
+    uint64_t cursors[LIMIT_PARTITIONS];
+};
+
+enum { KEY_BYTES_MAX = 2 + LIMIT_NAME_BYTES + LIMIT_IDENTIFIER_BYTES };
+
+struct key {
+    uint8_t bytes[KEY_BYTES_MAX];
+    struct buf buf;
+};
+
+static void key_start(struct key *key, char kind)
+{
+    key->buf = (struct buf){.data = key->bytes, .capacity = KEY_BYTES_MAX, .len_max = KEY_BYTES_MAX};
+    buf_put_u8(&key->buf, (uint8_t)kind);
+}
+
+/* False: too long to have been stored. */
+static bool key_of_identifier(struct key *key, struct identifier id)
+{
+    key_start(key, 'i');
+    return id.type.len <= LIMIT_NAME_BYTES && id.value.len <= LIMIT_IDENTIFIER_BYTES &&
+           buf_append(&key->buf, id.type.data, id.type.len) && buf_append(&key->buf, "", 1) &&
+           buf_append(&key->buf, id.value.data, id.value.len);
+}
+
+bool edge_open(struct store *store, struct edge **ret, struct error *err)
+{
+    struct edge *edge = memory_allocate_zeroed(sizeof *edge);
+    struct buf value;
+    bool found = false;
+    edge->store = store;
+    pthread_mutex_init(&edge->lock, NULL);
+    store_batch_init(&edge->batch);
+    buf_init(&value, sizeof edge->cursors);
+    if (!store_get(store, NULL, slice_text("c"), &value, &found, err)) {
+        buf_done(&value);
+        edge_close(&edge);
+        return error_add_context(err, "opening the edge cache");
+    }
+    edge->cursor_count = (uint32_t)(value.len / 8);
+    for (uint32_t i = 0; i < edge->cursor_count; i++) {
+        edge->cursors[i] = read_u64(value.data + i * 8);
+    }
+    buf_done(&value);
+    *ret = edge;
+    return true;
+}
+
+void edge_close(struct edge **edge)
+{
+    if (*edge != NULL) {
+        store_batch_done(&(*edge)->batch);
+        pthread_mutex_destroy(&(*edge)->lock);
+        free(*edge);
+        *edge = NULL;
+    }
+}
+
+const uint64_t *edge_cursors(const struct edge *edge, uint32_t *ret_count)
+{
+    *ret_count = edge->cursor_count;
+    return edge->cursors;
+}
+
+bool edge_gate_state(struct edge *edge, struct buf *ret, struct error *err)
+{
+    bool found;
+    return store_get(edge->store, NULL, slice_text("g"), ret, &found, err);
+}
+
+/* The version of the stored card of a profile, 0 where there is none. */
+static bool stored_version(struct edge *edge, struct slice profile_key, uint64_t *ret,
+                           struct error *err)
+{
+    struct buf bytes;
+    msgpack_zone zone;
+    msgpack_object object;
+    struct wire_card card;
+    bool found = false;
+    *ret = 0;
+    buf_init(&bytes, LIMIT_WIRE_BYTES);
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool fine = store_get(edge->store, NULL, profile_key, &bytes, &found, err);
+    if (fine && found && value_unpack(buf_slice(&bytes), &zone, &object, err) &&
+        wire_read_card(&object, &card)) {
+        *ret = card.version;
+    }
+    msgpack_zone_destroy(&zone);
+    buf_done(&bytes);
+    return fine;
+}
+
+static void put_identifiers(struct edge *edge, const struct wire_card *card)
+{
+    for (uint32_t i = 0; i < card->identifiers->via.array.size; i++) {
+        const msgpack_object *pair = &card->identifiers->via.array.ptr[i];
+        struct identifier id;
+        struct key key;
+        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2 &&
+            value_text(&pair->via.array.ptr[0], &id.type) &&
+            value_text(&pair->via.array.ptr[1], &id.value) && key_of_identifier(&key, id)) {
+            store_batch_put(&edge->batch, buf_slice(&key.buf), card->profile_id);
+        }
+    }
+}
+
+static bool put_card(struct edge *edge, const msgpack_object *object, struct error *err)
+{
+    struct wire_card card;
+    struct key key;
+    struct buf bytes;
+    uint64_t version;
+    msgpack_packer p;
+    if (!wire_read_card(object, &card)) {
+        return error_set(err, ERROR_CORRUPT, "a card from the hub is damaged");
+    }
+    key_start(&key, 'p');
+    buf_put_slice(&key.buf, card.profile_id);
+    if (!stored_version(edge, buf_slice(&key.buf), &version, err)) {
+        return false;
+    }
+    if (version > card.version) {
+        return true;
+    }
+    buf_init(&bytes, LIMIT_WIRE_BYTES);
+    value_packer_init(&p, &bytes);
+    msgpack_pack_object(&p, *object);
+    store_batch_put(&edge->batch, buf_slice(&key.buf), buf_slice(&bytes));
+    buf_done(&bytes);
+    put_identifiers(edge, &card);
+    for (uint32_t i = 0; i < card.merged_ids->via.array.size; i++) {
+        struct slice merged;
+        if (value_bin(&card.merged_ids->via.array.ptr[i], &merged) &&
+            merged.len == PROFILE_ID_BYTES) {
+            key_start(&key, 'p');
+            buf_put_slice(&key.buf, merged);
+            store_batch_delete(&edge->batch, buf_slice(&key.buf));
+        }
+    }
+    return true;
+}
+
+static void put_cursors(struct edge *edge, const struct wire_poll_reply *reply)
+{
+    struct buf value;
+    buf_init(&value, sizeof reply->cursors);
+    for (uint32_t i = 0; i < reply->cursor_count; i++) {
+        buf_put_u64(&value, reply->cursors[i]);
+    }
+    store_batch_put(&edge->batch, slice_text("c"), buf_slice(&value));
+    buf_done(&value);
+}
+
+bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct error *err)
+{
+    pthread_mutex_lock(&edge->lock);
+    store_batch_clear(&edge->batch);
+    bool fine = true;
+    for (uint32_t i = 0; fine && i < reply->cards->via.array.size; i++) {
+        fine = put_card(edge, &reply->cards->via.array.ptr[i], err);
+    }
+    if (reply->gate.len > 0) {
+        store_batch_put(&edge->batch, slice_text("g"), reply->gate);
+    }
+    put_cursors(edge, reply);
+    fine = fine && store_write(edge->store, &edge->batch, true, err);
+    if (fine) {
+        edge->cursor_count = reply->cursor_count;
+        memcpy(edge->cursors, reply->cursors, reply->cursor_count * sizeof *edge->cursors);
+    }
+    pthread_mutex_unlock(&edge->lock);
+    return fine;
+}
+
+bool edge_apply_card(struct edge *edge, const msgpack_object *card, struct error *err)
+{
+    pthread_mutex_lock(&edge->lock);
+    store_batch_clear(&edge->batch);
+    bool fine = put_card(edge, card, err) && store_write(edge->store, &edge->batch, false, err);
+    pthread_mutex_unlock(&edge->lock);
+    return fine;
+}
+
+bool edge_find(struct edge *edge, struct identifier identifier, struct buf *ret, bool *ret_found,
+               struct error *err)
+{
+    struct key key;
+    *ret_found = false;
+    if (!key_of_identifier(&key, identifier)) {
+        return true;
+    }
+    if (!store_get(edge->store, NULL, buf_slice(&key.buf), ret, ret_found, err)) {
+        return false;
+    }
+    if (!*ret_found) {
+        return true;
+    }
+    struct slice id = buf_slice(ret);
+    key_start(&key, 'p');
+    buf_put(&key.buf, id.data, id.len < PROFILE_ID_BYTES ? id.len : PROFILE_ID_BYTES);
+    return store_get(edge->store, NULL, buf_slice(&key.buf), ret, ret_found, err);
+}

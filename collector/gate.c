@@ -1,0 +1,158 @@
+#include "collector/gate.h"
+
+#include <stdlib.h>
+
+struct gate_source {
+    struct slice key;
+    bool is_exempt;
+    const msgpack_object *required; /* array of categories, or NULL */
+    const msgpack_object *origins;
+};
+
+struct gate {
+    struct buf state;
+    msgpack_zone zone;
+    uint64_t version;
+    size_t source_count;
+    struct gate_source *sources; /* by key */
+    const msgpack_object *normalizers;
+};
+
+static int compare_sources(const void *a, const void *b)
+{
+    return slice_compare(((const struct gate_source *)a)->key, ((const struct gate_source *)b)->key);
+}
+
+static const msgpack_object *array_or_null(const msgpack_object *object)
+{
+    return value_is(object, MSGPACK_OBJECT_ARRAY) ? object : NULL;
+}
+
+static void read_sources(struct gate *gate, const msgpack_object *sources)
+{
+    uint32_t count = value_is(sources, MSGPACK_OBJECT_MAP) ? sources->via.map.size : 0;
+    gate->sources = memory_allocate_zeroed(count * sizeof *gate->sources);
+    for (uint32_t i = 0; i < count; i++) {
+        const msgpack_object *source = &sources->via.map.ptr[i].val;
+        const msgpack_object *consent = value_member_c(source, "consent");
+        struct gate_source *to = &gate->sources[gate->source_count];
+        if (!value_text(&sources->via.map.ptr[i].key, &to->key)) {
+            continue;
+        }
+        (void)value_bool(value_member_c(consent, "exempt"), &to->is_exempt);
+        to->required = array_or_null(value_member_c(consent, "required"));
+        to->origins = array_or_null(value_member_c(source, "origins"));
+        gate->source_count++;
+    }
+    qsort(gate->sources, gate->source_count, sizeof *gate->sources, compare_sources);
+}
+
+bool gate_new(struct slice state, struct gate **ret, struct error *err)
+{
+    struct gate *gate = memory_allocate_zeroed(sizeof *gate);
+    msgpack_object root = {.type = MSGPACK_OBJECT_NIL};
+    int64_t version = 0;
+    bool made = msgpack_zone_init(&gate->zone, 8192);
+    ensure(made);
+    buf_init(&gate->state, 16 * 1024 * 1024);
+    if (!buf_append(&gate->state, state.data, state.len) ||
+        (state.len > 0 && !value_unpack(buf_slice(&gate->state), &gate->zone, &root, err))) {
+        gate_free(&gate);
+        return error_set(err, ERROR_CORRUPT, "the gate's definitions cannot be read");
+    }
+    (void)value_int(value_member_c(&root, "version"), &version);
+    gate->version = (uint64_t)version;
+    gate->normalizers = value_member_c(&root, "normalizers");
+    read_sources(gate, value_member_c(&root, "sources"));
+    *ret = gate;
+    return true;
+}
+
+void gate_free(struct gate **gate)
+{
+    if (*gate != NULL) {
+        free((*gate)->sources);
+        msgpack_zone_destroy(&(*gate)->zone);
+        buf_done(&(*gate)->state);
+        free(*gate);
+        *gate = NULL;
+    }
+}
+
+uint64_t gate_version(const struct gate *gate)
+{
+    return gate->version;
+}
+
+const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key)
+{
+    struct gate_source wanted = {.key = write_key};
+    return gate->source_count == 0 ? NULL
+                                   : bsearch(&wanted, gate->sources, gate->source_count,
+                                             sizeof *gate->sources, compare_sources);
+}
+
+struct slice gate_source_key(const struct gate_source *source)
+{
+    return source->key;
+}
+
+static const struct consent_preference *find_preference(const struct request_event *event,
+                                                        struct slice category)
+{
+    for (size_t i = event->preference_count; i-- > 0;) {
+        if (slice_equal(event->preferences[i].category, category)) {
+            return &event->preferences[i];
+        }
+    }
+    return NULL;
+}
+
+struct refusal gate_check(const struct gate_source *source, const struct request_event *event)
+{
+    struct refusal fine = {NULL, NULL, NULL};
+    static const char pointer[] = "/context/consent/categoryPreferences";
+    uint32_t count = source->is_exempt || source->required == NULL
+                         ? 0
+                         : source->required->via.array.size;
+    for (uint32_t i = 0; i < count; i++) {
+        struct slice category;
+        if (!value_text(&source->required->via.array.ptr[i], &category)) {
+            continue;
+        }
+        const struct consent_preference *preference = find_preference(event, category);
+        if (preference == NULL) {
+            return (struct refusal){"consent-missing",
+                                    "The event does not say that storing it was consented to.",
+                                    pointer};
+        }
+        if (!preference->granted) {
+            return (struct refusal){"consent-denied", "The person has not consented to storing.",
+                                    pointer};
+        }
+    }
+    return fine;
+}
+
+bool gate_allows_origin(const struct gate *gate, struct slice origin)
+{
+    for (size_t s = 0; origin.len > 0 && s < gate->source_count; s++) {
+        const msgpack_object *origins = gate->sources[s].origins;
+        for (uint32_t i = 0; origins != NULL && i < origins->via.array.size; i++) {
+            struct slice allowed;
+            if (value_text(&origins->via.array.ptr[i], &allowed) && slice_equal(allowed, origin)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type)
+{
+    int64_t normalizer;
+    return value_int(value_member(gate->normalizers, type), &normalizer) && normalizer >= 0 &&
+                   normalizer <= NORMALIZE_PHONE
+               ? (enum identifier_normalizer)normalizer
+               : identifier_normalizer_default(type);
+}

@@ -1,0 +1,805 @@
+#include "collector/request.h"
+
+#include <stdlib.h>
+#include <yajl/yajl_parse.h>
+#include "shared/json.h"
+#include "shared/timetext.h"
+#include "shared/utf8.h"
+#include "shared/uuid.h"
+
+enum { FUTURE_MS_MAX = 23 * 3600 * 1000, BODY_SPARE = 64 };
+
+/* Members of an event that are taken out of its body. */
+enum field {
+    FIELD_NONE,
+    FIELD_TYPE,
+    FIELD_EVENT,
+    FIELD_NAME,
+    FIELD_MESSAGE_ID,
+    FIELD_ANONYMOUS_ID,
+    FIELD_USER_ID,
+    FIELD_TIMESTAMP,
+    FIELD_ORIGINAL,
+    FIELD_SENT,
+    FIELD_WRITE_KEY,
+};
+
+static const struct {
+    const char *name;
+    const char *pointer;
+    enum field field;
+} field_names[] = {
+    {"type", "/type", FIELD_TYPE},
+    {"event", "/event", FIELD_EVENT},
+    {"name", "/name", FIELD_NAME},
+    {"messageId", "/messageId", FIELD_MESSAGE_ID},
+    {"anonymousId", "/anonymousId", FIELD_ANONYMOUS_ID},
+    {"userId", "/userId", FIELD_USER_ID},
+    {"timestamp", "/timestamp", FIELD_TIMESTAMP},
+    {"originalTimestamp", "/originalTimestamp", FIELD_ORIGINAL},
+    {"sentAt", "/sentAt", FIELD_SENT},
+    {"writeKey", "/writeKey", FIELD_WRITE_KEY},
+};
+
+/* Where in an event's body the parser stands, as far as the gate cares. */
+enum step {
+    STEP_OTHER,
+    STEP_CONTEXT,      /* depth 1: context */
+    STEP_CONSENT,      /* depth 2: context.consent */
+    STEP_PREFERENCES,  /* depth 3: context.consent.categoryPreferences */
+    STEP_EXTERNAL_IDS, /* depth 2: context.externalIds */
+    STEP_EXTERNAL_ID,  /* depth 4: context.externalIds[].id */
+};
+
+enum place {
+    PLACE_TOP,   /* outside everything */
+    PLACE_BATCH, /* in the object that holds the batch */
+    PLACE_ITEMS, /* in the batch array */
+    PLACE_EVENT,
+    PLACE_OUTER, /* in the context or integrations of a batch */
+};
+
+struct parser {
+    struct request *request;
+    enum event_type type;
+    enum place place;
+    struct json_packer packer;
+    struct request_event *event;
+    enum field field;
+    bool skips;      /* the current event is refused, or the value is of no interest */
+    int skip_depth;  /* containers open below where skipping began */
+    enum step steps[6];
+    struct slice category;
+    bool is_outer_key; /* the next value is the batch's context or integrations */
+    bool is_batch_key;
+};
+
+void request_init(struct request *request)
+{
+    *request = (struct request){0};
+    arena_init(&request->arena, 4096);
+    buf_init(&request->bodies, LIMIT_REQUEST_BYTES * 4);
+    buf_init(&request->outer, LIMIT_EVENT_BYTES * 2);
+    bool made = msgpack_zone_init(&request->zone, 8192);
+    ensure(made);
+}
+
+void request_done(struct request *request)
+{
+    arena_done(&request->arena);
+    buf_done(&request->bodies);
+    buf_done(&request->outer);
+    msgpack_zone_destroy(&request->zone);
+    free(request->events);
+}
+
+static struct refusal refuse(const char *code, const char *message, const char *field)
+{
+    return (struct refusal){code, message, field};
+}
+
+/* Give up the event: whatever follows of it is skipped. */
+static void refuse_event(struct parser *p, struct refusal refusal)
+{
+    if (p->event->refusal.code == NULL) {
+        p->event->refusal = refusal;
+    }
+    p->skips = true;
+}
+
+static int refuse_request(struct parser *p, const char *message)
+{
+    p->request->refusal = refuse("invalid-shape", message, NULL);
+    return 0;
+}
+
+static struct request_event *add_event(struct parser *p)
+{
+    struct request *r = p->request;
+    if (r->count == r->capacity) {
+        r->capacity = r->capacity == 0 ? 64 : r->capacity * 2;
+        r->events = memory_resize(r->events, r->capacity * sizeof *r->events);
+    }
+    struct request_event *event = &r->events[r->count++];
+    /* The preferences behind preference_count are never read: not clearing them saves half a KiB
+     * an event. */
+    memset(event, 0, offsetof(struct request_event, preferences));
+    event->body_at = 0;
+    event->body_len = 0;
+    event->timestamp_ms = TIME_ABSENT;
+    event->original_ms = TIME_ABSENT;
+    event->sent_ms = TIME_ABSENT;
+    p->event = event;
+    return event;
+}
+
+static void begin_event(struct parser *p)
+{
+    add_event(p);
+    p->event->body_at = p->request->bodies.len;
+    p->place = PLACE_EVENT;
+    p->skips = false;
+    p->skip_depth = 0;
+    p->field = FIELD_NONE;
+    memset(p->steps, 0, sizeof p->steps);
+    json_packer_init(&p->packer, &p->request->bodies);
+    if (json_packer_open(&p->packer, true) != JSON_FINE) {
+        refuse_event(p, refuse("request-too-large", "The request is over the size limit.", NULL));
+    }
+}
+
+static void end_event(struct parser *p)
+{
+    if (!p->skips) {
+        json_packer_close(&p->packer);
+        p->event->body_len = p->request->bodies.len - p->event->body_at;
+    } else {
+        p->request->bodies.len = p->event->body_at;
+    }
+    p->skips = false;
+    p->skip_depth = 0;
+    p->place = p->request->is_batch ? PLACE_ITEMS : PLACE_TOP;
+}
+
+/* An item of a batch that is no object. */
+static void add_misfit(struct parser *p)
+{
+    add_event(p);
+    p->event->refusal = refuse("invalid-shape", "An item of the batch is no object.", NULL);
+}
+
+static void after_packing(struct parser *p, enum json_fault fault)
+{
+    if (p->place != PLACE_EVENT) {
+        if (fault != JSON_FINE) {
+            p->request->refusal = refuse(json_fault_code(fault), json_fault_sentence(fault), NULL);
+        }
+        return;
+    }
+    if (fault != JSON_FINE) {
+        refuse_event(p, refuse(json_fault_code(fault), json_fault_sentence(fault), NULL));
+    } else if (p->request->bodies.len - p->event->body_at > LIMIT_EVENT_BYTES) {
+        refuse_event(p, refuse("event-too-large", "The event is over 32 KiB.", NULL));
+    }
+}
+
+static const char *pointer_of(enum field field)
+{
+    for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) {
+        if (field_names[i].field == field) {
+            return field_names[i].pointer;
+        }
+    }
+    return NULL;
+}
+
+static void take_time(struct parser *p, struct slice text, int64_t *ret)
+{
+    if (!time_text_parse(text, ret)) {
+        refuse_event(p, refuse("invalid-time", "A time is not RFC 3339 of the years 1970 to 9999.",
+                               pointer_of(p->field)));
+    }
+}
+
+static void take_text_field(struct parser *p, struct slice text)
+{
+    struct request_event *e = p->event;
+    struct arena *arena = &p->request->arena;
+    switch (p->field) {
+    case FIELD_TYPE:
+        e->event.type = event_type_from(text);
+        e->has_type = true;
+        break;
+    case FIELD_EVENT:
+        e->event_name = arena_copy(arena, text);
+        break;
+    case FIELD_NAME:
+        e->page_name = arena_copy(arena, text);
+        break;
+    case FIELD_MESSAGE_ID:
+        e->event.message_id = arena_copy(arena, text);
+        break;
+    case FIELD_ANONYMOUS_ID:
+        e->event.anonymous_id = arena_copy(arena, text);
+        break;
+    case FIELD_USER_ID:
+        e->event.user_id = arena_copy(arena, text);
+        break;
+    case FIELD_TIMESTAMP:
+        take_time(p, text, &e->timestamp_ms);
+        break;
+    case FIELD_ORIGINAL:
+        take_time(p, text, &e->original_ms);
+        break;
+    case FIELD_SENT:
+        take_time(p, text, &e->sent_ms);
+        break;
+    case FIELD_WRITE_KEY:
+        p->request->write_key = arena_copy(arena, text);
+        break;
+    case FIELD_NONE:
+        break;
+    }
+}
+
+/* Ids come as numbers from some clients. */
+static bool takes_number(enum field field)
+{
+    return field == FIELD_USER_ID || field == FIELD_ANONYMOUS_ID || field == FIELD_MESSAGE_ID;
+}
+
+static void misplaced(struct parser *p)
+{
+    refuse_event(p, refuse("invalid-shape", "A member of the event has the wrong type.",
+                           pointer_of(p->field)));
+    p->field = FIELD_NONE;
+}
+
+/* Members of the object around a batch. */
+static void batch_text(struct parser *p, struct slice text)
+{
+    if (p->field == FIELD_WRITE_KEY) {
+        p->request->write_key = arena_copy(&p->request->arena, text);
+    } else if (p->field == FIELD_SENT) {
+        int64_t ms;
+        p->request->sent_ms = time_text_parse(text, &ms) ? ms : TIME_ABSENT;
+    }
+    p->field = FIELD_NONE;
+}
+
+/* A value that is no text begins or stands here: true where it needs no further care. */
+static bool passes_over(struct parser *p)
+{
+    if (p->place == PLACE_EVENT && p->skips) {
+        return true;
+    }
+    if (p->place == PLACE_BATCH) {
+        p->field = FIELD_NONE;
+        p->is_outer_key = false;
+        return true;
+    }
+    return false;
+}
+
+static int on_null(void *ctx)
+{
+    struct parser *p = ctx;
+    if (p->place == PLACE_TOP) {
+        return refuse_request(p, "The body is no JSON object.");
+    }
+    if (p->place == PLACE_ITEMS) {
+        add_misfit(p);
+    } else if (!passes_over(p)) {
+        if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
+            p->field = FIELD_NONE; /* null: as if absent */
+        } else {
+            after_packing(p, json_packer_null(&p->packer));
+        }
+    }
+    return p->request->refusal.code == NULL;
+}
+
+static int on_boolean(void *ctx, int value)
+{
+    struct parser *p = ctx;
+    if (p->place == PLACE_TOP) {
+        return refuse_request(p, "The body is no JSON object.");
+    }
+    if (p->place == PLACE_ITEMS) {
+        add_misfit(p);
+    } else if (!passes_over(p)) {
+        if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
+            misplaced(p);
+            return 1;
+        }
+        if (p->place == PLACE_EVENT && p->packer.depth == 4 && p->steps[3] == STEP_PREFERENCES &&
+            p->event->preference_count < LIMIT_CONSENT_CATEGORIES) {
+            p->event->preferences[p->event->preference_count++] =
+                (struct consent_preference){p->category, value != 0};
+        }
+        after_packing(p, json_packer_bool(&p->packer, value != 0));
+    }
+    return p->request->refusal.code == NULL;
+}
+
+static int on_number(void *ctx, const char *text, size_t len)
+{
+    struct parser *p = ctx;
+    if (p->place == PLACE_TOP) {
+        return refuse_request(p, "The body is no JSON object.");
+    }
+    if (p->place == PLACE_ITEMS) {
+        add_misfit(p);
+    } else if (!passes_over(p)) {
+        if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
+            if (takes_number(p->field)) {
+                take_text_field(p, slice_make(text, len));
+                p->field = FIELD_NONE;
+            } else {
+                misplaced(p);
+            }
+            return 1;
+        }
+        after_packing(p, json_packer_number(&p->packer, slice_make(text, len)));
+    }
+    return p->request->refusal.code == NULL;
+}
+
+static int on_string(void *ctx, const unsigned char *data, size_t len)
+{
+    struct parser *p = ctx;
+    struct slice text = slice_make(data, len);
+    if (p->place == PLACE_TOP) {
+        return refuse_request(p, "The body is no JSON object.");
+    }
+    if (p->place == PLACE_ITEMS) {
+        add_misfit(p);
+        return 1;
+    }
+    if (p->place == PLACE_BATCH) {
+        batch_text(p, text);
+        p->is_outer_key = false;
+        return 1;
+    }
+    if (p->place == PLACE_EVENT && p->skips) {
+        return 1;
+    }
+    if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
+        if (!utf8_is_valid(text)) {
+            refuse_event(p, refuse("invalid-utf8", "A text is not valid UTF-8.",
+                                   pointer_of(p->field)));
+        } else {
+            take_text_field(p, text);
+        }
+        p->field = FIELD_NONE;
+        return 1;
+    }
+    if (p->place == PLACE_EVENT && p->packer.depth == 4 && p->steps[4] == STEP_EXTERNAL_ID) {
+        p->event->has_external_id |= len > 0;
+    }
+    after_packing(p, json_packer_text(&p->packer, text));
+    return p->request->refusal.code == NULL;
+}
+
+static enum field field_from(struct slice key)
+{
+    for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) {
+        if (slice_is(key, field_names[i].name)) {
+            return field_names[i].field;
+        }
+    }
+    return FIELD_NONE;
+}
+
+/* Follow the two paths that the gate looks at. */
+static void follow(struct parser *p, struct slice key)
+{
+    enum step step = STEP_OTHER;
+    switch (p->packer.depth) {
+    case 1:
+        step = slice_is(key, "context") ? STEP_CONTEXT : STEP_OTHER;
+        break;
+    case 2:
+        if (p->steps[1] == STEP_CONTEXT) {
+            step = slice_is(key, "consent")       ? STEP_CONSENT
+                   : slice_is(key, "externalIds") ? STEP_EXTERNAL_IDS
+                                                  : STEP_OTHER;
+        }
+        break;
+    case 3:
+        if (p->steps[1] == STEP_CONTEXT && p->steps[2] == STEP_CONSENT &&
+            slice_is(key, "categoryPreferences")) {
+            step = STEP_PREFERENCES;
+            p->event->has_preferences = true;
+        }
+        break;
+    case 4:
+        if (p->steps[1] == STEP_CONTEXT && p->steps[2] == STEP_EXTERNAL_IDS &&
+            slice_is(key, "id")) {
+            step = STEP_EXTERNAL_ID;
+        } else if (p->steps[3] == STEP_PREFERENCES) {
+            p->category = arena_copy(&p->request->arena, key);
+        }
+        break;
+    default:
+        return;
+    }
+    p->steps[p->packer.depth] = step;
+    for (int i = p->packer.depth + 1; i < 5; i++) {
+        p->steps[i] = STEP_OTHER;
+    }
+}
+
+static int on_key(void *ctx, const unsigned char *data, size_t len)
+{
+    struct parser *p = ctx;
+    struct slice key = slice_make(data, len);
+    if (p->place == PLACE_BATCH) {
+        p->field = field_from(key);
+        p->is_batch_key = slice_is(key, "batch");
+        p->is_outer_key = slice_is(key, "context") || slice_is(key, "integrations");
+        p->category = p->is_outer_key ? arena_copy(&p->request->arena, key) : p->category;
+        return 1;
+    }
+    if (p->place == PLACE_EVENT) {
+        if (p->skips) {
+            return 1;
+        }
+        if (p->packer.depth == 1 && (p->field = field_from(key)) != FIELD_NONE) {
+            return 1;
+        }
+        follow(p, key);
+    }
+    after_packing(p, json_packer_text(&p->packer, key));
+    return p->request->refusal.code == NULL;
+}
+
+static int open_in_batch(struct parser *p, bool is_map)
+{
+    if (p->is_batch_key) {
+        if (is_map) {
+            return refuse_request(p, "\"batch\" is no array.");
+        }
+        p->place = PLACE_ITEMS;
+        p->is_batch_key = false;
+        return 1;
+    }
+    p->place = PLACE_OUTER;
+    p->skips = !(p->is_outer_key && is_map);
+    p->skip_depth = 1;
+    p->is_outer_key = false;
+    p->field = FIELD_NONE;
+    if (!p->skips) {
+        json_packer_init(&p->packer, &p->request->outer);
+        value_pack_text(&p->packer.packer, p->category);
+        after_packing(p, json_packer_open(&p->packer, true));
+    }
+    return p->request->refusal.code == NULL;
+}
+
+static int on_open(struct parser *p, bool is_map)
+{
+    switch (p->place) {
+    case PLACE_TOP:
+        if (!is_map || p->request->count > 0) {
+            return refuse_request(p, "The body is no JSON object.");
+        }
+        if (p->request->is_batch) {
+            p->place = PLACE_BATCH;
+        } else {
+            begin_event(p);
+        }
+        return 1;
+    case PLACE_BATCH:
+        return open_in_batch(p, is_map);
+    case PLACE_ITEMS:
+        if (p->request->count >= LIMIT_BATCH_EVENTS) {
+            p->request->refusal =
+                refuse("batch-too-long", "The batch has more than 2,500 events.", "/batch");
+            return 0;
+        }
+        begin_event(p);
+        if (!is_map) {
+            refuse_event(p, refuse("invalid-shape", "An item of the batch is no object.", NULL));
+        }
+        return 1;
+    case PLACE_OUTER:
+        p->skip_depth++;
+        if (!p->skips) {
+            after_packing(p, json_packer_open(&p->packer, is_map));
+        }
+        return p->request->refusal.code == NULL;
+    case PLACE_EVENT:
+        p->skip_depth++;
+        if (!p->skips && p->field != FIELD_NONE) {
+            misplaced(p);
+        } else if (!p->skips) {
+            after_packing(p, json_packer_open(&p->packer, is_map));
+        }
+        return 1;
+    }
+    return 0;
+}
+
+static int on_start_map(void *ctx)
+{
+    return on_open(ctx, true);
+}
+
+static int on_start_array(void *ctx)
+{
+    return on_open(ctx, false);
+}
+
+static int on_end(void *ctx)
+{
+    struct parser *p = ctx;
+    switch (p->place) {
+    case PLACE_EVENT:
+        if (p->skip_depth == 0) {
+            end_event(p);
+            return 1;
+        }
+        p->skip_depth--;
+        break;
+    case PLACE_OUTER:
+        p->skip_depth--;
+        break;
+    case PLACE_ITEMS:
+        p->place = PLACE_BATCH;
+        return 1;
+    case PLACE_BATCH:
+    case PLACE_TOP:
+        p->place = PLACE_TOP;
+        return 1;
+    }
+    if (!p->skips) {
+        json_packer_close(&p->packer);
+    }
+    if (p->place == PLACE_OUTER && p->skip_depth == 0) {
+        p->place = PLACE_BATCH;
+        p->skips = false;
+    }
+    return 1;
+}
+
+static void run_parser(struct parser *p, struct slice json)
+{
+    static const yajl_callbacks callbacks = {
+        .yajl_null = on_null,
+        .yajl_boolean = on_boolean,
+        .yajl_number = on_number,
+        .yajl_string = on_string,
+        .yajl_start_map = on_start_map,
+        .yajl_map_key = on_key,
+        .yajl_end_map = on_end,
+        .yajl_start_array = on_start_array,
+        .yajl_end_array = on_end,
+    };
+    yajl_handle handle = yajl_alloc(&callbacks, NULL, p);
+    ensure(handle != NULL);
+    yajl_config(handle, yajl_dont_validate_strings, 1);
+    yajl_status status = yajl_parse(handle, json.data, json.len);
+    if (status == yajl_status_ok) {
+        status = yajl_complete_parse(handle);
+    }
+    yajl_free(handle);
+    if (p->request->refusal.code == NULL && status != yajl_status_ok) {
+        p->request->refusal = refuse("invalid-json", "The body is not valid JSON.", NULL);
+    }
+}
+
+/* Shallow: each member of the outer map that the event does not have itself. */
+static void pack_merged(msgpack_packer *p, const msgpack_object *own, const msgpack_object *outer)
+{
+    uint32_t count = own->via.map.size;
+    for (uint32_t i = 0; i < outer->via.map.size; i++) {
+        struct slice key;
+        count += value_text(&outer->via.map.ptr[i].key, &key) && value_member(own, key) == NULL;
+    }
+    msgpack_pack_map(p, count);
+    for (uint32_t i = 0; i < own->via.map.size; i++) {
+        msgpack_pack_object(p, own->via.map.ptr[i].key);
+        msgpack_pack_object(p, own->via.map.ptr[i].val);
+    }
+    for (uint32_t i = 0; i < outer->via.map.size; i++) {
+        struct slice key;
+        if (value_text(&outer->via.map.ptr[i].key, &key) && value_member(own, key) == NULL) {
+            value_pack_text(p, key);
+            msgpack_pack_object(p, outer->via.map.ptr[i].val);
+        }
+    }
+}
+
+/* What the gate looks at, where it came from the outer context. */
+static void take_outer_consent(struct request_event *e, const msgpack_object *body)
+{
+    const msgpack_object *context = value_member_c(body, "context");
+    const msgpack_object *preferences =
+        value_member_c(value_member_c(context, "consent"), "categoryPreferences");
+    const msgpack_object *ids = value_member_c(context, "externalIds");
+    e->has_external_id |= value_is(ids, MSGPACK_OBJECT_ARRAY) && ids->via.array.size > 0;
+    if (e->has_preferences || !value_is(preferences, MSGPACK_OBJECT_MAP)) {
+        return;
+    }
+    e->has_preferences = true;
+    for (uint32_t i = 0; i < preferences->via.map.size; i++) {
+        struct consent_preference *to = &e->preferences[e->preference_count];
+        const msgpack_object_kv *kv = &preferences->via.map.ptr[i];
+        if (e->preference_count < LIMIT_CONSENT_CATEGORIES && value_text(&kv->key, &to->category) &&
+            value_bool(&kv->val, &to->granted)) {
+            e->preference_count++;
+        }
+    }
+}
+
+/* Put the batch's context and integrations into each event: rebuilt in a second buffer, because
+ * few clients send them and those events may grow. */
+static void merge_outer(struct request *r)
+{
+    struct buf merged;
+    struct error err;
+    msgpack_zone_clear(&r->zone);
+    buf_init(&merged, r->bodies.len_max);
+    for (size_t i = 0; i < r->count; i++) {
+        struct request_event *e = &r->events[i];
+        msgpack_object own;
+        msgpack_packer p;
+        size_t at = 0;
+        if (e->refusal.code != NULL) {
+            continue;
+        }
+        bool fine = value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone,
+                                 &own, &err);
+        ensure(fine);
+        /* Twice the sizes is more than the result can have. */
+        if (!buf_reserve(&merged, e->body_len + r->outer.len + BODY_SPARE)) {
+            e->refusal = refuse("request-too-large", "The request is over the size limit.", NULL);
+            continue;
+        }
+        msgpack_object wrapped[2];
+        size_t start = merged.len;
+        value_packer_init(&p, &merged);
+        msgpack_object outer = {.type = MSGPACK_OBJECT_MAP};
+        msgpack_object_kv kvs[2];
+        outer.via.map.ptr = kvs;
+        while (at < r->outer.len && outer.via.map.size < 2) {
+            (void)msgpack_unpack((const char *)r->outer.data, r->outer.len, &at, &r->zone,
+                                 &wrapped[0]);
+            (void)msgpack_unpack((const char *)r->outer.data, r->outer.len, &at, &r->zone,
+                                 &wrapped[1]);
+            struct slice name = slice_make(NULL, 0);
+            (void)value_text(&wrapped[0], &name);
+            const msgpack_object *mine = value_member(&own, name);
+            kvs[outer.via.map.size].key = wrapped[0];
+            kvs[outer.via.map.size].val = wrapped[1];
+            if (value_is(mine, MSGPACK_OBJECT_MAP) &&
+                wrapped[1].type == MSGPACK_OBJECT_MAP) {
+                /* Both have it: merge one level down, in place of the event's own. */
+                struct buf inner;
+                msgpack_packer ip;
+                buf_init(&inner, e->body_len + r->outer.len + BODY_SPARE);
+                value_packer_init(&ip, &inner);
+                pack_merged(&ip, mine, &wrapped[1]);
+                struct slice kept = arena_copy(&r->arena, buf_slice(&inner));
+                buf_done(&inner);
+                msgpack_object result;
+                fine = value_unpack(kept, &r->zone, &result, &err);
+                ensure(fine);
+                union {
+                    const msgpack_object *from;
+                    msgpack_object *to;
+                } cast = {.from = mine};
+                *cast.to = result;
+            }
+            outer.via.map.size++;
+        }
+        pack_merged(&p, &own, &outer);
+        msgpack_object whole;
+        fine = value_unpack(arena_copy(&r->arena, slice_make(merged.data + start,
+                                                             merged.len - start)),
+                            &r->zone, &whole, &err);
+        ensure(fine);
+        take_outer_consent(e, &whole);
+        e->body_at = start;
+        e->body_len = merged.len - start;
+        if (e->body_len > LIMIT_EVENT_BYTES) {
+            e->refusal = refuse("event-too-large", "The event is over 32 KiB.", NULL);
+        }
+    }
+    struct buf old = r->bodies;
+    r->bodies = merged;
+    buf_done(&old);
+}
+
+static void check_event(struct request *r, struct request_event *e, enum event_type type,
+                        struct rand *rand)
+{
+    struct event *event = &e->event;
+    if (type != EVENT_TYPES) {
+        event->type = type;
+    } else if (!e->has_type || event->type == EVENT_TYPES) {
+        e->refusal = refuse("invalid-type",
+                            "\"type\" is none of track, identify, page, screen, group, alias.",
+                            "/type");
+        return;
+    }
+    bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
+    event->name = event->type == EVENT_TRACK ? e->event_name : is_view ? e->page_name : event->name;
+    if (event->type == EVENT_TRACK && event->name.len == 0) {
+        e->refusal = refuse("missing-event-name", "A track event needs its name in \"event\".",
+                            "/event");
+    } else if (event->message_id.len > LIMIT_MESSAGE_ID_BYTES) {
+        e->refusal = refuse("invalid-message-id", "\"messageId\" is longer than 128 bytes.",
+                            "/messageId");
+    } else if (event->name.len > LIMIT_EVENT_BYTES / 8) {
+        e->refusal = refuse("event-too-large", "The name of the event is over 4 KiB.", "/event");
+    } else if (event->user_id.len > LIMIT_IDENTIFIER_BYTES ||
+               event->anonymous_id.len > LIMIT_IDENTIFIER_BYTES) {
+        e->refusal = refuse("identifier-too-long", "An identifier is longer than 256 bytes.",
+                            event->user_id.len > LIMIT_IDENTIFIER_BYTES ? "/userId"
+                                                                        : "/anonymousId");
+    } else if (event->user_id.len == 0 && event->anonymous_id.len == 0 && !e->has_external_id) {
+        e->refusal = refuse("missing-identifier",
+                            "The event has neither userId nor anonymousId nor an external id.",
+                            NULL);
+    } else if (event->message_id.len == 0) {
+        uint8_t uuid[UUID_BYTES];
+        char *text = arena_allocate(&r->arena, UUID_TEXT_BYTES);
+        uuid_random(rand, uuid);
+        uuid_format(uuid, text);
+        event->message_id = slice_make(text, UUID_TEXT_BYTES);
+    }
+}
+
+void request_parse(struct request *r, enum event_type type, struct slice json, struct rand *rand)
+{
+    struct parser p = {.request = r, .type = type};
+    arena_clear(&r->arena);
+    buf_clear(&r->bodies);
+    buf_clear(&r->outer);
+    r->refusal = refuse(NULL, NULL, NULL);
+    r->write_key = slice_make(NULL, 0);
+    r->sent_ms = TIME_ABSENT;
+    r->count = 0;
+    r->is_batch = type == EVENT_TYPES;
+    run_parser(&p, json);
+    if (r->refusal.code == NULL && r->count == 0) {
+        r->refusal = refuse("invalid-shape", "The request has no event.", "/batch");
+    }
+    if (r->refusal.code != NULL) {
+        r->count = 0;
+        return;
+    }
+    if (r->outer.len > 0) {
+        merge_outer(r);
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        struct request_event *e = &r->events[i];
+        if (e->refusal.code == NULL) {
+            check_event(r, e, type, rand);
+        }
+        e->event.body = slice_make(r->bodies.data + e->body_at, e->body_len);
+    }
+}
+
+static int64_t stamp(const struct request_event *e, int64_t sent_ms, int64_t received_ms)
+{
+    int64_t original = e->original_ms != TIME_ABSENT ? e->original_ms : e->timestamp_ms;
+    int64_t sent = e->sent_ms != TIME_ABSENT ? e->sent_ms : sent_ms;
+    int64_t timestamp = original == TIME_ABSENT ? received_ms
+                        : sent == TIME_ABSENT   ? original
+                                                : received_ms - (sent - original);
+    bool is_sane = timestamp >= 0 && timestamp <= received_ms + FUTURE_MS_MAX;
+    return is_sane ? timestamp : received_ms;
+}
+
+void request_stamp(struct request *r, struct slice source, int64_t received_ms)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        struct event *event = &r->events[i].event;
+        event->source = source;
+        event->received_ms = received_ms;
+        event->timestamp_ms = stamp(&r->events[i], r->sent_ms, received_ms);
+    }
+}

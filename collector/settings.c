@@ -1,0 +1,170 @@
+#include "collector/settings.h"
+
+#include <sodium.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include "shared/buf.h"
+#include "shared/limits.h"
+
+#define ROW(field, type, initial, min, max, sentence)                                              \
+    {#field, type, offsetof(struct settings, field), initial, min, max, sentence}
+
+static const struct config_row rows[] = {
+    ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary/collector", 0, 0,
+        "Folder for the spool and the edge cache; made when it is missing."),
+    ROW(enrolment, CONFIG_TEXT, "/etc/tributary/collector.enrolment", 0, 0,
+        "The file that `tributary enroll` wrote for this collector."),
+    ROW(http_listen, CONFIG_TEXT, "127.0.0.1:8080", 0, 0,
+        "Address and port for HTTP; port 0 takes a free one."),
+    ROW(tag_file, CONFIG_TEXT, "/usr/share/tributary/t.js", 0, 0,
+        "The browser tag; with FILE.gz and FILE.br beside it, those are served too."),
+    ROW(tag_path, CONFIG_TEXT, "/t.js", 0, 0, "Path under which the tag is served."),
+    ROW(cookie_name, CONFIG_TEXT, "trb_aid", 0, 0, "Name of the first-party cookie."),
+    ROW(cookie_domain, CONFIG_TEXT, "", 0, 0,
+        "Domain of the cookie; empty: the host that was asked."),
+    ROW(cookie_lifetime_ms, CONFIG_DURATION, "395d", 1000, 400LL * 86400000,
+        "Lifetime of the cookie; browsers allow at most 400 days."),
+    ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
+    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once."),
+    ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
+        "Largest request body, after unpacking."),
+    ROW(request_ms_max, CONFIG_DURATION, "20s", 1000, 3600000,
+        "Longest time a client may take to send one request."),
+    ROW(idle_ms_max, CONFIG_DURATION, "75s", 1000, 3600000,
+        "Connections that are idle for longer are closed."),
+    ROW(spool_bytes_max, CONFIG_BYTES, "4GiB", 1 << 20, INT64_MAX,
+        "When the spool holds this much, new events are answered 503."),
+    ROW(pending_bytes_max, CONFIG_BYTES, "16MiB", 1 << 20, 1 << 30,
+        "Events waiting for the disk; beyond it, new ones are answered 503."),
+    ROW(blocks_in_flight, CONFIG_NUMBER, "8", 1, 64, "Blocks sent before the first is answered."),
+    ROW(verbose, CONFIG_FLAG, "no", 0, 0, "Log what only developers want to know."),
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static void print_help(void)
+{
+    printf("tributary-collector - takes events at the edge, keeps them sealed until the hub has\n"
+           "them, and answers which segments a visitor is in.\n\n"
+           "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
+           "       tributary-collector --print-config   the settings as a commented file\n\n"
+           "Start it with the file that `tributary enroll` wrote:\n"
+           "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n\n"
+           "settings:\n");
+    for (size_t i = 0; i < ROWS; i++) {
+        printf("  --%-20s %s [%s]\n", rows[i].name, rows[i].sentence, rows[i].initial);
+    }
+}
+
+bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_done,
+                   struct error *err)
+{
+    int used = 0;
+    config_defaults(rows, ROWS, ret);
+    *ret_done = argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--print-config") == 0);
+    if (*ret_done) {
+        if (strcmp(argv[1], "--help") == 0) {
+            print_help();
+        } else {
+            config_print(rows, ROWS, ret, stdout);
+        }
+        return true;
+    }
+    if (!config_read_arguments(rows, ROWS, argc, argv, ret, &used, err)) {
+        return false;
+    }
+    return used == argc || error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them",
+                                     argv[used]);
+}
+
+struct enrolment_text {
+    char collector[CONFIG_TEXT_BYTES];
+    char sign_seed[CONFIG_TEXT_BYTES];
+    char hub_public[CONFIG_TEXT_BYTES];
+    char hub_link[CONFIG_TEXT_BYTES];
+    char customer_token[CONFIG_TEXT_BYTES];
+    char gate_state_file[CONFIG_TEXT_BYTES];
+};
+
+#define ENROLMENT_ROW(field, sentence)                                                             \
+    {#field, CONFIG_TEXT, offsetof(struct enrolment_text, field), NULL, 0, 0, sentence}
+
+static const struct config_row enrolment_rows[] = {
+    ENROLMENT_ROW(collector, "Name of the collector."),
+    ENROLMENT_ROW(sign_seed, "Seed of its Ed25519 key, hex. Keep it secret."),
+    ENROLMENT_ROW(hub_public, "The hub's X25519 key, hex."),
+    ENROLMENT_ROW(hub_link, "Where the hub listens for collectors."),
+    ENROLMENT_ROW(customer_token, "Bearer token for /v1/customers."),
+    ENROLMENT_ROW(gate_state_file, "The gate's definitions at the time of enrolment."),
+};
+
+static bool from_hex(const char *name, const char *text, uint8_t *ret, size_t len,
+                     struct error *err)
+{
+    size_t got = 0;
+    if (sodium_hex2bin(ret, len, text, strlen(text), NULL, &got, NULL) != 0 || got != len) {
+        return error_set(err, ERROR_INVALID, "%s is not %zu bytes in hex", name, len);
+    }
+    return true;
+}
+
+static bool read_gate_state(const char *path, const char *file, struct buf *ret, struct error *err)
+{
+    char full[2 * CONFIG_TEXT_BYTES];
+    char chunk[4096];
+    size_t n;
+    const char *slash = strrchr(path, '/');
+    if (file[0] == 0) {
+        return true;
+    }
+    /* A relative name is beside the enrolment file. */
+    snprintf(full, sizeof full, "%.*s%s", slash == NULL || file[0] == '/' ? 0 : (int)(slash - path) + 1,
+             path, file);
+    FILE *in = fopen(full, "re");
+    if (in == NULL) {
+        return error_set(err, ERROR_INVALID, "cannot read %s", full);
+    }
+    bool fits = true;
+    while (fits && (n = fread(chunk, 1, sizeof chunk, in)) > 0) {
+        fits = buf_append(ret, chunk, n);
+    }
+    fclose(in);
+    return fits || error_set(err, ERROR_INVALID, "%s is too large", full);
+}
+
+bool enrolment_read(const char *path, struct enrolment *ret, struct error *err)
+{
+    struct enrolment_text text;
+    uint8_t seed[crypto_sign_SEEDBYTES];
+    uint8_t sign_public[crypto_sign_PUBLICKEYBYTES];
+    size_t count = sizeof enrolment_rows / sizeof *enrolment_rows;
+    *ret = (struct enrolment){0};
+    buf_init(&ret->gate_state, 16 * 1024 * 1024);
+    config_defaults(enrolment_rows, count, &text);
+    if (!config_read_file(enrolment_rows, count, path, &text, err)) {
+        return error_add_context(err, "the enrolment file (write one with `tributary enroll`)");
+    }
+    if (!from_hex("sign_seed", text.sign_seed, seed, sizeof seed, err) ||
+        !from_hex("hub_public", text.hub_public, ret->hub_public, sizeof ret->hub_public, err) ||
+        !read_gate_state(path, text.gate_state_file, &ret->gate_state, err)) {
+        return error_add_context(err, "%s", path);
+    }
+    if (text.collector[0] == 0 || strlen(text.collector) > SEAL_COLLECTOR_ID_MAX) {
+        return error_set(err, ERROR_INVALID, "%s: \"collector\" must have 1 to 64 bytes", path);
+    }
+    ret->sign_secret = sodium_malloc(SEAL_SIGN_SECRET_BYTES);
+    ensure(ret->sign_secret != NULL);
+    crypto_sign_seed_keypair(sign_public, ret->sign_secret, seed);
+    memcpy(ret->id, text.collector, sizeof ret->id);
+    memcpy(ret->hub_link, text.hub_link, sizeof ret->hub_link);
+    memcpy(ret->customer_token, text.customer_token, sizeof ret->customer_token);
+    sodium_memzero(seed, sizeof seed);
+    sodium_memzero(&text, sizeof text);
+    return true;
+}
+
+void enrolment_done(struct enrolment *enrolment)
+{
+    sodium_free(enrolment->sign_secret);
+    enrolment->sign_secret = NULL;
+    buf_done(&enrolment->gate_state);
+}

@@ -1,0 +1,266 @@
+#include "collector/uplink.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include "collector/shipper.h"
+#include "shared/log.h"
+#include "shared/wire.h"
+
+enum { ANSWER_MS_MAX = 15000 };
+
+struct flight {
+    struct uplink *uplink;
+    uint64_t sequence;
+    uint8_t nonce[SEAL_NONCE_BYTES];
+};
+
+struct uplink {
+    struct spool *spool;
+    struct link_client *link;
+    const struct seal_channel *channel;
+    const struct clock *clock;
+    struct buf block; /* of the sending thread, like the next three */
+    struct buf header;
+    struct buf message;
+    struct buf request;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_cond_t landed;
+    struct shipper shipper;
+    unsigned in_flight;
+    bool closing;
+    struct uplink_stats stats;
+    pthread_t thread;
+};
+
+static void count(struct uplink *u, enum wire_status status)
+{
+    u->stats.last_answer_ms = clock_now_ms(u->clock);
+    u->stats.blocks_stored += status == WIRE_STORED;
+    u->stats.blocks_replayed += status == WIRE_REPLAYED;
+    u->stats.blocks_refused += status == WIRE_DAMAGED || status == WIRE_REVOKED;
+    if (status == WIRE_REVOKED && !u->stats.is_revoked) {
+        log_error("collector-revoked", "The hub refuses this collector: it was revoked.");
+    }
+    u->stats.is_revoked = status == WIRE_REVOKED;
+}
+
+/* Everything the reply says is on the hub's disk; usually that is this block and older ones whose
+ * own replies are under way. */
+static void act(struct uplink *u, uint64_t sequence, enum shipper_action action)
+{
+    struct error err;
+    bool fine = true;
+    if (action == SHIPPER_FORGET) {
+        fine = spool_acknowledge(u->spool, sequence, &err);
+    } else if (action == SHIPPER_SET_ASIDE) {
+        log_error("block-set-aside", "The hub refuses a block as damaged; it is kept aside. "
+                                     "sequence=%llu",
+                  (unsigned long long)sequence);
+        fine = spool_set_aside(u->spool, sequence, &err);
+    }
+    if (!fine) {
+        log_error("spool-failed", "%s sequence=%llu", err.message, (unsigned long long)sequence);
+    }
+}
+
+static bool read_reply(struct flight *flight, struct slice reply, struct wire_block_reply *ret,
+                       struct error *err)
+{
+    struct buf plain;
+    msgpack_zone zone;
+    msgpack_object members;
+    enum wire_type type;
+    buf_init(&plain, LIMIT_WIRE_BYTES);
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    *ret = (struct wire_block_reply){0};
+    bool fine =
+        seal_open_reply(flight->uplink->channel, flight->nonce, reply, &plain, err) &&
+        wire_read(buf_slice(&plain), &zone, &type, &members, err) &&
+        (type == WIRE_BLOCK ? wire_read_block_reply(&members, ret)
+                            : type == WIRE_REFUSAL && wire_read_refusal(&members, &ret->status));
+    msgpack_zone_destroy(&zone);
+    buf_done(&plain);
+    return fine;
+}
+
+static void on_done(void *user, bool answered, struct slice reply)
+{
+    struct flight *flight = user;
+    struct uplink *u = flight->uplink;
+    struct wire_block_reply r;
+    struct error err = {.message = "the answer makes no sense"};
+    int64_t now = clock_now_ms(u->clock);
+    enum shipper_action action = SHIPPER_KEEP;
+    bool understood = answered && read_reply(flight, reply, &r, &err);
+    if (answered && !understood) {
+        log_warn("reply-refused", "%s sequence=%llu", err.message,
+                 (unsigned long long)flight->sequence);
+    }
+    pthread_mutex_lock(&u->lock);
+    if (understood) {
+        count(u, r.status);
+        action = shipper_reply(&u->shipper, flight->sequence, r.status, now);
+    } else {
+        u->stats.blocks_unanswered++;
+        shipper_no_answer(&u->shipper, flight->sequence, now);
+    }
+    pthread_mutex_unlock(&u->lock);
+    act(u, flight->sequence, action);
+    pthread_mutex_lock(&u->lock);
+    u->in_flight--;
+    pthread_cond_signal(&u->wake);
+    pthread_cond_broadcast(&u->landed);
+    pthread_mutex_unlock(&u->lock);
+    free(flight);
+}
+
+static void send_block(struct uplink *u, uint64_t sequence)
+{
+    struct error err = {0};
+    bool found = false;
+    struct flight *flight;
+    bool fine = spool_read(u->spool, sequence, &u->block, &u->header, &found, &err);
+    if (!fine || !found) {
+        pthread_mutex_lock(&u->lock);
+        if (fine) {
+            shipper_skip(&u->shipper, sequence);
+        } else {
+            shipper_no_answer(&u->shipper, sequence, clock_now_ms(u->clock));
+        }
+        pthread_mutex_unlock(&u->lock);
+        if (!fine) {
+            log_error("spool-failed", "%s sequence=%llu", err.message,
+                      (unsigned long long)sequence);
+        }
+        return;
+    }
+    struct wire_block message = {
+        .sent_ms = clock_now_ms(u->clock),
+        .header = buf_slice(&u->header),
+        .block = buf_slice(&u->block),
+        .spool_blocks = spool_blocks(u->spool),
+        .spool_bytes = spool_bytes(u->spool),
+    };
+    flight = memory_allocate_zeroed(sizeof *flight);
+    flight->uplink = u;
+    flight->sequence = sequence;
+    buf_clear(&u->message);
+    buf_clear(&u->request);
+    wire_write_block(&message, &u->message);
+    seal_write_request(u->channel, buf_slice(&u->message), &rand_secure, &u->request,
+                       flight->nonce);
+    pthread_mutex_lock(&u->lock);
+    u->in_flight++;
+    pthread_mutex_unlock(&u->lock);
+    link_client_request(u->link, buf_slice(&u->request), ANSWER_MS_MAX, on_done, flight);
+}
+
+static void wait_until(struct uplink *u, int64_t wake_ms, int64_t now_ms)
+{
+    struct timespec until;
+    int64_t ms = wake_ms - now_ms;
+    ms = ms > 1000 ? 1000 : ms < 1 ? 1 : ms;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    if (wake_ms == INT64_MAX) {
+        pthread_cond_wait(&u->wake, &u->lock);
+    } else {
+        pthread_cond_timedwait(&u->wake, &u->lock, &until);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct uplink *u = arg;
+    pthread_mutex_lock(&u->lock);
+    while (!u->closing) {
+        uint64_t sequence;
+        int64_t wake_ms;
+        int64_t now = clock_now_ms(u->clock);
+        if (!shipper_next(&u->shipper, spool_next_sequence(u->spool), now, &sequence, &wake_ms)) {
+            wait_until(u, wake_ms, now);
+            continue;
+        }
+        pthread_mutex_unlock(&u->lock);
+        send_block(u, sequence);
+        pthread_mutex_lock(&u->lock);
+    }
+    pthread_mutex_unlock(&u->lock);
+    return NULL;
+}
+
+struct uplink *uplink_open(struct spool *spool, struct link_client *link,
+                           const struct seal_channel *channel, unsigned window,
+                           const struct clock *clock)
+{
+    struct uplink *u = memory_allocate_zeroed(sizeof *u);
+    u->spool = spool;
+    u->link = link;
+    u->channel = channel;
+    u->clock = clock;
+    buf_init(&u->block, SIZE_MAX / 2);
+    buf_init(&u->header, 4096);
+    buf_init(&u->message, LIMIT_WIRE_BYTES);
+    buf_init(&u->request, LIMIT_WIRE_BYTES + 1024);
+    pthread_mutex_init(&u->lock, NULL);
+    pthread_cond_init(&u->wake, NULL);
+    pthread_cond_init(&u->landed, NULL);
+    shipper_init(&u->shipper, window, spool_first_sequence(spool));
+    int rv = pthread_create(&u->thread, NULL, run, u);
+    ensure(rv == 0);
+    return u;
+}
+
+void uplink_stop(struct uplink *u)
+{
+    pthread_mutex_lock(&u->lock);
+    bool was_closing = u->closing;
+    u->closing = true;
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+    if (!was_closing) {
+        pthread_join(u->thread, NULL);
+    }
+}
+
+void uplink_close(struct uplink **uplink)
+{
+    struct uplink *u = *uplink;
+    if (u == NULL) {
+        return;
+    }
+    uplink_stop(u);
+    pthread_mutex_lock(&u->lock);
+    while (u->in_flight > 0) {
+        pthread_cond_wait(&u->landed, &u->lock);
+    }
+    pthread_mutex_unlock(&u->lock);
+    buf_done(&u->block);
+    buf_done(&u->header);
+    buf_done(&u->message);
+    buf_done(&u->request);
+    free(u);
+    *uplink = NULL;
+}
+
+void uplink_wake(struct uplink *u)
+{
+    pthread_mutex_lock(&u->lock);
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+}
+
+struct uplink_stats uplink_stats(struct uplink *u)
+{
+    pthread_mutex_lock(&u->lock);
+    struct uplink_stats stats = u->stats;
+    pthread_mutex_unlock(&u->lock);
+    return stats;
+}

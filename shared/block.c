@@ -1,0 +1,404 @@
+#include "shared/block.h"
+
+#include <stdlib.h>
+#include <zstd.h>
+#include "shared/arena.h"
+#include "shared/dictionary.h"
+#include "shared/limits.h"
+#include "shared/uuid.h"
+
+enum { BLOCK_VERSION = 1, BLOCK_MEMBERS = 16, ZSTD_LEVEL = 3 };
+
+/* stored: never renumber */
+enum column {
+    COLUMN_TYPES,
+    COLUMN_RECEIVED,
+    COLUMN_AGES, /* receivedAt - timestamp */
+    COLUMN_SOURCES,
+    COLUMN_NAMES,
+    COLUMN_MESSAGE_IDS,
+    COLUMN_ANONYMOUS_IDS,
+    COLUMN_USER_IDS,
+    COLUMN_BODY_LENGTHS,
+    COLUMNS
+};
+
+/* The raw 16 bytes of the UUIDs of a column, which the column itself only marks. */
+enum uuid_column { UUIDS_MESSAGE, UUIDS_ANONYMOUS, UUIDS_USER, UUID_COLUMNS };
+
+struct block_builder {
+    size_t count;
+    size_t bytes;
+    int64_t received_first;
+    int64_t received_last;
+    struct buf columns[COLUMNS];
+    struct buf uuids[UUID_COLUMNS];
+    struct buf bodies;
+    struct buf plain;
+    ZSTD_CCtx *zstd;
+    ZSTD_CDict *dictionary;
+};
+
+struct block_builder *block_builder_new(void)
+{
+    struct block_builder *b = memory_allocate_zeroed(sizeof *b);
+    struct slice dictionary = dictionary_bytes();
+    for (int i = 0; i < COLUMNS; i++) {
+        buf_init(&b->columns[i], 2 * LIMIT_BLOCK_BYTES);
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        buf_init(&b->uuids[i], 2 * LIMIT_BLOCK_BYTES);
+    }
+    buf_init(&b->bodies, 2 * LIMIT_BLOCK_BYTES);
+    buf_init(&b->plain, 4 * LIMIT_BLOCK_BYTES);
+    b->zstd = ZSTD_createCCtx();
+    b->dictionary = ZSTD_createCDict(dictionary.data, dictionary.len, ZSTD_LEVEL);
+    ensure(b->zstd != NULL && b->dictionary != NULL);
+    return b;
+}
+
+void block_builder_free(struct block_builder **builder)
+{
+    struct block_builder *b = *builder;
+    if (b == NULL) {
+        return;
+    }
+    for (int i = 0; i < COLUMNS; i++) {
+        buf_done(&b->columns[i]);
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        buf_done(&b->uuids[i]);
+    }
+    buf_done(&b->bodies);
+    buf_done(&b->plain);
+    ZSTD_freeCCtx(b->zstd);
+    ZSTD_freeCDict(b->dictionary);
+    free(b);
+    *builder = NULL;
+}
+
+static void add_int(struct block_builder *b, enum column column, int64_t value)
+{
+    msgpack_packer p;
+    value_packer_init(&p, &b->columns[column]);
+    msgpack_pack_int64(&p, value);
+}
+
+static void add_text(struct block_builder *b, enum column column, struct slice text)
+{
+    msgpack_packer p;
+    value_packer_init(&p, &b->columns[column]);
+    if (text.len == 0) {
+        msgpack_pack_nil(&p);
+    } else {
+        value_pack_text(&p, text);
+    }
+}
+
+/* A canonical UUID is `true` in its column and 16 bytes beside it; other ids are text. */
+static void add_id(struct block_builder *b, enum column column, enum uuid_column uuids,
+                   struct slice id)
+{
+    uint8_t uuid[UUID_BYTES];
+    if (uuid_parse(id, uuid)) {
+        buf_put_u8(&b->columns[column], 0xc3);
+        buf_put(&b->uuids[uuids], uuid, sizeof uuid);
+    } else {
+        add_text(b, column, id);
+    }
+}
+
+bool block_builder_add(struct block_builder *b, const struct event *e)
+{
+    size_t bytes = e->body.len + e->source.len + e->name.len + e->message_id.len +
+                   e->anonymous_id.len + e->user_id.len + 64;
+    if (b->count == LIMIT_BLOCK_EVENTS || bytes > LIMIT_BLOCK_BYTES - b->bytes) {
+        return false;
+    }
+    if (b->count == 0) {
+        b->received_first = e->received_ms;
+        b->received_last = e->received_ms;
+    }
+    buf_put_u8(&b->columns[COLUMN_TYPES], (uint8_t)e->type);
+    add_int(b, COLUMN_RECEIVED, e->received_ms - b->received_last);
+    add_int(b, COLUMN_AGES, e->received_ms - e->timestamp_ms);
+    add_text(b, COLUMN_SOURCES, e->source);
+    add_text(b, COLUMN_NAMES, e->name);
+    add_id(b, COLUMN_MESSAGE_IDS, UUIDS_MESSAGE, e->message_id);
+    add_id(b, COLUMN_ANONYMOUS_IDS, UUIDS_ANONYMOUS, e->anonymous_id);
+    add_id(b, COLUMN_USER_IDS, UUIDS_USER, e->user_id);
+    add_int(b, COLUMN_BODY_LENGTHS, (int64_t)e->body.len);
+    buf_put_slice(&b->bodies, e->body);
+    b->received_last = e->received_ms;
+    b->bytes += bytes;
+    b->count++;
+    return true;
+}
+
+size_t block_builder_count(const struct block_builder *b)
+{
+    return b->count;
+}
+
+static void put_plain(struct block_builder *b)
+{
+    msgpack_packer p;
+    buf_clear(&b->plain);
+    value_packer_init(&p, &b->plain);
+    msgpack_pack_array(&p, BLOCK_MEMBERS);
+    msgpack_pack_int(&p, BLOCK_VERSION);
+    msgpack_pack_uint64(&p, b->count);
+    msgpack_pack_int64(&p, b->received_first);
+    value_pack_bin(&p, buf_slice(&b->columns[COLUMN_TYPES]));
+    for (int i = COLUMN_TYPES + 1; i < COLUMNS; i++) {
+        msgpack_pack_array(&p, b->count);
+        buf_put_slice(&b->plain, buf_slice(&b->columns[i]));
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        value_pack_bin(&p, buf_slice(&b->uuids[i]));
+    }
+    value_pack_bin(&p, buf_slice(&b->bodies));
+}
+
+void block_builder_finish(struct block_builder *b, struct buf *out)
+{
+    put_plain(b);
+    size_t bound = ZSTD_compressBound(b->plain.len);
+    bool fits = buf_reserve(out, bound);
+    ensure(fits);
+    size_t len = ZSTD_compress_usingCDict(b->zstd, out->data + out->len, bound, b->plain.data,
+                                          b->plain.len, b->dictionary);
+    ensure(!ZSTD_isError(len));
+    out->len += len;
+    for (int i = 0; i < COLUMNS; i++) {
+        buf_clear(&b->columns[i]);
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        buf_clear(&b->uuids[i]);
+    }
+    buf_clear(&b->bodies);
+    b->count = 0;
+    b->bytes = 0;
+}
+
+struct block_reader {
+    struct buf plain;
+    msgpack_zone zone;
+    ZSTD_DCtx *zstd;
+    ZSTD_DDict *dictionary;
+    struct arena arena; /* ids turned back into text */
+    size_t count;
+    size_t at;
+    int64_t received;
+    struct slice types;
+    const msgpack_object *columns[COLUMNS];
+    struct slice uuids[UUID_COLUMNS];
+    struct slice bodies;
+};
+
+struct block_reader *block_reader_new(void)
+{
+    struct block_reader *r = memory_allocate_zeroed(sizeof *r);
+    struct slice dictionary = dictionary_bytes();
+    buf_init(&r->plain, 4 * LIMIT_BLOCK_BYTES);
+    bool made = msgpack_zone_init(&r->zone, 64 * 1024);
+    arena_init(&r->arena, 64 * 1024);
+    r->zstd = ZSTD_createDCtx();
+    r->dictionary = ZSTD_createDDict(dictionary.data, dictionary.len);
+    ensure(made && r->zstd != NULL && r->dictionary != NULL);
+    return r;
+}
+
+void block_reader_free(struct block_reader **reader)
+{
+    struct block_reader *r = *reader;
+    if (r == NULL) {
+        return;
+    }
+    buf_done(&r->plain);
+    msgpack_zone_destroy(&r->zone);
+    arena_done(&r->arena);
+    ZSTD_freeDCtx(r->zstd);
+    ZSTD_freeDDict(r->dictionary);
+    free(r);
+    *reader = NULL;
+}
+
+static bool decompress(struct block_reader *r, struct slice block, struct error *err)
+{
+    unsigned long long size = ZSTD_getFrameContentSize(block.data, block.len);
+    buf_clear(&r->plain);
+    if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN ||
+        !buf_reserve(&r->plain, size)) {
+        return error_set(err, ERROR_CORRUPT, "a block is no zstd frame of an allowed size");
+    }
+    size_t len = ZSTD_decompress_usingDDict(r->zstd, r->plain.data, size, block.data, block.len,
+                                            r->dictionary);
+    if (ZSTD_isError(len) || len != size) {
+        return error_set(err, ERROR_CORRUPT, "a block does not decompress: %s",
+                         ZSTD_isError(len) ? ZSTD_getErrorName(len) : "wrong size");
+    }
+    r->plain.len = len;
+    return true;
+}
+
+/* Checks every entry, so that block_reader_next() cannot meet a surprise. */
+static bool check_ids(const struct block_reader *r, enum column column, enum uuid_column uuids)
+{
+    size_t marked = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const msgpack_object *entry = &r->columns[column]->via.array.ptr[i];
+        bool is_uuid = entry->type == MSGPACK_OBJECT_BOOLEAN && entry->via.boolean;
+        if (!is_uuid && entry->type != MSGPACK_OBJECT_STR && entry->type != MSGPACK_OBJECT_NIL) {
+            return false;
+        }
+        marked += is_uuid;
+    }
+    return marked * UUID_BYTES == r->uuids[uuids].len;
+}
+
+static bool check_entries(const struct block_reader *r, enum column column, bool numbers)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const msgpack_object *entry = &r->columns[column]->via.array.ptr[i];
+        int64_t number;
+        bool fine = numbers ? value_int(entry, &number) && number >= -LIMIT_TIME_MS &&
+                                  number <= LIMIT_TIME_MS
+                            : entry->type == MSGPACK_OBJECT_STR ||
+                                  entry->type == MSGPACK_OBJECT_NIL;
+        if (!fine) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_bodies(const struct block_reader *r)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        int64_t len = 0;
+        if (!value_int(&r->columns[COLUMN_BODY_LENGTHS]->via.array.ptr[i], &len) || len < 1 ||
+            len > LIMIT_BLOCK_BYTES || r->types.data[i] >= EVENT_TYPES) {
+            return false;
+        }
+        total += (uint64_t)len;
+    }
+    return total == r->bodies.len;
+}
+
+static bool take_members(struct block_reader *r, const msgpack_object *root)
+{
+    int64_t version;
+    int64_t count;
+    if (root->type != MSGPACK_OBJECT_ARRAY || root->via.array.size != BLOCK_MEMBERS) {
+        return false;
+    }
+    const msgpack_object *at = root->via.array.ptr;
+    if (!value_int(&at[0], &version) || version != BLOCK_VERSION || !value_int(&at[1], &count) ||
+        count < 0 || count > LIMIT_BLOCK_EVENTS || !value_int(&at[2], &r->received) ||
+        r->received < 0 || r->received > LIMIT_TIME_MS || !value_bin(&at[3], &r->types) ||
+        r->types.len != (size_t)count) {
+        return false;
+    }
+    r->count = (size_t)count;
+    for (int i = COLUMN_TYPES + 1; i < COLUMNS; i++) {
+        r->columns[i] = &at[3 + i];
+        if (r->columns[i]->type != MSGPACK_OBJECT_ARRAY ||
+            r->columns[i]->via.array.size != r->count) {
+            return false;
+        }
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        if (!value_bin(&at[3 + COLUMNS + i], &r->uuids[i])) {
+            return false;
+        }
+    }
+    return value_bin(&at[3 + COLUMNS + UUID_COLUMNS], &r->bodies);
+}
+
+bool block_reader_open(struct block_reader *r, struct slice block, struct error *err)
+{
+    msgpack_object root;
+    r->count = 0;
+    r->at = 0;
+    msgpack_zone_clear(&r->zone);
+    arena_clear(&r->arena);
+    if (!decompress(r, block, err) || !value_unpack(buf_slice(&r->plain), &r->zone, &root, err)) {
+        return false;
+    }
+    bool fine = take_members(r, &root) && check_entries(r, COLUMN_RECEIVED, true) &&
+                check_entries(r, COLUMN_AGES, true) && check_entries(r, COLUMN_SOURCES, false) &&
+                check_entries(r, COLUMN_NAMES, false) &&
+                check_ids(r, COLUMN_MESSAGE_IDS, UUIDS_MESSAGE) &&
+                check_ids(r, COLUMN_ANONYMOUS_IDS, UUIDS_ANONYMOUS) &&
+                check_ids(r, COLUMN_USER_IDS, UUIDS_USER) && check_bodies(r);
+    if (!fine) {
+        r->count = 0;
+        return error_set(err, ERROR_CORRUPT, "a block does not have the members of version 1");
+    }
+    return true;
+}
+
+size_t block_reader_count(const struct block_reader *r)
+{
+    return r->count;
+}
+
+static const msgpack_object *entry_at(const struct block_reader *r, enum column column)
+{
+    return &r->columns[column]->via.array.ptr[r->at];
+}
+
+static int64_t take_int(const struct block_reader *r, enum column column)
+{
+    int64_t value = 0;
+    bool is_int = value_int(entry_at(r, column), &value);
+    ensure(is_int);
+    return value;
+}
+
+static struct slice take_text(const struct block_reader *r, enum column column)
+{
+    struct slice text = slice_make(NULL, 0);
+    (void)value_text(entry_at(r, column), &text);
+    return text;
+}
+
+static struct slice take_id(struct block_reader *r, enum column column, enum uuid_column uuids)
+{
+    if (entry_at(r, column)->type != MSGPACK_OBJECT_BOOLEAN) {
+        return take_text(r, column);
+    }
+    char *text = arena_allocate(&r->arena, UUID_TEXT_BYTES);
+    uuid_format(r->uuids[uuids].data, text);
+    r->uuids[uuids] = slice_skip(r->uuids[uuids], UUID_BYTES);
+    return slice_make(text, UUID_TEXT_BYTES);
+}
+
+static int64_t clamp_time(int64_t ms)
+{
+    return ms < 0 ? 0 : ms > LIMIT_TIME_MS ? LIMIT_TIME_MS : ms;
+}
+
+bool block_reader_next(struct block_reader *r, struct event *ret)
+{
+    if (r->at == r->count) {
+        return false;
+    }
+    r->received = clamp_time(r->received + take_int(r, COLUMN_RECEIVED));
+    *ret = (struct event){
+        .type = (enum event_type)r->types.data[r->at],
+        .received_ms = r->received,
+        .timestamp_ms = clamp_time(r->received - take_int(r, COLUMN_AGES)),
+        .source = take_text(r, COLUMN_SOURCES),
+        .name = take_text(r, COLUMN_NAMES),
+        .message_id = take_id(r, COLUMN_MESSAGE_IDS, UUIDS_MESSAGE),
+        .anonymous_id = take_id(r, COLUMN_ANONYMOUS_IDS, UUIDS_ANONYMOUS),
+        .user_id = take_id(r, COLUMN_USER_IDS, UUIDS_USER),
+        .body = slice_make(r->bodies.data, (size_t)take_int(r, COLUMN_BODY_LENGTHS)),
+    };
+    r->bodies = slice_skip(r->bodies, ret->body.len);
+    r->at++;
+    return true;
+}

@@ -1,0 +1,89 @@
+#include "shared/event.h"
+
+#include "shared/limits.h"
+
+static const char *const type_names[EVENT_TYPES] = {
+    [EVENT_TRACK] = "track",   [EVENT_IDENTIFY] = "identify", [EVENT_PAGE] = "page",
+    [EVENT_SCREEN] = "screen", [EVENT_GROUP] = "group",       [EVENT_ALIAS] = "alias",
+};
+
+const char *event_type_name(enum event_type type)
+{
+    return type_names[type];
+}
+
+enum event_type event_type_from(struct slice text)
+{
+    for (enum event_type type = 0; type < EVENT_TYPES; type++) {
+        if (slice_is(text, type_names[type])) {
+            return type;
+        }
+    }
+    return EVENT_TYPES;
+}
+
+static void pack_optional(msgpack_packer *p, struct slice text)
+{
+    if (text.len == 0) {
+        msgpack_pack_nil(p);
+    } else {
+        value_pack_text(p, text);
+    }
+}
+
+void event_pack(const struct event *event, struct buf *out)
+{
+    msgpack_packer p;
+    value_packer_init(&p, out);
+    msgpack_pack_array(&p, 9);
+    msgpack_pack_int(&p, (int)event->type);
+    msgpack_pack_int64(&p, event->timestamp_ms);
+    msgpack_pack_int64(&p, event->received_ms);
+    value_pack_text(&p, event->source);
+    value_pack_text(&p, event->message_id);
+    pack_optional(&p, event->anonymous_id);
+    pack_optional(&p, event->user_id);
+    pack_optional(&p, event->name);
+    buf_put_slice(out, event->body);
+}
+
+static bool read_optional(const msgpack_object *object, struct slice *ret)
+{
+    *ret = slice_make(NULL, 0);
+    return object->type == MSGPACK_OBJECT_NIL || value_text(object, ret);
+}
+
+bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, struct error *err)
+{
+    msgpack_object root;
+    int64_t type;
+    if (!value_unpack(bytes, zone, &root, err)) {
+        return error_add_context(err, "reading an event");
+    }
+    *ret = (struct event){0};
+    if (root.type != MSGPACK_OBJECT_ARRAY || root.via.array.size != 9) {
+        return error_set(err, ERROR_CORRUPT, "an event is no array of 9");
+    }
+    const msgpack_object *at = root.via.array.ptr;
+    bool fine = value_int(&at[0], &type) && type >= 0 && type < EVENT_TYPES &&
+                value_int(&at[1], &ret->timestamp_ms) && value_int(&at[2], &ret->received_ms) &&
+                value_text(&at[3], &ret->source) && value_text(&at[4], &ret->message_id) &&
+                read_optional(&at[5], &ret->anonymous_id) &&
+                read_optional(&at[6], &ret->user_id) && read_optional(&at[7], &ret->name) &&
+                at[8].type == MSGPACK_OBJECT_MAP && ret->timestamp_ms >= 0 &&
+                ret->timestamp_ms <= LIMIT_TIME_MS && ret->message_id.len > 0;
+    if (!fine) {
+        return error_set(err, ERROR_CORRUPT, "an event has a member of the wrong type");
+    }
+    ret->type = (enum event_type)type;
+    ret->body_map = at[8];
+    return true;
+}
+
+const msgpack_object *event_properties(const struct event *event)
+{
+    const char *name = event->type == EVENT_IDENTIFY || event->type == EVENT_GROUP ? "traits"
+                                                                                  : "properties";
+    const msgpack_object *found = value_member_c(&event->body_map, name);
+    return value_is(found, MSGPACK_OBJECT_MAP) ? found : NULL;
+}

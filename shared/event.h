@@ -1,0 +1,53 @@
+/* The event: what happened, to whom, when, and where it was seen.
+ *
+ * Its head holds what every part needs without looking further: type, times, source, ids and
+ * name. Its body is the rest of what the client sent (context, properties or traits,
+ * integrations…), one MessagePack map. An event is written as one MessagePack array:
+ *
+ *     [type, timestamp, receivedAt, source, messageId, anonymousId | nil, userId | nil, name | nil, body]
+ *
+ * Times are milliseconds since 1970. Slices are borrowed from whoever made the event.
+ */
+#ifndef TRIBUTARY_SHARED_EVENT_H
+#define TRIBUTARY_SHARED_EVENT_H
+
+#include "shared/value.h"
+
+enum event_type { /* stored: never renumber */
+    EVENT_TRACK = 0,
+    EVENT_IDENTIFY = 1,
+    EVENT_PAGE = 2,
+    EVENT_SCREEN = 3,
+    EVENT_GROUP = 4,
+    EVENT_ALIAS = 5,
+    EVENT_TYPES
+};
+
+struct event {
+    enum event_type type;
+    int64_t timestamp_ms;
+    int64_t received_ms;
+    struct slice source; /* write key */
+    struct slice message_id;
+    struct slice anonymous_id; /* empty: none */
+    struct slice user_id;
+    struct slice name;       /* of a track event; of a page or screen where it has one */
+    struct slice body;       /* as MessagePack, for writing; empty after event_unpack() */
+    msgpack_object body_map; /* for reading, after event_unpack() */
+};
+
+/* "track", "identify"… */
+const char *event_type_name(enum event_type type);
+/* EVENT_TYPES where the text names no type. */
+enum event_type event_type_from(struct slice text);
+
+void event_pack(const struct event *event, struct buf *out);
+
+/* Read what event_pack() wrote; the event refers into `bytes` and `zone`. */
+MUST_CHECK bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret,
+                             struct error *err);
+
+/* The traits of an identify, the properties of others: a map, or NULL. */
+const msgpack_object *event_properties(const struct event *event);
+
+#endif

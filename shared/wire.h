@@ -1,0 +1,112 @@
+/* The messages between a collector and the hub, inside the encryption of seal.h's channel.
+ * FORMATS.md describes the bytes. Writers append to a buf; readers take any bytes and refuse what
+ * is not a message (ERROR_CORRUPT). Slices that readers return refer into the bytes and the zone.
+ */
+#ifndef TRIBUTARY_SHARED_WIRE_H
+#define TRIBUTARY_SHARED_WIRE_H
+
+#include "shared/limits.h"
+#include "shared/value.h"
+
+enum wire_type { /* stored: never renumber */
+    WIRE_REFUSAL = 0, /* only as a reply: this collector may not speak */
+    WIRE_BLOCK = 1,
+    WIRE_POLL = 2,
+    WIRE_LOOKUP = 3,
+};
+
+/* What became of a block. */
+enum wire_status { /* stored: never renumber */
+    WIRE_STORED = 0,
+    WIRE_REPLAYED = 1,    /* the hub has it already */
+    WIRE_DAMAGED = 2,     /* altered, or not of this collector's epoch */
+    WIRE_UNAVAILABLE = 3, /* the hub cannot store now; send it again later */
+    WIRE_REVOKED = 4,     /* the collector was revoked */
+};
+const char *wire_status_name(enum wire_status status);
+
+struct wire_block {
+    int64_t sent_ms; /* the collector's clock, for its offset */
+    struct slice header;
+    struct slice block;
+    uint64_t spool_blocks; /* how much still waits, for the operator */
+    uint64_t spool_bytes;
+};
+
+/* Everything of the epoch from `from` to `to`, both included, is on the hub's disk; the block
+ * asked about lies in it where the status is stored or replayed. */
+struct wire_block_reply {
+    enum wire_status status;
+    int64_t hub_ms;
+    uint64_t from;
+    uint64_t to;
+};
+
+struct wire_poll {
+    int64_t sent_ms;
+    int64_t wait_ms;       /* answer empty after this long */
+    uint64_t gate_version; /* what the collector has */
+    uint32_t cursor_count;
+    uint64_t cursors[LIMIT_PARTITIONS]; /* for each partition: safely stored up to here */
+};
+
+struct wire_poll_reply {
+    int64_t hub_ms;
+    uint64_t gate_version;
+    struct slice gate; /* empty: unchanged */
+    uint32_t cursor_count;
+    uint64_t cursors[LIMIT_PARTITIONS];
+    const msgpack_object *cards; /* an array of cards */
+};
+
+struct wire_lookup {
+    struct slice type;
+    struct slice value;
+};
+
+/* A card: what an edge may know of a profile.
+ *
+ *     [profile id, version, as of, [[type, value]…], [[segment, since]…], {trait: value…},
+ *      {category: [granted, at, source]…}, [merged id…], known]
+ */
+enum { CARD_MEMBERS = 9, PROFILE_ID_BYTES = 16 };
+struct wire_card {
+    struct slice profile_id;
+    uint64_t version;
+    int64_t as_of_ms;
+    const msgpack_object *identifiers;
+    const msgpack_object *segments;
+    const msgpack_object *traits;
+    const msgpack_object *consents;
+    const msgpack_object *merged_ids;
+};
+MUST_CHECK bool wire_read_card(const msgpack_object *object, struct wire_card *ret);
+
+/* The type of any message. */
+MUST_CHECK bool wire_read(struct slice bytes, msgpack_zone *zone, enum wire_type *ret_type,
+                          msgpack_object *ret_members, struct error *err);
+
+void wire_write_refusal(enum wire_status status, struct buf *out);
+MUST_CHECK bool wire_read_refusal(const msgpack_object *members, enum wire_status *ret);
+
+void wire_write_block(const struct wire_block *message, struct buf *out);
+MUST_CHECK bool wire_read_block(const msgpack_object *members, struct wire_block *ret);
+void wire_write_block_reply(const struct wire_block_reply *message, struct buf *out);
+MUST_CHECK bool wire_read_block_reply(const msgpack_object *members, struct wire_block_reply *ret);
+
+void wire_write_poll(const struct wire_poll *message, struct buf *out);
+MUST_CHECK bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret);
+/* `cards` is the content of the array: card_count cards one after the other. */
+void wire_write_poll_reply(const struct wire_poll_reply *message, uint32_t card_count,
+                           struct slice cards, struct buf *out);
+MUST_CHECK bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply *ret);
+
+void wire_write_lookup(const struct wire_lookup *message, struct buf *out);
+MUST_CHECK bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret);
+/* `card` is one card, or empty where nobody has that identifier. */
+void wire_write_lookup_reply(struct slice card, struct buf *out);
+/* *ret_card is NULL where nobody has it. */
+MUST_CHECK bool wire_read_lookup_reply(const msgpack_object *members,
+                                       const msgpack_object **ret_card);
+
+#endif

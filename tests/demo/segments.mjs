@@ -1,0 +1,54 @@
+// The demo's segments and sources, used by the demo and by the end-to-end scenarios.
+
+const bought = { event: "Order Completed" };
+const inStore = { ...bought, where: [{ property: "channel", eq: "store" }] };
+
+export const SEGMENTS = {
+  "hot-leads": {
+    name: "Hot leads: store customers who look at products right now",
+    where: { all: [{ event: "Product Viewed", within: "1h", count: { gte: 3 } }, inStore] },
+  },
+  "store-buyers": { name: "Bought in a store", where: inStore },
+  "big-spenders-7d": {
+    name: "Two orders of 100 or more within 7 days",
+    where: { ...bought, where: [{ property: "total", gte: 100 }], within: "7d", count: { gte: 2 } },
+  },
+  "cart-not-bought-1d": {
+    name: "Put something into the cart today, and ordered nothing",
+    where: {
+      all: [
+        { event: "Product Added", within: "1d" },
+        { ...bought, within: "1d", count: { eq: 0 } },
+      ],
+    },
+  },
+  "quiet-3d": {
+    name: "Customers without an order for 3 days",
+    where: { all: [bought, { ...bought, within: "3d", count: { eq: 0 } }] },
+  },
+  "lapsed-30d": {
+    name: "Customers without an order for 30 days",
+    where: { all: [bought, { ...bought, within: "30d", count: { eq: 0 } }] },
+  },
+  "newsletter-lyon": {
+    name: "Newsletter readers in Lyon",
+    where: {
+      all: [
+        { trait: "newsletter", eq: true },
+        { trait: "city", eq: "Lyon" },
+      ],
+    },
+  },
+};
+
+/* The browser's source takes events only from the shop's pages and only with consent; the servers' and
+ * the tills' source is exempt because consent is asked for at the counter. */
+export function sourcesFor(origins) {
+  return {
+    "shop-web": { name: "shop", origins, consent: { required: ["analytics"] } },
+    "shop-server": { name: "server", consent: { exempt: true } },
+  };
+}
+
+export const WRITE_KEY = "shop-web";
+export const SERVER_WRITE_KEY = "shop-server";

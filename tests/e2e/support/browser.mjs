@@ -1,0 +1,36 @@
+// Debian's Chromium, driven by playwright-core, kept to the loopback interface.
+import { existsSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+const PROGRAM = "/usr/bin/chromium";
+
+/* Open a page in a fresh browser, which is closed at the end of the test. Undefined, and the test
+ * skipped, where there is no Chromium. */
+export async function openBrowser(t) {
+  if (!existsSync(PROGRAM)) {
+    t.skip(`${PROGRAM} is not there`);
+    return undefined;
+  }
+  const browser = await chromium.launch({
+    executablePath: PROGRAM,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ],
+  });
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  page.setDefaultTimeout(10_000);
+  page.complaints = [];
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error") page.complaints.push(`${message.text()} ${message.location().url}`);
+  });
+  return page;
+}
