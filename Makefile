@@ -29,7 +29,7 @@ CLI_LIBS := -lcurl
 library = $(filter-out %_test.c,$(wildcard $(1)))
 SHARED_SRC    := $(call library,shared/*.c)
 COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c))
-HUB_SRC       := $(filter-out hub/main.c,$(call library,hub/*.c hub/partition/*.c hub/identity/*.c hub/segment/*.c hub/api/*.c))
+HUB_SRC       := $(filter-out hub/main.c hub/cli/%,$(call library,hub/*.c hub/*/*.c))
 CLI_SRC       := $(call library,hub/cli/*.c)
 UNIT_TESTS    := $(wildcard shared/*_test.c collector/*_test.c hub/*_test.c hub/*/*_test.c)
 SIM_TESTS     := $(wildcard tests/simulation/*_test.c)
@@ -73,7 +73,7 @@ $(BUILD)/obj/shared/dictionary.o: shared/dictionary.bin
 
 LIBRARY_OBJECTS := $(call objects,$(SHARED_SRC) $(COLLECTOR_SRC) $(HUB_SRC))
 $(BUILD)/libtributary.a: $(LIBRARY_OBJECTS)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && ar qcs $@ $^
 
 $(BUILD)/tests/%: $(BUILD)/obj/%.o $(BUILD)/libtributary.a
 	@mkdir -p $(@D)

@@ -161,11 +161,23 @@ static void end_event(struct parser *p)
     p->place = p->request->is_batch ? PLACE_ITEMS : PLACE_TOP;
 }
 
+static bool is_full(struct parser *p)
+{
+    if (p->request->count < LIMIT_BATCH_EVENTS) {
+        return false;
+    }
+    p->request->refusal =
+        refuse("batch-too-long", "The batch has more than 2,500 events.", "/batch");
+    return true;
+}
+
 /* An item of a batch that is no object. */
 static void add_misfit(struct parser *p)
 {
-    add_event(p);
-    p->event->refusal = refuse("invalid-shape", "An item of the batch is no object.", NULL);
+    if (!is_full(p)) {
+        add_event(p);
+        p->event->refusal = refuse("invalid-shape", "An item of the batch is no object.", NULL);
+    }
 }
 
 static void after_packing(struct parser *p, enum json_fault fault)
@@ -270,7 +282,7 @@ static void batch_text(struct parser *p, struct slice text)
 /* A value that is no text begins or stands here: true where it needs no further care. */
 static bool passes_over(struct parser *p)
 {
-    if (p->place == PLACE_EVENT && p->skips) {
+    if (p->skips) {
         return true;
     }
     if (p->place == PLACE_BATCH) {
@@ -354,14 +366,14 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     }
     if (p->place == PLACE_ITEMS) {
         add_misfit(p);
-        return 1;
+        return p->request->refusal.code == NULL;
     }
     if (p->place == PLACE_BATCH) {
         batch_text(p, text);
         p->is_outer_key = false;
         return 1;
     }
-    if (p->place == PLACE_EVENT && p->skips) {
+    if (p->skips) {
         return 1;
     }
     if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
@@ -441,10 +453,10 @@ static int on_key(void *ctx, const unsigned char *data, size_t len)
         p->category = p->is_outer_key ? arena_copy(&p->request->arena, key) : p->category;
         return 1;
     }
+    if (p->skips) {
+        return 1;
+    }
     if (p->place == PLACE_EVENT) {
-        if (p->skips) {
-            return 1;
-        }
         if (p->packer.depth == 1 && (p->field = field_from(key)) != FIELD_NONE) {
             return 1;
         }
@@ -493,9 +505,7 @@ static int on_open(struct parser *p, bool is_map)
     case PLACE_BATCH:
         return open_in_batch(p, is_map);
     case PLACE_ITEMS:
-        if (p->request->count >= LIMIT_BATCH_EVENTS) {
-            p->request->refusal =
-                refuse("batch-too-long", "The batch has more than 2,500 events.", "/batch");
+        if (is_full(p)) {
             return 0;
         }
         begin_event(p);
@@ -778,8 +788,8 @@ void request_parse(struct request *r, enum event_type type, struct slice json, s
         struct request_event *e = &r->events[i];
         if (e->refusal.code == NULL) {
             check_event(r, e, type, rand);
+            e->event.body = slice_make(r->bodies.data + e->body_at, e->body_len);
         }
-        e->event.body = slice_make(r->bodies.data + e->body_at, e->body_len);
     }
 }
 

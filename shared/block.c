@@ -112,6 +112,7 @@ bool block_builder_add(struct block_builder *b, const struct event *e)
 {
     size_t bytes = e->body.len + e->source.len + e->name.len + e->message_id.len +
                    e->anonymous_id.len + e->user_id.len + 64;
+    ensure(e->body.len > 0 && e->message_id.len > 0); /* the reader would refuse all of the block */
     if (b->count == LIMIT_BLOCK_EVENTS || bytes > LIMIT_BLOCK_BYTES - b->bytes) {
         return false;
     }
@@ -228,7 +229,9 @@ static bool decompress(struct block_reader *r, struct slice block, struct error 
 {
     unsigned long long size = ZSTD_getFrameContentSize(block.data, block.len);
     buf_clear(&r->plain);
+    /* zstd would also take a second frame behind the first. */
     if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN ||
+        ZSTD_findFrameCompressedSize(block.data, block.len) != block.len ||
         !buf_reserve(&r->plain, size)) {
         return error_set(err, ERROR_CORRUPT, "a block is no zstd frame of an allowed size");
     }
@@ -255,6 +258,19 @@ static bool check_ids(const struct block_reader *r, enum column column, enum uui
         marked += is_uuid;
     }
     return marked * UUID_BYTES == r->uuids[uuids].len;
+}
+
+/* An event without a message id could not be told from its own copy. */
+static bool check_message_ids(const struct block_reader *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const msgpack_object *entry = &r->columns[COLUMN_MESSAGE_IDS]->via.array.ptr[i];
+        struct slice text;
+        if (entry->type != MSGPACK_OBJECT_BOOLEAN && (!value_text(entry, &text) || text.len == 0)) {
+            return false;
+        }
+    }
+    return check_ids(r, COLUMN_MESSAGE_IDS, UUIDS_MESSAGE);
 }
 
 static bool check_entries(const struct block_reader *r, enum column column, bool numbers)
@@ -330,7 +346,7 @@ bool block_reader_open(struct block_reader *r, struct slice block, struct error 
     bool fine = take_members(r, &root) && check_entries(r, COLUMN_RECEIVED, true) &&
                 check_entries(r, COLUMN_AGES, true) && check_entries(r, COLUMN_SOURCES, false) &&
                 check_entries(r, COLUMN_NAMES, false) &&
-                check_ids(r, COLUMN_MESSAGE_IDS, UUIDS_MESSAGE) &&
+                check_message_ids(r) &&
                 check_ids(r, COLUMN_ANONYMOUS_IDS, UUIDS_ANONYMOUS) &&
                 check_ids(r, COLUMN_USER_IDS, UUIDS_USER) && check_bodies(r);
     if (!fine) {

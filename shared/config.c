@@ -21,17 +21,15 @@ static const struct config_row *find_row(const struct config_row *rows, size_t c
 static bool parse_number(struct slice text, int64_t *ret)
 {
     int64_t value = 0;
-    if (text.len == 0 || text.len > 18) {
-        return false;
-    }
     for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') {
+        int digit = text.data[i] - '0';
+        if (digit < 0 || digit > 9 || value > (INT64_MAX - digit) / 10) {
             return false;
         }
-        value = value * 10 + (text.data[i] - '0');
+        value = value * 10 + digit;
     }
     *ret = value;
-    return true;
+    return text.len > 0;
 }
 
 static bool parse_bytes(struct slice text, int64_t *ret)
@@ -193,9 +191,12 @@ bool config_read_file(const struct config_row *rows, size_t count, const char *p
     while (fits && (n = fread(chunk, 1, sizeof chunk, file)) > 0) {
         fits = buf_append(&text, chunk, n);
     }
+    /* A folder opens like a file and fails here. */
+    int failure = ferror(file) ? errno : 0;
     fclose(file);
-    bool ok = fits ? config_read_text(rows, count, path, buf_slice(&text), settings, err)
-                   : error_set(err, ERROR_INVALID, "%s is longer than 1 MiB", path);
+    bool ok = failure != 0 ? error_set(err, ERROR_INVALID, "%s: %s", path, strerror(failure))
+              : !fits      ? error_set(err, ERROR_INVALID, "%s is longer than 1 MiB", path)
+                           : config_read_text(rows, count, path, buf_slice(&text), settings, err);
     buf_done(&text);
     return ok;
 }

@@ -23,7 +23,7 @@ struct csv_record {
 
 enum csv_result {
     CSV_RECORD,
-    CSV_INCOMPLETE, /* the record does not end in these bytes: come again with more */
+    CSV_INCOMPLETE,  /* the record does not end in these bytes: come again with more */
     CSV_STRAY_QUOTE, /* a quote inside a cell without quotes, or text behind a closing quote */
     CSV_UNCLOSED,    /* a quote that the rest of the text does not close */
 };

@@ -71,7 +71,8 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
                 read_optional(&at[5], &ret->anonymous_id) &&
                 read_optional(&at[6], &ret->user_id) && read_optional(&at[7], &ret->name) &&
                 at[8].type == MSGPACK_OBJECT_MAP && ret->timestamp_ms >= 0 &&
-                ret->timestamp_ms <= LIMIT_TIME_MS && ret->message_id.len > 0;
+                ret->timestamp_ms <= LIMIT_TIME_MS && ret->received_ms >= 0 &&
+                ret->received_ms <= LIMIT_TIME_MS && ret->message_id.len > 0;
     if (!fine) {
         return error_set(err, ERROR_CORRUPT, "an event has a member of the wrong type");
     }

@@ -56,13 +56,16 @@ struct slice identifier_normalize(enum identifier_normalizer normalizer, struct 
     }
     uint8_t *out = arena_allocate(arena, value.len);
     size_t len = 0;
+    size_t digits = 0;
     for (size_t i = 0; i < value.len; i++) {
         uint8_t c = value.data[i];
         if (normalizer == NORMALIZE_EMAIL) {
             out[len++] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
         } else if ((c >= '0' && c <= '9') || (c == '+' && len == 0)) {
             out[len++] = c;
+            digits += c != '+';
         }
     }
-    return slice_make(out, len);
+    /* "+" alone is nobody's number, and must not make one person of all who gave it. */
+    return slice_make(out, normalizer == NORMALIZE_PHONE && digits == 0 ? 0 : len);
 }

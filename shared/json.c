@@ -53,13 +53,18 @@ void json_packer_init(struct json_packer *p, struct buf *out)
     value_packer_init(&p->packer, out);
 }
 
-/* Room for one item of `len` content bytes and its MessagePack head. */
+/* Room for one item of `len` content bytes and its MessagePack head, in the buf and in the 16-bit
+ * count of its container. */
 static bool begin_item(struct json_packer *p, size_t len)
 {
     if (!buf_reserve(p->out, len + 9)) {
         return false;
     }
     if (p->depth > 0) {
+        uint32_t count_max = p->open[p->depth - 1].is_map ? 2 * UINT16_MAX : UINT16_MAX;
+        if (p->open[p->depth - 1].count == count_max) {
+            return false;
+        }
         p->open[p->depth - 1].count++;
     }
     return true;
@@ -189,7 +194,7 @@ void json_packer_close(struct json_packer *p)
     p->depth--;
     uint32_t count = p->open[p->depth].count;
     count = p->open[p->depth].is_map ? count / 2 : count;
-    /* json_read() bounds its output so that no container can have more. */
+    /* begin_item() lets no container have more. */
     ensure(count <= UINT16_MAX);
     uint8_t *at = p->out->data + p->open[p->depth].count_at;
     at[0] = (uint8_t)(count >> 8);
@@ -203,9 +208,8 @@ struct reader {
 
 static int keep(struct reader *r, enum json_fault fault)
 {
-    bool full = r->packer.depth > 0 && r->packer.open[r->packer.depth - 1].count >= UINT16_MAX;
-    r->fault = fault == JSON_FINE && full ? JSON_TOO_LARGE : fault;
-    return r->fault == JSON_FINE;
+    r->fault = fault;
+    return fault == JSON_FINE;
 }
 
 static int on_null(void *ctx)
@@ -354,7 +358,9 @@ static void put_escaped(struct buf *out, struct slice text)
             buf_put_format(out, "\\u%04x", c);
         }
     }
-    buf_put(out, text.data + start, text.len - start);
+    if (start < text.len) {
+        buf_put(out, text.data + start, text.len - start);
+    }
     buf_put_u8(out, '"');
 }
 
@@ -391,6 +397,10 @@ void json_int(struct json_writer *w, int64_t value)
 void json_double(struct json_writer *w, double value)
 {
     char text[40];
+    if (!isfinite(value)) {
+        json_null(w); /* JSON has no word for infinity; a sum may reach it */
+        return;
+    }
     separate(w);
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);

@@ -71,6 +71,7 @@ void json_key_slice(struct json_writer *w, struct slice name);
 void json_text(struct json_writer *w, struct slice text);
 void json_cstr(struct json_writer *w, const char *text);
 void json_int(struct json_writer *w, int64_t value);
+/* null where it is infinite or no number. */
 void json_double(struct json_writer *w, double value);
 void json_bool(struct json_writer *w, bool value);
 void json_null(struct json_writer *w);

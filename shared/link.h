@@ -24,7 +24,8 @@ typedef void link_handler(void *user, struct slice request, struct link_reply *r
 MUST_CHECK bool link_server_open(const char *url, link_handler *handler, void *user,
                                  struct link_server **ret, struct error *err);
 
-/* The bytes are copied. An empty answer tells the sender nothing: it will time out and retry. */
+/* The bytes are copied. An empty answer tells the sender nothing: its request is done unanswered,
+ * at once. */
 void link_reply_send(struct link_reply *reply, struct slice bytes);
 
 /* Call the handler no more. Replies may still be sent. */

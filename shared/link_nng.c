@@ -152,6 +152,15 @@ void link_server_stop(struct link_server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
+static struct link_reply *take_any_reply(struct link_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    struct link_reply *reply = server->replies;
+    server->replies = reply == NULL ? NULL : reply->next;
+    pthread_mutex_unlock(&server->lock);
+    return reply;
+}
+
 void link_server_close(struct link_server **server)
 {
     struct link_server *s = *server;
@@ -160,11 +169,10 @@ void link_server_close(struct link_server **server)
     }
     link_server_stop(s);
     nng_close(s->socket);
-    for (struct link_reply *reply = s->replies; reply != NULL;) {
-        struct link_reply *next = reply->next;
+    /* A callback that nng_aio_free() waits for may still add a context: taken one by one. */
+    for (struct link_reply *reply; (reply = take_any_reply(s)) != NULL;) {
         nng_aio_free(reply->aio);
         free(reply);
-        reply = next;
     }
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -223,7 +231,7 @@ static void on_client_aio(void *arg)
         return;
     }
     nng_msg *msg = nng_aio_get_msg(request->aio);
-    finish(request, true, slice_make(nng_msg_body(msg), nng_msg_len(msg)));
+    finish(request, nng_msg_len(msg) > 0, slice_make(nng_msg_body(msg), nng_msg_len(msg)));
     nng_msg_free(msg);
 }
 
@@ -251,6 +259,16 @@ bool link_client_open(const char *url, struct link_client **ret, struct error *e
     return true;
 }
 
+static void give_up_request(struct client_request *request)
+{
+    struct link_client *client = request->client;
+    free(request);
+    pthread_mutex_lock(&client->lock);
+    client->in_flight--;
+    pthread_cond_broadcast(&client->idle);
+    pthread_mutex_unlock(&client->lock);
+}
+
 static struct client_request *take_request(struct link_client *client)
 {
     pthread_mutex_lock(&client->lock);
@@ -268,8 +286,12 @@ static struct client_request *take_request(struct link_client *client)
         request = memory_allocate_zeroed(sizeof *request);
         request->client = client;
         int rv = nng_ctx_open(&request->ctx, client->socket);
-        ensure(rv == 0);
-        rv = nng_ctx_set_ms(request->ctx, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+        rv = rv != 0 ? rv
+                     : nng_ctx_set_ms(request->ctx, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+        if (rv == NNG_ECLOSED) {
+            give_up_request(request); /* link_client_close() came between */
+            return NULL;
+        }
         ensure(rv == 0);
         rv = nng_aio_alloc(&request->aio, on_client_aio, request);
         ensure(rv == 0);

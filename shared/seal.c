@@ -62,7 +62,8 @@ struct seal_epoch *seal_epoch_begin(struct slice collector_id,
     struct buf input;
     msgpack_packer p;
     rand_fill(rand, epoch->key, sizeof epoch->key);
-    crypto_box_seal(sealed, epoch->key, sizeof epoch->key, hub_public);
+    int rv = crypto_box_seal(sealed, epoch->key, sizeof epoch->key, hub_public);
+    ensure(rv == 0); /* a key of low order; opening a channel has refused it before */
     buf_init(&body, 1024);
     buf_init(&input, 1024);
     value_packer_init(&p, &body);
@@ -103,7 +104,7 @@ static bool read_header(struct slice bytes, struct header *ret, struct error *er
     fine = fine && value_int(&at[0], &version) && version == HEADER_VERSION &&
            value_text(&at[1], &ret->open.collector_id) && ret->open.collector_id.len > 0 &&
            ret->open.collector_id.len <= SEAL_COLLECTOR_ID_MAX && value_int(&at[2], &epoch) &&
-           value_int(&at[3], &ret->open.created_ms) && value_bin(&at[4], &ret->sealed) &&
+           epoch >= 0 && value_int(&at[3], &ret->open.created_ms) && value_bin(&at[4], &ret->sealed) &&
            ret->sealed.len == SEAL_KEY_BYTES + crypto_box_SEALBYTES &&
            value_bin(&at[5], &ret->signature) && ret->signature.len == crypto_sign_BYTES;
     if (fine) {
@@ -138,6 +139,7 @@ bool seal_epoch_open(struct slice header, const uint8_t sign_public[SEAL_SIGN_PU
     buf_init(&input, 4096);
     sign_input(h.body, &input);
     bool genuine =
+        sign_public == NULL ||
         crypto_sign_verify_detached(h.signature.data, input.data, input.len, sign_public) == 0;
     buf_done(&input);
     if (!genuine) {
@@ -382,8 +384,8 @@ bool seal_open_request(const struct seal_channel *channel, struct slice request,
     if (!read_message(request, true, &m, err)) {
         return false;
     }
-    if (!decrypt(channel->up, m.nonce.data, slice_make(channel->id, channel->id_len), m.cipher,
-                 ret)) {
+    struct slice id = slice_make(channel->id, channel->id_len);
+    if (!slice_equal(m.id, id) || !decrypt(channel->up, m.nonce.data, id, m.cipher, ret)) {
         return error_set(err, ERROR_CORRUPT, "a request is not from the collector it names");
     }
     memcpy(ret_nonce, m.nonce.data, SEAL_NONCE_BYTES);

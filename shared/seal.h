@@ -47,7 +47,8 @@ struct seal_header {
 /* What a header says, before its signature is checked. */
 MUST_CHECK bool seal_header_peek(struct slice header, struct seal_header *ret, struct error *err);
 
-/* Enter an epoch on the hub: check the signature and unseal the key. */
+/* Enter an epoch on the hub: check the signature and unseal the key. sign_public is NULL where
+ * the header was checked before, for instance because it comes from the hub's own log. */
 MUST_CHECK bool seal_epoch_open(struct slice header,
                                 const uint8_t sign_public[SEAL_SIGN_PUBLIC_BYTES],
                                 const uint8_t hub_public[SEAL_KEY_BYTES],

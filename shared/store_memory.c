@@ -159,16 +159,17 @@ static bool memory_get(struct store *store, const struct store_snapshot *snapsho
                        struct slice key, struct buf *ret, bool *ret_found, struct error *err)
 {
     struct store_memory *s = self(store);
-    (void)err;
+    bool fits = true;
     pthread_mutex_lock(&s->lock);
     const struct table *table = snapshot == NULL ? &s->now : &snapshot->table;
     size_t at = lower_bound(table, key);
     *ret_found = has_key(table, at, key);
     if (*ret_found) {
-        buf_put_slice(ret, buf_slice(&table->entries[at].value));
+        struct slice value = buf_slice(&table->entries[at].value);
+        fits = buf_append(ret, value.data, value.len);
     }
     pthread_mutex_unlock(&s->lock);
-    return true;
+    return fits || error_set(err, ERROR_CORRUPT, "a stored value is too long");
 }
 
 static struct store_snapshot *memory_snapshot_open(struct store *store)

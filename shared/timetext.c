@@ -110,7 +110,7 @@ static bool read_offset(struct cursor *c, int64_t *ret_minutes)
 bool time_text_parse(struct slice text, int64_t *ret_ms)
 {
     static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    struct cursor c = {text.data, text.data + text.len};
+    struct cursor c = {text.data, text.len == 0 ? text.data : text.data + text.len};
     int64_t year;
     int64_t month;
     int64_t day;

@@ -1,0 +1,233 @@
+#include "hub/api/internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include "shared/log.h"
+
+enum { BODY_BYTES_MAX = 1024 * 1024, ANSWER_BYTES_MAX = 60 * 1024 * 1024 };
+
+struct api {
+    struct hub *hub;
+    struct http_server *server;
+};
+
+bool call_read_json(struct call *call, msgpack_object *ret)
+{
+    enum json_fault fault = json_read(http_body(call->http), &call->json);
+    struct error err;
+    if (fault != JSON_FINE) {
+        http_answer_error(call->http, 400, json_fault_code(fault), json_fault_sentence(fault),
+                          NULL);
+        return false;
+    }
+    bool fine = value_unpack(buf_slice(&call->json), &call->zone, ret, &err);
+    if (!fine || ret->type != MSGPACK_OBJECT_MAP) {
+        http_answer_error(call->http, 400, "invalid-shape", "The body must be a JSON object.",
+                          NULL);
+        return false;
+    }
+    return true;
+}
+
+void call_answer(struct call *call, unsigned status)
+{
+    http_answer(call->http, status, "application/json", buf_slice(&call->body));
+}
+
+void call_answer_not_found(struct call *call, const char *what)
+{
+    char message[128];
+    snprintf(message, sizeof message, "There is no such %s.", what);
+    http_answer_error(call->http, 404, "not-found", message, NULL);
+}
+
+void call_answer_failure(struct call *call, const struct error *err)
+{
+    log_error("api-failed", "%s", err->message);
+    http_answer_error(call->http, 503, "unavailable", "The hub cannot read its store now.", NULL);
+}
+
+void call_answer_invalid(struct call *call, const struct catalog_error *where,
+                         const struct error *err)
+{
+    if (err->kind != ERROR_INVALID) {
+        call_answer_failure(call, err);
+        return;
+    }
+    http_answer_error(call->http, 400, where->code, err->message,
+                      where->field[0] == 0 ? NULL : where->field);
+}
+
+bool call_read_limit(struct call *call, size_t initial, size_t max, size_t *ret)
+{
+    struct slice text = http_query(call->http, "limit");
+    size_t value = 0;
+    bool fine = text.len < 10;
+    for (size_t i = 0; fine && i < text.len; i++) {
+        fine = text.data[i] >= '0' && text.data[i] <= '9';
+        value = value * 10 + (size_t)(text.data[i] - '0');
+    }
+    *ret = text.len == 0 ? initial : value > max ? max : value;
+    if (!fine || *ret == 0) {
+        http_answer_error(call->http, 400, "invalid-query", "\"limit\" must be a number above 0.",
+                          NULL);
+        return false;
+    }
+    return true;
+}
+
+bool call_read_cursor(struct call *call, uint32_t *ret_partition, struct profile_id *ret_last)
+{
+    struct slice text = http_query(call->http, "cursor");
+    uint8_t bytes[4 + PROFILE_ID_BYTES];
+    size_t len = 0;
+    *ret_partition = 0;
+    *ret_last = (struct profile_id){0};
+    if (text.len == 0) {
+        return true;
+    }
+    if (sodium_hex2bin(bytes, sizeof bytes, (const char *)text.data, text.len, NULL, &len, NULL) !=
+            0 ||
+        len != sizeof bytes) {
+        http_answer_error(call->http, 400, "invalid-query",
+                          "\"cursor\" must be the \"next\" of an earlier answer.", NULL);
+        return false;
+    }
+    *ret_partition = read_u32(bytes);
+    memcpy(ret_last->bytes, bytes + 4, PROFILE_ID_BYTES);
+    return true;
+}
+
+void call_write_next(struct call *call, bool more, uint32_t partition, struct profile_id last)
+{
+    char text[2 * (4 + PROFILE_ID_BYTES) + 1];
+    json_key(&call->w, "next");
+    if (!more) {
+        json_null(&call->w);
+        return;
+    }
+    snprintf(text, sizeof text, "%08x%s", partition, profile_id_hex(last).text);
+    json_cstr(&call->w, text);
+}
+
+struct slice api_next_part(struct slice *rest)
+{
+    const uint8_t *slash = rest->len == 0 ? NULL : memchr(rest->data, '/', rest->len);
+    size_t len = slash == NULL ? rest->len : (size_t)(slash - rest->data);
+    struct slice part = slice_make(rest->data, len);
+    *rest = slice_skip(*rest, slash == NULL ? len : len + 1);
+    return part;
+}
+
+static bool is_authorized(const struct api *api, const struct http_request *http)
+{
+    struct slice given = http_header(http, "Authorization");
+    struct slice bearer = slice_text("Bearer ");
+    struct slice wanted = slice_text(api->hub->admin_token);
+    if (!slice_starts_with(given, bearer)) {
+        return false;
+    }
+    given = slice_skip(given, bearer.len);
+    return given.len == wanted.len && sodium_memcmp(given.data, wanted.data, wanted.len) == 0;
+}
+
+static void route(struct call *call, struct slice method, struct slice rest)
+{
+    struct slice head = api_next_part(&rest);
+    if (slice_is(head, "profiles")) {
+        api_profiles(call, method, rest);
+    } else if (slice_is(head, "segments")) {
+        api_segments(call, method, rest);
+    } else if (slice_is(head, "sources")) {
+        api_definitions(call, method, REGISTRY_SOURCE, rest);
+    } else if (slice_is(head, "traits")) {
+        api_definitions(call, method, REGISTRY_TRAIT, rest);
+    } else if (slice_is(head, "identity-rules") && rest.len == 0) {
+        api_definitions(call, method, REGISTRY_RULES, slice_text("rules"));
+    } else if (slice_is(head, "collectors")) {
+        api_collectors(call, method, rest);
+    } else if (slice_is(head, "stats") && slice_is(method, "GET")) {
+        api_stats(call, rest);
+    } else {
+        call_answer_not_found(call, "path");
+    }
+}
+
+static void handle_v1(struct api *api, struct http_request *http, struct slice method,
+                      struct slice rest)
+{
+    struct call call = {.hub = api->hub, .http = http};
+    if (!is_authorized(api, http)) {
+        http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
+        http_answer_error(http, 401, "unauthorized", "A valid API token is needed.", NULL);
+        return;
+    }
+    arena_init(&call.arena, 4096);
+    buf_init(&call.body, ANSWER_BYTES_MAX);
+    buf_init(&call.json, BODY_BYTES_MAX * 2);
+    bool made = msgpack_zone_init(&call.zone, 8192);
+    ensure(made);
+    json_writer_init(&call.w, &call.body);
+    route(&call, method, rest);
+    arena_done(&call.arena);
+    buf_done(&call.body);
+    buf_done(&call.json);
+    msgpack_zone_destroy(&call.zone);
+}
+
+static void on_request(void *user, struct http_request *http)
+{
+    struct api *api = user;
+    struct slice method = http_method(http);
+    struct slice path = http_path(http);
+    struct slice v1 = slice_text("/v1/");
+    http_add_header(http, "Cache-Control", slice_text("no-store"));
+    if (slice_starts_with(path, v1)) {
+        handle_v1(api, http, method, slice_skip(path, v1.len));
+    } else if (slice_is(path, "/healthz")) {
+        http_answer_static(http, 200, "application/json", slice_text("{\"ok\":true}"));
+    } else if (slice_is(path, "/readyz")) {
+        http_answer_static(http, 200, "application/json", slice_text("{\"ready\":true}"));
+    } else if (slice_is(path, "/metrics")) {
+        struct call call = {.hub = api->hub, .http = http};
+        buf_init(&call.body, ANSWER_BYTES_MAX);
+        api_metrics(&call);
+        buf_done(&call.body);
+    } else {
+        http_answer_error(http, 404, "no-such-path", "There is nothing at this path.", NULL);
+    }
+}
+
+bool api_open(struct hub *hub, struct api **ret, struct error *err)
+{
+    struct api *api = memory_allocate_zeroed(sizeof *api);
+    struct http_options options = {
+        .listen = hub->settings.http_listen,
+        .threads = (unsigned)hub->settings.http_threads,
+        .connections_max = (unsigned)hub->settings.connections_max,
+        .body_bytes_max = BODY_BYTES_MAX,
+        .idle_seconds_max = 75,
+        .request_ms_max = 20000,
+    };
+    api->hub = hub;
+    if (!http_server_open(&options, on_request, api, &api->server, err)) {
+        free(api);
+        return false;
+    }
+    *ret = api;
+    return true;
+}
+
+uint16_t api_port(const struct api *api)
+{
+    return http_server_port(api->server);
+}
+
+void api_close(struct api **api)
+{
+    if (*api != NULL) {
+        http_server_close(&(*api)->server);
+        free(*api);
+        *api = NULL;
+    }
+}

@@ -1,0 +1,396 @@
+/* /v1/sources, /v1/traits, /v1/identity-rules, /v1/collectors */
+#include "hub/api/internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+static const char *name_of(enum registry_kind kind)
+{
+    switch (kind) {
+    case REGISTRY_COLLECTOR:
+        return "collectors";
+    case REGISTRY_SOURCE:
+        return "sources";
+    case REGISTRY_SEGMENT:
+        return "segments";
+    case REGISTRY_TRAIT:
+        return "traits";
+    case REGISTRY_RULES:
+        return "identity-rules";
+    }
+    return "";
+}
+
+static void write_members(struct json_writer *w, msgpack_zone *zone, struct slice bytes)
+{
+    msgpack_object body;
+    struct error err;
+    bool fine = value_unpack(bytes, zone, &body, &err);
+    ensure(fine);
+    for (uint32_t i = 0; i < body.via.map.size; i++) {
+        struct slice name;
+        if (value_text(&body.via.map.ptr[i].key, &name) && !slice_is(name, "key")) {
+            json_key_slice(w, name);
+            json_value(w, &body.via.map.ptr[i].val);
+        }
+    }
+}
+
+static bool write_definition(void *user, const struct registry_entry *entry)
+{
+    struct call *call = user;
+    json_open_object(&call->w);
+    if (entry->kind != REGISTRY_RULES) {
+        json_key(&call->w, "key");
+        json_text(&call->w, entry->key);
+    }
+    write_members(&call->w, &call->zone, entry->body);
+    json_close_object(&call->w);
+    return true;
+}
+
+static void list_definitions(struct call *call, enum registry_kind kind)
+{
+    json_open_object(&call->w);
+    json_key(&call->w, name_of(kind));
+    json_open_array(&call->w);
+    registry_each(call->hub->registry, kind, write_definition, call);
+    json_close_array(&call->w);
+    json_close_object(&call->w);
+    call_answer(call, 200);
+}
+
+static void show_definition(struct call *call, enum registry_kind kind, struct slice key)
+{
+    struct registry_entry entry;
+    struct buf bytes;
+    buf_init(&bytes, SIZE_MAX / 2);
+    if (registry_find(call->hub->registry, kind, key, &bytes, &entry)) {
+        (void)write_definition(call, &entry);
+        call_answer(call, 200);
+    } else {
+        call_answer_not_found(call, "definition");
+    }
+    buf_done(&bytes);
+}
+
+static bool is_texts(const msgpack_object *list)
+{
+    bool fine = list == NULL || list->type == MSGPACK_OBJECT_ARRAY;
+    for (uint32_t i = 0; fine && list != NULL && i < list->via.array.size; i++) {
+        fine = list->via.array.ptr[i].type == MSGPACK_OBJECT_STR;
+    }
+    return fine;
+}
+
+static const char *source_mistake(const msgpack_object *body, const char **ret_field)
+{
+    const msgpack_object *consent = value_member_c(body, "consent");
+    const msgpack_object *exempt = value_member_c(consent, "exempt");
+    *ret_field = "/origins";
+    if (!is_texts(value_member_c(body, "origins"))) {
+        return "\"origins\" must be an array of texts such as \"https://www.example.com\".";
+    }
+    *ret_field = "/consent";
+    if (consent != NULL && consent->type != MSGPACK_OBJECT_MAP) {
+        return "\"consent\" must be an object with \"required\" or \"exempt\".";
+    }
+    *ret_field = "/consent/required";
+    if (!is_texts(value_member_c(consent, "required"))) {
+        return "\"required\" must be an array of consent categories.";
+    }
+    *ret_field = "/consent/exempt";
+    if (exempt != NULL && exempt->type != MSGPACK_OBJECT_BOOLEAN) {
+        return "\"exempt\" must be true or false.";
+    }
+    return NULL;
+}
+
+/* A source that says nothing about consent needs that to analytics: nothing is stored without. */
+static void put_default_consent(const msgpack_object *body, struct buf *out)
+{
+    msgpack_packer k;
+    value_packer_init(&k, out);
+    msgpack_pack_map(&k, body->via.map.size + 1);
+    for (uint32_t i = 0; i < body->via.map.size; i++) {
+        msgpack_pack_object(&k, body->via.map.ptr[i].key);
+        msgpack_pack_object(&k, body->via.map.ptr[i].val);
+    }
+    value_pack_cstr(&k, "consent");
+    msgpack_pack_map(&k, 1);
+    value_pack_cstr(&k, "required");
+    msgpack_pack_array(&k, 1);
+    value_pack_cstr(&k, "analytics");
+}
+
+static void put_definition(struct call *call, enum registry_kind kind, struct slice key)
+{
+    msgpack_object body;
+    struct catalog_error where;
+    struct error err;
+    struct buf definition;
+    const char *field;
+    if (!call_read_json(call, &body)) {
+        return;
+    }
+    const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(&body, &field) : NULL;
+    if (mistake != NULL) {
+        http_answer_error(call->http, 400, "invalid-source", mistake, field);
+        return;
+    }
+    buf_init(&definition, SIZE_MAX / 2);
+    if (kind == REGISTRY_SOURCE && value_member_c(&body, "consent") == NULL) {
+        put_default_consent(&body, &definition);
+    } else {
+        buf_put_slice(&definition, buf_slice(&call->json));
+    }
+    if (registry_put(call->hub->registry, kind, key, buf_slice(&definition), &where, &err)) {
+        msgpack_zone_clear(&call->zone);
+        show_definition(call, kind, key);
+    } else {
+        call_answer_invalid(call, &where, &err);
+    }
+    buf_done(&definition);
+}
+
+static void delete_definition(struct call *call, enum registry_kind kind, struct slice key)
+{
+    struct catalog_error where;
+    struct error err;
+    bool found;
+    if (!registry_delete(call->hub->registry, kind, key, &found, &where, &err)) {
+        call_answer_invalid(call, &where, &err);
+    } else if (!found) {
+        call_answer_not_found(call, "definition");
+    } else {
+        http_answer_static(call->http, 204, NULL, slice_text(""));
+    }
+}
+
+void api_definitions(struct call *call, struct slice method, enum registry_kind kind,
+                     struct slice key)
+{
+    if (key.len == 0 && slice_is(method, "GET")) {
+        list_definitions(call, kind);
+    } else if (key.len > 0 && slice_is(method, "GET")) {
+        show_definition(call, kind, key);
+    } else if (key.len > 0 && slice_is(method, "PUT")) {
+        put_definition(call, kind, key);
+    } else if (key.len > 0 && slice_is(method, "DELETE") && kind != REGISTRY_RULES) {
+        delete_definition(call, kind, key);
+    } else {
+        http_answer_error(call->http, 405, "method-not-allowed",
+                          "This path takes GET, PUT and DELETE.", NULL);
+    }
+}
+
+/* ---- Collectors ---- */
+
+static void write_optional_time(struct json_writer *w, const char *name, int64_t ms)
+{
+    json_key(w, name);
+    if (ms > 0) {
+        json_time(w, ms);
+    } else {
+        json_null(w);
+    }
+}
+
+static bool write_collector(void *user, const struct registry_entry *entry)
+{
+    struct call *call = user;
+    struct json_writer *w = &call->w;
+    struct collector_figures f = collectors_figures(call->hub->collectors, entry->key);
+    msgpack_object body;
+    struct error err;
+    int64_t revoked = 0;
+    int64_t enrolled = 0;
+    bool fine = value_unpack(entry->body, &call->zone, &body, &err);
+    ensure(fine);
+    (void)value_int(value_member_c(&body, "revokedAt"), &revoked);
+    (void)value_int(value_member_c(&body, "enrolledAt"), &enrolled);
+    json_open_object(w);
+    json_key(w, "id");
+    json_text(w, entry->key);
+    json_key(w, "publicKey");
+    json_value(w, value_member_c(&body, "publicKey"));
+    write_optional_time(w, "enrolledAt", enrolled);
+    write_optional_time(w, "revokedAt", revoked);
+    write_optional_time(w, "lastSeenAt", f.last_seen_ms);
+    json_key(w, "clockOffsetMs");
+    json_int(w, f.clock_offset_ms);
+    json_key(w, "spoolBlocks");
+    json_int(w, (int64_t)f.spool_blocks);
+    json_key(w, "spoolBytes");
+    json_int(w, (int64_t)f.spool_bytes);
+    json_key(w, "blocks");
+    json_int(w, (int64_t)f.blocks);
+    json_key(w, "events");
+    json_int(w, (int64_t)f.events);
+    json_key(w, "replayed");
+    json_int(w, (int64_t)f.replayed);
+    json_key(w, "refused");
+    json_int(w, (int64_t)f.refused);
+    json_close_object(w);
+    return true;
+}
+
+static void list_collectors(struct call *call)
+{
+    json_open_object(&call->w);
+    json_key(&call->w, "collectors");
+    json_open_array(&call->w);
+    registry_each(call->hub->registry, REGISTRY_COLLECTOR, write_collector, call);
+    json_close_array(&call->w);
+    json_close_object(&call->w);
+    call_answer(call, 200);
+}
+
+static bool is_name(struct slice key)
+{
+    bool fine = key.len > 0 && key.len <= SEAL_COLLECTOR_ID_MAX;
+    for (size_t i = 0; fine && i < key.len; i++) {
+        uint8_t c = key.data[i];
+        fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    }
+    return fine;
+}
+
+static void put_collector(struct slice public_key,
+                          int64_t enrolled_ms, int64_t revoked_ms, struct buf *out)
+{
+    msgpack_packer k;
+    value_packer_init(&k, out);
+    msgpack_pack_map(&k, 3);
+    value_pack_cstr(&k, "publicKey");
+    value_pack_text(&k, public_key);
+    value_pack_cstr(&k, "enrolledAt");
+    msgpack_pack_int64(&k, enrolled_ms);
+    value_pack_cstr(&k, "revokedAt");
+    msgpack_pack_int64(&k, revoked_ms);
+}
+
+/* What the new collector needs to know of the hub. */
+static void answer_enrolled(struct call *call, struct slice key, struct slice public_key)
+{
+    struct json_writer *w = &call->w;
+    struct buf gate;
+    uint64_t version;
+    char hex[2 * SEAL_KEY_BYTES + 1];
+    buf_init(&gate, SIZE_MAX / 2);
+    registry_gate(call->hub->registry, &gate, &version);
+    size_t size = sodium_base64_encoded_len(gate.len, sodium_base64_VARIANT_ORIGINAL);
+    char *base64 = arena_allocate(&call->arena, size);
+    sodium_bin2base64(base64, size, gate.data, gate.len, sodium_base64_VARIANT_ORIGINAL);
+    sodium_bin2hex(hex, sizeof hex, call->hub->public_key, SEAL_KEY_BYTES);
+    json_open_object(w);
+    json_key(w, "id");
+    json_text(w, key);
+    json_key(w, "publicKey");
+    json_text(w, public_key);
+    json_key(w, "hubPublicKey");
+    json_cstr(w, hex);
+    json_key(w, "gateState");
+    json_cstr(w, base64);
+    json_close_object(w);
+    call_answer(call, 200);
+    buf_done(&gate);
+}
+
+static void enroll(struct call *call, struct slice key)
+{
+    msgpack_object body;
+    struct slice public_key;
+    uint8_t bytes[SEAL_SIGN_PUBLIC_BYTES];
+    size_t len = 0;
+    struct catalog_error where;
+    struct error err;
+    struct buf definition;
+    if (!call_read_json(call, &body)) {
+        return;
+    }
+    if (!is_name(key)) {
+        http_answer_error(call->http, 400, "invalid-collector",
+                          "A collector's name has 1 to 64 of a-z 0-9 . _ -", NULL);
+        return;
+    }
+    if (!value_text(value_member_c(&body, "publicKey"), &public_key) ||
+        sodium_hex2bin(bytes, sizeof bytes, (const char *)public_key.data, public_key.len, NULL,
+                       &len, NULL) != 0 ||
+        len != sizeof bytes) {
+        http_answer_error(call->http, 400, "invalid-collector",
+                          "\"publicKey\" must be an Ed25519 key of 32 bytes in hex.",
+                          "/publicKey");
+        return;
+    }
+    buf_init(&definition, 4096);
+    put_collector(public_key, clock_now_ms(&clock_real), 0, &definition);
+    if (registry_put(call->hub->registry, REGISTRY_COLLECTOR, key, buf_slice(&definition), &where,
+                     &err)) {
+        answer_enrolled(call, key, public_key);
+    } else {
+        call_answer_invalid(call, &where, &err);
+    }
+    buf_done(&definition);
+}
+
+static void revoke(struct call *call, struct slice key)
+{
+    struct registry_entry entry;
+    struct catalog_error where;
+    struct error err;
+    struct buf bytes;
+    struct buf definition;
+    msgpack_object body;
+    struct slice public_key = slice_make(NULL, 0);
+    int64_t enrolled = 0;
+    buf_init(&bytes, SIZE_MAX / 2);
+    buf_init(&definition, 4096);
+    if (!registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, &bytes, &entry)) {
+        call_answer_not_found(call, "collector");
+    } else {
+        bool fine = value_unpack(entry.body, &call->zone, &body, &err);
+        ensure(fine);
+        (void)value_text(value_member_c(&body, "publicKey"), &public_key);
+        (void)value_int(value_member_c(&body, "enrolledAt"), &enrolled);
+        put_collector(public_key, enrolled, clock_now_ms(&clock_real), &definition);
+        if (registry_put(call->hub->registry, REGISTRY_COLLECTOR, key, buf_slice(&definition),
+                         &where, &err)) {
+            http_answer_static(call->http, 204, NULL, slice_text(""));
+        } else {
+            call_answer_invalid(call, &where, &err);
+        }
+    }
+    buf_done(&bytes);
+    buf_done(&definition);
+}
+
+static void show_collector(struct call *call, struct slice key)
+{
+    struct registry_entry entry;
+    struct buf bytes;
+    buf_init(&bytes, SIZE_MAX / 2);
+    if (registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, &bytes, &entry)) {
+        (void)write_collector(call, &entry);
+        call_answer(call, 200);
+    } else {
+        call_answer_not_found(call, "collector");
+    }
+    buf_done(&bytes);
+}
+
+void api_collectors(struct call *call, struct slice method, struct slice key)
+{
+    if (key.len == 0 && slice_is(method, "GET")) {
+        list_collectors(call);
+    } else if (key.len > 0 && slice_is(method, "GET")) {
+        show_collector(call, key);
+    } else if (key.len > 0 && slice_is(method, "PUT")) {
+        enroll(call, key);
+    } else if (key.len > 0 && slice_is(method, "DELETE")) {
+        revoke(call, key);
+    } else {
+        http_answer_error(call->http, 405, "method-not-allowed",
+                          "A collector takes GET, PUT and DELETE.", NULL);
+    }
+}

@@ -1,0 +1,55 @@
+/* What the handlers of the API share. */
+#ifndef TRIBUTARY_HUB_API_INTERNAL_H
+#define TRIBUTARY_HUB_API_INTERNAL_H
+
+#include "hub/api/api.h"
+#include "shared/http.h"
+#include "shared/json.h"
+
+/* One request: made before and freed after its handler, which writes its answer with `w`. */
+struct call {
+    struct hub *hub;
+    struct http_request *http;
+    struct arena arena;
+    struct buf body; /* of the answer */
+    struct buf json; /* the request's body as MessagePack */
+    msgpack_zone zone;
+    struct json_writer w;
+};
+
+/* The body as a value. False: answered with 400. */
+bool call_read_json(struct call *call, msgpack_object *ret);
+/* Answer with what was written. */
+void call_answer(struct call *call, unsigned status);
+void call_answer_not_found(struct call *call, const char *what);
+/* A failure of the store: logged, answered with 503. */
+void call_answer_failure(struct call *call, const struct error *err);
+/* A definition that was refused. */
+void call_answer_invalid(struct call *call, const struct catalog_error *where,
+                         const struct error *err);
+/* The `limit` of a listing. False: answered with 400. */
+bool call_read_limit(struct call *call, size_t initial, size_t max, size_t *ret);
+/* A cursor over partitions and ids, as text in the query; the start where there is none. False:
+ * answered with 400. */
+bool call_read_cursor(struct call *call, uint32_t *ret_partition, struct profile_id *ret_last);
+void call_write_next(struct call *call, bool more, uint32_t partition, struct profile_id last);
+
+/* Handlers of a path under /v1 whose first part was `head`; `rest` is what follows it, without
+ * slashes at its ends. */
+void api_profiles(struct call *call, struct slice method, struct slice rest);
+void api_segments(struct call *call, struct slice method, struct slice rest);
+void api_definitions(struct call *call, struct slice method, enum registry_kind kind,
+                     struct slice key);
+void api_collectors(struct call *call, struct slice method, struct slice key);
+void api_stats(struct call *call, struct slice rest);
+void api_metrics(struct call *call);
+
+void api_write_profile(struct json_writer *w, const struct profile *profile,
+                       const struct catalog *catalog);
+/* The figures of all partitions together. */
+MUST_CHECK bool api_read_stats(struct hub *hub, struct partition_stats *ret, struct error *err);
+
+/* The part of a path before the first slash; *rest becomes what follows. */
+struct slice api_next_part(struct slice *rest);
+
+#endif

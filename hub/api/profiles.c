@@ -1,0 +1,381 @@
+/* GET /v1/profiles?{type}={value}, /v1/profiles/{id}, …/events, …/identity */
+#include "hub/api/internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+static void write_identifiers(struct json_writer *w, const struct profile *p)
+{
+    json_key(w, "identifiers");
+    json_open_array(w);
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        json_open_object(w);
+        json_key(w, "type");
+        json_text(w, p->identifiers[i].id.type);
+        json_key(w, "value");
+        json_text(w, p->identifiers[i].id.value);
+        json_key(w, "firstSeenAt");
+        json_time(w, p->identifiers[i].first_seen_ms);
+        json_key(w, "lastSeenAt");
+        json_time(w, p->identifiers[i].last_seen_ms);
+        json_close_object(w);
+    }
+    json_close_array(w);
+}
+
+static bool is_deleted(const struct profile_trait *trait)
+{
+    return trait->value.len == 1 && trait->value.data[0] == 0xc0;
+}
+
+static void write_traits(struct json_writer *w, const struct profile *p)
+{
+    json_key(w, "traits");
+    json_open_object(w);
+    for (size_t i = 0; i < p->trait_count; i++) {
+        msgpack_zone zone;
+        msgpack_object value;
+        struct error err;
+        if (is_deleted(&p->traits[i])) {
+            continue;
+        }
+        bool made = msgpack_zone_init(&zone, 1024);
+        ensure(made);
+        bool fine = value_unpack(p->traits[i].value, &zone, &value, &err);
+        ensure(fine);
+        json_key_slice(w, p->traits[i].name);
+        json_value(w, &value);
+        msgpack_zone_destroy(&zone);
+    }
+    json_close_object(w);
+    json_key(w, "traitDetails");
+    json_open_object(w);
+    for (size_t i = 0; i < p->trait_count; i++) {
+        if (!is_deleted(&p->traits[i])) {
+            json_key_slice(w, p->traits[i].name);
+            json_open_object(w);
+            json_key(w, "source");
+            json_text(w, p->traits[i].source);
+            json_key(w, "at");
+            json_time(w, p->traits[i].at_ms);
+            json_close_object(w);
+        }
+    }
+    json_close_object(w);
+}
+
+static void write_consents(struct json_writer *w, const struct profile *p)
+{
+    json_key(w, "consents");
+    json_open_object(w);
+    for (size_t i = 0; i < p->consent_count; i++) {
+        json_key_slice(w, p->consents[i].category);
+        json_open_object(w);
+        json_key(w, "granted");
+        json_bool(w, p->consents[i].granted);
+        json_key(w, "at");
+        json_time(w, p->consents[i].at_ms);
+        json_key(w, "source");
+        json_text(w, p->consents[i].source);
+        json_close_object(w);
+    }
+    json_close_object(w);
+}
+
+static void write_segments(struct json_writer *w, const struct profile *p,
+                           const struct catalog *catalog)
+{
+    json_key(w, "segments");
+    json_open_array(w);
+    for (size_t i = 0; i < p->membership_count; i++) {
+        struct slice key = catalog_segment_key(catalog, p->memberships[i].segment);
+        if (key.len > 0) {
+            json_open_object(w);
+            json_key(w, "key");
+            json_text(w, key);
+            json_key(w, "since");
+            json_time(w, p->memberships[i].since_ms);
+            json_close_object(w);
+        }
+    }
+    json_close_array(w);
+}
+
+void api_write_profile(struct json_writer *w, const struct profile *p,
+                       const struct catalog *catalog)
+{
+    bool is_known = false;
+    for (size_t i = 0; i < p->identifier_count && !is_known; i++) {
+        is_known = identity_rule_of(catalog_rules(catalog), p->identifiers[i].id.type).is_known;
+    }
+    json_open_object(w);
+    json_key(w, "id");
+    json_cstr(w, profile_id_hex(p->id).text);
+    json_key(w, "createdAt");
+    json_time(w, p->created_ms);
+    json_key(w, "lastSeenAt");
+    json_time(w, p->last_seen_ms);
+    json_key(w, "known");
+    json_bool(w, is_known);
+    write_identifiers(w, p);
+    write_traits(w, p);
+    write_consents(w, p);
+    write_segments(w, p, catalog);
+    json_key(w, "eventCount");
+    json_int(w, (int64_t)p->event_count);
+    json_key(w, "mergedIds");
+    json_open_array(w);
+    for (size_t i = 0; i < p->merged_count; i++) {
+        json_cstr(w, profile_id_hex(p->merged[i]).text);
+    }
+    json_close_array(w);
+    json_close_object(w);
+}
+
+static void answer_profile(struct call *call, struct profile *profile)
+{
+    if (profile == NULL) {
+        call_answer_not_found(call, "profile");
+        return;
+    }
+    const struct catalog *catalog = definitions_borrow(call->hub->definitions);
+    api_write_profile(&call->w, profile, catalog);
+    definitions_release(call->hub->definitions);
+    call_answer(call, 200);
+}
+
+struct one_query {
+    struct slice name;
+    struct slice value;
+    unsigned count;
+};
+
+static void on_query(void *user, struct slice name, struct slice value)
+{
+    struct one_query *q = user;
+    q->name = name;
+    q->value = value;
+    q->count++;
+}
+
+static void find_profile(struct call *call)
+{
+    struct one_query q = {0};
+    struct profile *profile;
+    struct error err;
+    http_each_query(call->http, on_query, &q);
+    if (q.count != 1 || q.name.len == 0 || q.name.len > LIMIT_NAME_BYTES) {
+        http_answer_error(call->http, 400, "invalid-query",
+                          "Ask for one identifier, as in ?email=jane@example.com.", NULL);
+        return;
+    }
+    const struct catalog *catalog = definitions_borrow(call->hub->definitions);
+    enum identifier_normalizer normalizer =
+        identity_rule_of(catalog_rules(catalog), q.name).normalizer;
+    definitions_release(call->hub->definitions);
+    struct identifier id = {q.name, identifier_normalize(normalizer, q.value, &call->arena)};
+    struct reader reader = hub_reader(call->hub);
+    if (id.value.len == 0) {
+        call_answer_not_found(call, "profile");
+    } else if (!reader_profile_of(&reader, id, &profile, &err)) {
+        call_answer_failure(call, &err);
+    } else {
+        answer_profile(call, profile);
+        profile_free(&profile);
+    }
+}
+
+struct listing {
+    struct json_writer *w;
+    uint8_t last[16];
+    const char *with_place;
+};
+
+static void write_event(void *user, struct slice place, const struct event *event)
+{
+    struct listing *l = user;
+    struct json_writer *w = l->w;
+    memcpy(l->last, place.data, sizeof l->last);
+    json_open_object(w);
+    json_key(w, "messageId");
+    json_text(w, event->message_id);
+    json_key(w, "type");
+    json_cstr(w, event_type_name(event->type));
+    if (event->name.len > 0) {
+        json_key(w, event->type == EVENT_TRACK ? "event" : "name");
+        json_text(w, event->name);
+    }
+    json_key(w, "timestamp");
+    json_time(w, event->timestamp_ms);
+    json_key(w, "receivedAt");
+    json_time(w, event->received_ms);
+    json_key(w, "source");
+    json_text(w, event->source);
+    if (event->anonymous_id.len > 0) {
+        json_key(w, "anonymousId");
+        json_text(w, event->anonymous_id);
+    }
+    if (event->user_id.len > 0) {
+        json_key(w, "userId");
+        json_text(w, event->user_id);
+    }
+    for (uint32_t i = 0; i < event->body_map.via.map.size; i++) {
+        struct slice key;
+        if (value_text(&event->body_map.via.map.ptr[i].key, &key)) {
+            json_key_slice(w, key);
+            json_value(w, &event->body_map.via.map.ptr[i].val);
+        }
+    }
+    json_close_object(w);
+}
+
+static void list_events(struct call *call, const struct profile *profile)
+{
+    struct slice text = http_query(call->http, "before");
+    uint8_t before[16];
+    size_t len = 0;
+    size_t limit;
+    bool more = false;
+    struct error err;
+    struct listing listing = {.w = &call->w};
+    struct reader reader = hub_reader(call->hub);
+    if (!call_read_limit(call, 50, 500, &limit)) {
+        return;
+    }
+    if (text.len > 0 && (sodium_hex2bin(before, sizeof before, (const char *)text.data, text.len,
+                                        NULL, &len, NULL) != 0 ||
+                         len != sizeof before)) {
+        http_answer_error(call->http, 400, "invalid-query",
+                          "\"before\" must be the \"next\" of an earlier answer.", NULL);
+        return;
+    }
+    json_open_object(&call->w);
+    json_key(&call->w, "events");
+    json_open_array(&call->w);
+    if (!reader_events(&reader, profile->id, slice_make(before, len), limit, write_event, &listing,
+                       &more, &err)) {
+        call_answer_failure(call, &err);
+        return;
+    }
+    json_close_array(&call->w);
+    json_key(&call->w, "next");
+    if (more) {
+        char next[2 * sizeof listing.last + 1];
+        sodium_bin2hex(next, sizeof next, listing.last, sizeof listing.last);
+        json_cstr(&call->w, next);
+    } else {
+        json_null(&call->w);
+    }
+    json_close_object(&call->w);
+    call_answer(call, 200);
+}
+
+/* An entry is [kind, type, value, message id, at, with type, with value, other profile, rule]. */
+static void write_entry(void *user, struct slice entry)
+{
+    static const char *const kinds[] = {"link", "merge", "refused"};
+    struct listing *l = user;
+    struct json_writer *w = l->w;
+    msgpack_zone zone;
+    msgpack_object root;
+    struct error err;
+    int64_t kind = -1;
+    int64_t at = 0;
+    struct slice with = slice_make(NULL, 0);
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    if (value_unpack(entry, &zone, &root, &err) && root.type == MSGPACK_OBJECT_ARRAY &&
+        root.via.array.size == 9 && value_int(&root.via.array.ptr[0], &kind) && kind >= 0 &&
+        kind <= 2) {
+        const msgpack_object *m = root.via.array.ptr;
+        (void)value_int(&m[4], &at);
+        (void)value_text(&m[5], &with);
+        json_open_object(w);
+        json_key(w, "kind");
+        json_cstr(w, kinds[kind]);
+        json_key(w, "at");
+        json_time(w, at);
+        json_key(w, "identifier");
+        json_open_object(w);
+        json_key(w, "type");
+        json_value(w, &m[1]);
+        json_key(w, "value");
+        json_value(w, &m[2]);
+        json_close_object(w);
+        if (with.len > 0) {
+            json_key(w, "with");
+            json_open_object(w);
+            json_key(w, "type");
+            json_value(w, &m[5]);
+            json_key(w, "value");
+            json_value(w, &m[6]);
+            json_close_object(w);
+        }
+        if (m[7].type == MSGPACK_OBJECT_BIN) {
+            json_key(w, "profile");
+            json_value(w, &m[7]);
+        }
+        json_key(w, "messageId");
+        json_value(w, &m[3]);
+        json_key(w, kind == 2 ? "reason" : "rule");
+        json_value(w, &m[8]);
+        json_close_object(w);
+    }
+    msgpack_zone_destroy(&zone);
+}
+
+static void show_identity(struct call *call, const struct profile *profile)
+{
+    struct listing listing = {.w = &call->w};
+    struct reader reader = hub_reader(call->hub);
+    struct error err;
+    json_open_object(&call->w);
+    json_key(&call->w, "id");
+    json_cstr(&call->w, profile_id_hex(profile->id).text);
+    write_identifiers(&call->w, profile);
+    json_key(&call->w, "journal");
+    json_open_array(&call->w);
+    if (!reader_journal(&reader, profile->id, 10000, write_entry, &listing, &err)) {
+        call_answer_failure(call, &err);
+        return;
+    }
+    json_close_array(&call->w);
+    json_close_object(&call->w);
+    call_answer(call, 200);
+}
+
+void api_profiles(struct call *call, struct slice method, struct slice rest)
+{
+    struct profile_id id;
+    struct profile *profile;
+    struct error err;
+    struct reader reader = hub_reader(call->hub);
+    if (!slice_is(method, "GET")) {
+        http_answer_error(call->http, 405, "method-not-allowed", "Profiles can be read only.",
+                          NULL);
+        return;
+    }
+    if (rest.len == 0) {
+        find_profile(call);
+        return;
+    }
+    struct slice part = api_next_part(&rest);
+    if (!profile_id_from_hex(part, &id)) {
+        call_answer_not_found(call, "profile");
+        return;
+    }
+    if (!reader_profile(&reader, id, &profile, &err)) {
+        call_answer_failure(call, &err);
+        return;
+    }
+    if (profile == NULL || rest.len == 0) {
+        answer_profile(call, profile);
+    } else if (slice_is(rest, "events")) {
+        list_events(call, profile);
+    } else if (slice_is(rest, "identity")) {
+        show_identity(call, profile);
+    } else {
+        call_answer_not_found(call, "path");
+    }
+    profile_free(&profile);
+}

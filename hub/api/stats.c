@@ -1,0 +1,145 @@
+/* /v1/stats/overview, /v1/stats/profiles, /metrics */
+#include "hub/api/internal.h"
+
+#include "shared/metrics.h"
+
+bool api_read_stats(struct hub *hub, struct partition_stats *ret, struct error *err)
+{
+    *ret = (struct partition_stats){0};
+    for (uint32_t i = 0; i < hub->settings.partitions; i++) {
+        struct partition_stats s;
+        if (!partition_read_stats(hub->stores[i], NULL, &s, err)) {
+            return false;
+        }
+        ret->profiles += s.profiles;
+        ret->known += s.known;
+        ret->events += s.events;
+        ret->duplicates += s.duplicates;
+        ret->merges += s.merges;
+        ret->refused_links += s.refused_links;
+    }
+    return true;
+}
+
+static void show_overview(struct call *call)
+{
+    struct hub *hub = call->hub;
+    struct json_writer *w = &call->w;
+    struct partition_stats stats;
+    struct error err;
+    if (!api_read_stats(hub, &stats, &err)) {
+        call_answer_failure(call, &err);
+        return;
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } figures[] = {
+        {"events", stats.events},
+        {"profiles", stats.profiles},
+        {"known", stats.known},
+        {"duplicates", stats.duplicates},
+        {"merges", stats.merges},
+        {"refusedLinks", stats.refused_links},
+        {"logRecords", eventlog_next(hub->log) - 1},
+        {"logRecordsToRoute", eventlog_next(hub->log) - router_next(hub->router)},
+        {"unreadableBlocks", router_failed_blocks(hub->router)},
+        {"queuedBytes", workers_queued_bytes(hub->workers)},
+        {"strangersRefused", messages_strangers(hub->messages)},
+    };
+    json_open_object(w);
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        json_key(w, figures[i].name);
+        json_int(w, (int64_t)figures[i].value);
+    }
+    json_close_object(w);
+    call_answer(call, 200);
+}
+
+struct profiles {
+    struct json_writer *w;
+    const struct catalog *catalog;
+};
+
+static void write_profile(void *user, const struct profile *profile)
+{
+    struct profiles *p = user;
+    api_write_profile(p->w, profile, p->catalog);
+}
+
+static void list_profiles(struct call *call)
+{
+    struct reader reader = hub_reader(call->hub);
+    struct profiles profiles = {.w = &call->w};
+    struct profile_id last;
+    struct error err;
+    uint32_t partition;
+    size_t limit;
+    bool more;
+    if (!call_read_limit(call, 100, 1000, &limit) || !call_read_cursor(call, &partition, &last)) {
+        return;
+    }
+    json_open_object(&call->w);
+    json_key(&call->w, "profiles");
+    json_open_array(&call->w);
+    profiles.catalog = definitions_borrow(call->hub->definitions);
+    bool fine = reader_profiles(&reader, partition, last, limit, write_profile, &profiles,
+                                &partition, &last, &more, &err);
+    definitions_release(call->hub->definitions);
+    if (!fine) {
+        call_answer_failure(call, &err);
+        return;
+    }
+    json_close_array(&call->w);
+    call_write_next(call, more, partition, last);
+    json_close_object(&call->w);
+    call_answer(call, 200);
+}
+
+void api_stats(struct call *call, struct slice rest)
+{
+    if (slice_is(rest, "overview")) {
+        show_overview(call);
+    } else if (slice_is(rest, "profiles")) {
+        list_profiles(call);
+    } else {
+        call_answer_not_found(call, "figure");
+    }
+}
+
+void api_metrics(struct call *call)
+{
+    struct hub *hub = call->hub;
+    struct partition_stats s;
+    struct error err;
+    if (!api_read_stats(hub, &s, &err)) {
+        call_answer_failure(call, &err);
+        return;
+    }
+    struct buf *out = &call->body;
+    metrics_put(out, "tributary_events_total", "counter", "Events counted once.", (double)s.events);
+    metrics_put(out, "tributary_duplicate_events_total", "counter",
+                "Events whose messageId was there already.", (double)s.duplicates);
+    metrics_put(out, "tributary_profiles", "gauge", "Profiles.", (double)s.profiles);
+    metrics_put(out, "tributary_known_profiles", "gauge", "Profiles that are not anonymous.",
+                (double)s.known);
+    metrics_put(out, "tributary_merges_total", "counter", "Profiles merged into others.",
+                (double)s.merges);
+    metrics_put(out, "tributary_refused_links_total", "counter",
+                "Links refused by the identity rules.", (double)s.refused_links);
+    metrics_put(out, "tributary_log_records", "gauge", "Records in the log.",
+                (double)(eventlog_next(hub->log) - 1));
+    metrics_put(out, "tributary_log_records_to_route", "gauge", "Records not yet routed.",
+                (double)(eventlog_next(hub->log) - router_next(hub->router)));
+    metrics_put(out, "tributary_unreadable_blocks_total", "counter",
+                "Blocks of the log that could not be opened.",
+                (double)router_failed_blocks(hub->router));
+    metrics_put(out, "tributary_queued_bytes", "gauge", "Messages waiting for partitions.",
+                (double)workers_queued_bytes(hub->workers));
+    metrics_put(out, "tributary_partition_commits_total", "counter", "Commits of partitions.",
+                (double)workers_commits(hub->workers));
+    metrics_put(out, "tributary_strangers_refused_total", "counter",
+                "Messages that no enrolled collector sent.",
+                (double)messages_strangers(hub->messages));
+    http_answer(call->http, 200, "text/plain; version=0.0.4", buf_slice(out));
+}

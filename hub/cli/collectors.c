@@ -1,0 +1,164 @@
+/* tributary collectors and revoke: who may deliver events, and how they are. */
+#include <inttypes.h>
+#include <stdio.h>
+#include "hub/cli/client.h"
+#include "hub/cli/collectors.h"
+#include "hub/cli/commands.h"
+#include "hub/cli/render.h"
+#include "shared/clock.h"
+#include "shared/seal.h"
+#include "shared/timetext.h"
+
+static const char *const heads[] = {"COLLECTOR",    "STATE",    ">LAST SEEN",
+                                    ">CLOCK",       ">SPOOLED", ">BYTES",
+                                    ">BLOCKS SENT", ">EVENTS",  ">REFUSED"};
+enum { COLUMNS = sizeof heads / sizeof *heads };
+
+/* A collector that is up asks the hub for news far more often. */
+enum { SILENT_MS = 2 * 60 * 1000 };
+
+static void put_number(struct buf *cell, const msgpack_object *object)
+{
+    int64_t value;
+    if (value_int(object, &value)) {
+        render_number(cell, value);
+    } else {
+        buf_put_u8(cell, '-');
+    }
+}
+
+static void put_bytes(struct buf *cell, const msgpack_object *object)
+{
+    int64_t value;
+    if (value_int(object, &value) && value >= 0) {
+        render_bytes(cell, (uint64_t)value);
+    } else {
+        buf_put_u8(cell, '-');
+    }
+}
+
+static void put_offset(struct buf *cell, const msgpack_object *object)
+{
+    int64_t ms;
+    if (!value_int(object, &ms)) {
+        buf_put_u8(cell, '-');
+    } else if (ms > -10000 && ms < 10000) {
+        buf_put_format(cell, "%+" PRId64 " ms", ms);
+    } else {
+        buf_put_format(cell, "%+" PRId64 " s", ms / 1000);
+    }
+}
+
+static const char *state_of(const msgpack_object *collector, int64_t now_ms)
+{
+    struct slice seen;
+    int64_t seen_ms;
+    const msgpack_object *revoked = value_member_c(collector, "revokedAt");
+    if (revoked != NULL && revoked->type != MSGPACK_OBJECT_NIL) {
+        return "revoked";
+    }
+    if (!value_text(value_member_c(collector, "lastSeenAt"), &seen) ||
+        !time_text_parse(seen, &seen_ms)) {
+        return "not seen yet";
+    }
+    return now_ms - seen_ms < SILENT_MS ? "live" : "silent";
+}
+
+static void add_collector(struct table *table, const msgpack_object *collector, int64_t now_ms)
+{
+    const msgpack_object *seen = value_member_c(collector, "lastSeenAt");
+    render_value(table_cell(table), value_member_c(collector, "id"));
+    table_cstr(table, state_of(collector, now_ms));
+    render_age(table_cell(table), seen, now_ms);
+    put_offset(table_cell(table), value_member_c(collector, "clockOffsetMs"));
+    put_number(table_cell(table), value_member_c(collector, "spoolBlocks"));
+    put_bytes(table_cell(table), value_member_c(collector, "spoolBytes"));
+    put_number(table_cell(table), value_member_c(collector, "blocks"));
+    put_number(table_cell(table), value_member_c(collector, "events"));
+    put_number(table_cell(table), value_member_c(collector, "refused"));
+}
+
+bool collectors_print(struct client *client, int indent, struct error *err)
+{
+    struct client_reply reply;
+    client_reply_init(&reply);
+    if (!client_get(client, "/v1/collectors", &reply, err)) {
+        client_reply_done(&reply);
+        return false;
+    }
+    const msgpack_object *list = value_member_c(&reply.json, "collectors");
+    bool is_list = value_is(list, MSGPACK_OBJECT_ARRAY);
+    if (is_list && list->via.array.size == 0) {
+        printf("%*sNo collector is enrolled; `tributary enroll` does that.\n", indent, "");
+    } else if (is_list) {
+        struct table *table = table_new(heads, COLUMNS);
+        for (uint32_t i = 0; i < list->via.array.size; i++) {
+            add_collector(table, &list->via.array.ptr[i], clock_now_ms(&clock_real));
+        }
+        table_print(table, indent, stdout);
+        table_free(&table);
+    }
+    client_reply_done(&reply);
+    return is_list || error_set(err, ERROR_CORRUPT, "the hub's answer has no \"collectors\"");
+}
+
+static enum cli_outcome run_collectors(const struct cli *cli, int argc, char *const *argv,
+                                       struct error *err)
+{
+    struct client *client;
+    if (!cli_read_arguments(argc, argv, NULL, 0, NULL, 0, 0, err)) {
+        return CLI_MISUSED;
+    }
+    if (!client_open_hub(cli, &client, err)) {
+        return CLI_FAILED;
+    }
+    bool printed = collectors_print(client, 0, err);
+    client_close(&client);
+    return printed ? CLI_DONE : CLI_FAILED;
+}
+
+static enum cli_outcome run_revoke(const struct cli *cli, int argc, char *const *argv,
+                                   struct error *err)
+{
+    const char *name;
+    char path[SEAL_COLLECTOR_ID_MAX + 32];
+    struct client *client;
+    struct client_reply reply;
+    if (!cli_read_arguments(argc, argv, NULL, 0, &name, 1, 1, err) ||
+        !cli_check_collector_name(name, err)) {
+        return CLI_MISUSED;
+    }
+    if (!client_open_hub(cli, &client, err)) {
+        return CLI_FAILED;
+    }
+    snprintf(path, sizeof path, "/v1/collectors/%s", name);
+    client_reply_init(&reply);
+    bool revoked = client_request(client, "DELETE", path, slice_make(NULL, 0), &reply, err) &&
+                   client_check(&reply, err);
+    if (revoked) {
+        printf("%s is revoked: the hub takes nothing more from it.\n", name);
+    }
+    client_reply_done(&reply);
+    client_close(&client);
+    return revoked ? CLI_DONE : CLI_FAILED;
+}
+
+const struct cli_command command_collectors = {
+    .name = "collectors",
+    .usage = "",
+    .sentence = "list the collectors: last seen, clock, what waits in their spools",
+    .help =
+        "STATE is silent where nothing was heard for two minutes.\n"
+        "CLOCK is how far the collector's clock is ahead of the hub's; event times are corrected\n"
+        "by it. SPOOLED and BYTES are blocks of events that had not reached the hub when the\n"
+        "collector last spoke. REFUSED counts blocks that the hub did not take.\n",
+    .run = run_collectors,
+};
+
+const struct cli_command command_revoke = {
+    .name = "revoke",
+    .usage = "NAME",
+    .sentence = "end a collector's right to deliver",
+    .help = "The hub takes nothing more from the collector NAME. What it has delivered stays.\n",
+    .run = run_revoke,
+};

@@ -1,0 +1,16 @@
+/* The commands of `tributary`, one file for each group of them. */
+#ifndef TRIBUTARY_HUB_CLI_COMMANDS_H
+#define TRIBUTARY_HUB_CLI_COMMANDS_H
+
+#include "hub/cli/cli.h"
+
+extern const struct cli_command command_keygen;
+extern const struct cli_command command_enroll;
+extern const struct cli_command command_revoke;
+extern const struct cli_command command_collectors;
+extern const struct cli_command command_profile;
+extern const struct cli_command command_segment;
+extern const struct cli_command command_replay;
+extern const struct cli_command command_status;
+
+#endif

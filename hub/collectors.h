@@ -1,0 +1,42 @@
+/* The enrolled collectors as the hub talks to them: whose message this is, its channel, and what
+ * was last seen of it. Definitions are in the registry; this keeps the keys ready and the figures
+ * in memory. Any thread.
+ */
+#ifndef TRIBUTARY_HUB_COLLECTORS_H
+#define TRIBUTARY_HUB_COLLECTORS_H
+
+#include "hub/registry.h"
+
+struct collectors;
+
+/* `hub_secret` and the registry are borrowed. */
+struct collectors *collectors_new(struct registry *registry,
+                                  const uint8_t hub_secret[SEAL_KEY_BYTES]);
+void collectors_free(struct collectors **collectors);
+/* Read the registry again after a change. */
+void collectors_reload(struct collectors *collectors);
+
+struct collector_keys {
+    uint32_t number;
+    bool is_revoked;
+    uint8_t sign_public[SEAL_SIGN_PUBLIC_BYTES];
+    const struct seal_channel *channel; /* lives as long as `collectors` */
+};
+/* False where nobody is enrolled under this id. */
+bool collectors_find(struct collectors *collectors, struct slice id, struct collector_keys *ret);
+
+struct collector_figures {
+    int64_t last_seen_ms;
+    int64_t clock_offset_ms; /* hub minus collector */
+    uint64_t spool_blocks;
+    uint64_t spool_bytes;
+    uint64_t blocks;
+    uint64_t events;
+    uint64_t replayed;
+    uint64_t refused;
+};
+void collectors_note(struct collectors *collectors, struct slice id,
+                     void (*change)(struct collector_figures *figures, void *user), void *user);
+struct collector_figures collectors_figures(struct collectors *collectors, struct slice id);
+
+#endif

@@ -1,0 +1,49 @@
+/* The hub's side of the long polls: cards of changed profiles and the gate's definitions for the
+ * collectors, and single cards on demand.
+ *
+ * Guarantee: a profile that changed stays in a collector's outbox until a poll's cursors say that
+ * the collector has it safely. Any thread.
+ */
+#ifndef TRIBUTARY_HUB_EDGES_H
+#define TRIBUTARY_HUB_EDGES_H
+
+#include "hub/collectors.h"
+#include "hub/definitions.h"
+#include "hub/partition/workers.h"
+#include "hub/reader.h"
+#include "shared/wire.h"
+
+struct edges;
+
+/* Who waits; `answer` is called once, on any thread, with a message for the collector. */
+struct edges_waiter {
+    void (*answer)(void *user, struct slice message);
+    void *user;
+};
+
+struct edges_parts {
+    struct registry *registry;
+    struct definitions *definitions;
+    struct workers *workers;
+    struct reader reader;
+    const struct clock *clock;
+};
+
+/* Everything is borrowed; `workers` may be set later, before the first poll. */
+struct edges *edges_open(const struct edges_parts *parts);
+void edges_set_workers(struct edges *edges, struct workers *workers);
+/* Answer every waiting poll with what there is. */
+void edges_stop(struct edges *edges);
+void edges_close(struct edges **edges);
+
+/* The poll is copied. */
+void edges_poll(struct edges *edges, const struct collector_keys *keys,
+                const struct wire_poll *poll, struct edges_waiter waiter);
+void edges_look_up(struct edges *edges, const struct collector_keys *keys,
+                   const struct wire_lookup *lookup, struct edges_waiter waiter);
+
+/* A collector's outbox has something new; the gate's definitions changed. */
+void edges_notify(struct edges *edges, uint32_t collector);
+void edges_notify_all(struct edges *edges);
+
+#endif

@@ -1,0 +1,212 @@
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "hub/api/api.h"
+#include "shared/log.h"
+
+static const struct store_options log_options = {
+    .write_buffer_bytes = 8 * 1024 * 1024,
+    .cache_bytes = 1024 * 1024,
+    .table_bytes = 32 * 1024 * 1024,
+    .open_files_max = 200,
+    .compress = false, /* sealed blocks do not compress */
+};
+
+static bool make_folder(const char *path, struct error *err)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        return true;
+    }
+    return error_set(err, ERROR_UNAVAILABLE, "cannot make the folder %s: %s", path,
+                     strerror(errno));
+}
+
+static bool read_keys(struct hub *h, struct error *err)
+{
+    h->secret_key = sodium_malloc(SEAL_KEY_BYTES);
+    ensure(h->secret_key != NULL);
+    if (!hub_settings_read_key(h->settings.key_file, h->secret_key, SEAL_KEY_BYTES, err) ||
+        !hub_settings_read_line(h->settings.admin_token_file, h->admin_token,
+                                sizeof h->admin_token, err)) {
+        return false;
+    }
+    crypto_scalarmult_base(h->public_key, h->secret_key);
+    return true;
+}
+
+static bool open_log(struct hub *h, struct error *err)
+{
+    char path[CONFIG_TEXT_BYTES + 32];
+    snprintf(path, sizeof path, "%s/log", h->settings.data_dir);
+    return make_folder(h->settings.data_dir, err) &&
+           store_leveldb_open(path, &log_options, &h->log_store, err) &&
+           eventlog_open(h->log_store, &h->log, err);
+}
+
+/* How many partitions there are is decided once: identifiers and ids depend on it. */
+static bool check_partitions(struct hub *h, struct error *err)
+{
+    struct store_batch batch;
+    struct buf value;
+    bool found = false;
+    buf_init(&value, 64);
+    bool fine = store_get(h->log_store, NULL, slice_text("P"), &value, &found, err);
+    if (fine && found && (value.len != 4 || read_u32(value.data) != h->settings.partitions)) {
+        fine = error_set(err, ERROR_INVALID,
+                         "this hub was made with %u partitions; set partitions = %u",
+                         value.len == 4 ? read_u32(value.data) : 0,
+                         value.len == 4 ? read_u32(value.data) : 0);
+    }
+    if (fine && !found) {
+        buf_clear(&value);
+        buf_put_u32(&value, (uint32_t)h->settings.partitions);
+        store_batch_init(&batch);
+        store_batch_put(&batch, slice_text("P"), buf_slice(&value));
+        fine = store_write(h->log_store, &batch, true, err);
+        store_batch_done(&batch);
+    }
+    buf_done(&value);
+    return fine;
+}
+
+static bool open_stores(struct hub *h, struct error *err)
+{
+    char path[CONFIG_TEXT_BYTES + 32];
+    size_t count = (size_t)h->settings.partitions;
+    struct store_options options = {
+        .write_buffer_bytes = (size_t)h->settings.write_buffer_bytes / count,
+        .cache_bytes = 1024 * 1024,
+        .table_bytes = 8 * 1024 * 1024,
+        .open_files_max = 500,
+        .compress = true,
+    };
+    h->stores = memory_allocate_zeroed(count * sizeof(struct store *));
+    for (size_t i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/partition-%04zu", h->settings.data_dir, i);
+        if (!store_leveldb_open(path, &options, &h->stores[i], err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_edge(void *user, uint32_t collector)
+{
+    edges_notify(((struct hub *)user)->edges, collector);
+}
+
+static void on_registry_changed(void *user)
+{
+    struct hub *h = user;
+    definitions_reload(h->definitions, h->registry);
+    collectors_reload(h->collectors);
+    edges_notify_all(h->edges);
+}
+
+struct reader hub_reader(const struct hub *h)
+{
+    return (struct reader){h->stores, (uint32_t)h->settings.partitions};
+}
+
+static void open_services(struct hub *h)
+{
+    struct edges_parts parts = {.registry = h->registry,
+                                .definitions = h->definitions,
+                                .reader = hub_reader(h),
+                                .clock = &clock_real};
+    definitions_reload(h->definitions, h->registry);
+    h->collectors = collectors_new(h->registry, h->secret_key);
+    collectors_reload(h->collectors);
+    h->intake = intake_open(h->log, h->collectors, h->public_key, h->secret_key, &clock_real);
+    h->edges = edges_open(&parts);
+}
+
+static bool open_partitions(struct hub *h, struct error *err)
+{
+    struct workers_options options = {
+        .partitions = (uint32_t)h->settings.partitions,
+        .threads = (unsigned)h->settings.workers,
+        .cache_bytes = (size_t)h->settings.cache_bytes,
+        .queued_bytes_max = (size_t)h->settings.queue_bytes,
+        .clock = &clock_real,
+        .edge = on_edge,
+        .user = h,
+    };
+    struct buf catalog;
+    if (!workers_open(h->stores, &options, &h->workers, err)) {
+        return false;
+    }
+    edges_set_workers(h->edges, h->workers);
+    buf_init(&catalog, SIZE_MAX / 2);
+    registry_catalog(h->registry, NULL, &catalog);
+    h->router = router_open(h->log, h->workers, options.partitions, buf_slice(&catalog),
+                            h->public_key, h->secret_key);
+    buf_done(&catalog);
+    return true;
+}
+
+static bool open_parts(struct hub *h, struct error *err)
+{
+    h->definitions = definitions_new();
+    if (!read_keys(h, err) || !open_log(h, err) || !check_partitions(h, err) ||
+        !open_stores(h, err) ||
+        !registry_open(h->log, &clock_real, on_registry_changed, h, &h->registry, err)) {
+        return false;
+    }
+    open_services(h);
+    if (!open_partitions(h, err)) {
+        return false;
+    }
+    h->messages = messages_new(h->collectors, h->intake, h->edges);
+    return link_server_open(h->settings.link_listen, messages_take, h->messages, &h->link, err) &&
+           api_open(h, &h->api, err);
+}
+
+bool hub_open(const struct hub_settings *settings, struct hub **ret, struct error *err)
+{
+    struct hub *h = memory_allocate_zeroed(sizeof *h);
+    h->settings = *settings;
+    if (!open_parts(h, err)) {
+        hub_close(&h);
+        return false;
+    }
+    *ret = h;
+    return true;
+}
+
+void hub_close(struct hub **hub)
+{
+    struct hub *h = *hub;
+    if (h == NULL) {
+        return;
+    }
+    api_close(&h->api);
+    if (h->link != NULL) {
+        link_server_stop(h->link);
+    }
+    if (h->edges != NULL) {
+        edges_stop(h->edges); /* answers waiting polls */
+    }
+    intake_close(&h->intake); /* answers waiting blocks */
+    link_server_close(&h->link);
+    router_close(&h->router);
+    workers_close(&h->workers);
+    edges_close(&h->edges);
+    messages_free(&h->messages);
+    collectors_free(&h->collectors);
+    registry_close(&h->registry);
+    definitions_free(&h->definitions);
+    eventlog_close(&h->log);
+    for (size_t i = 0; h->stores != NULL && i < (size_t)h->settings.partitions; i++) {
+        store_close(&h->stores[i]);
+    }
+    free(h->stores);
+    store_close(&h->log_store);
+    sodium_free(h->secret_key);
+    sodium_memzero(h->admin_token, sizeof h->admin_token);
+    free(h);
+    *hub = NULL;
+}

@@ -1,0 +1,179 @@
+#include "hub/identity/rules.h"
+
+const char identity_rules_default[] =
+    "{\"identifiers\":["
+    "{\"type\":\"user_id\",\"priority\":100,\"limit\":1,\"known\":true,\"normalizer\":\"trim\","
+    "\"blocked\":[\"null\",\"undefined\",\"none\",\"0\",\"anonymous\",\"guest\",\"unknown\","
+    "\"[object Object]\",\"NaN\",\"true\",\"false\"]},"
+    "{\"type\":\"loyalty_id\",\"priority\":80,\"limit\":0,\"known\":true,\"normalizer\":\"trim\","
+    "\"blocked\":[\"null\",\"undefined\",\"0\"]},"
+    "{\"type\":\"email\",\"priority\":70,\"limit\":0,\"known\":true,\"normalizer\":\"email\","
+    "\"blocked\":[\"null\",\"undefined\",\"none\",\"test@test.com\",\"noemail@noemail.com\"]},"
+    "{\"type\":\"phone\",\"priority\":60,\"limit\":0,\"known\":true,\"normalizer\":\"phone\","
+    "\"blocked\":[\"0\",\"0000000000\",\"+\"]},"
+    "{\"type\":\"anonymous_id\",\"priority\":10,\"limit\":0,\"known\":false,"
+    "\"normalizer\":\"trim\",\"blocked\":[\"null\",\"undefined\",\"0\",\"[object Object]\"]}"
+    "]}";
+
+static bool read_rule(const msgpack_object *object, struct identity_rule *ret, struct error *err)
+{
+    struct slice normalizer;
+    const msgpack_object *blocked = value_member_c(object, "blocked");
+    *ret = (struct identity_rule){.priority = 50, .is_known = true};
+    if (!value_text(value_member_c(object, "type"), &ret->type) || ret->type.len == 0 ||
+        ret->type.len > LIMIT_NAME_BYTES) {
+        return error_set(err, ERROR_INVALID, "a rule needs a \"type\" of 1 to 128 bytes");
+    }
+    (void)value_int(value_member_c(object, "priority"), &ret->priority);
+    (void)value_int(value_member_c(object, "limit"), &ret->limit);
+    (void)value_bool(value_member_c(object, "known"), &ret->is_known);
+    ret->normalizer = identifier_normalizer_default(ret->type);
+    if (ret->limit < 0) {
+        return error_set(err, ERROR_INVALID, "the limit of %.*s is below 0", SLICE_ARGS(ret->type));
+    }
+    if (value_text(value_member_c(object, "normalizer"), &normalizer) &&
+        !identifier_normalizer_from(normalizer, &ret->normalizer)) {
+        return error_set(err, ERROR_INVALID, "the normalizer of %.*s is none of trim, email, phone",
+                         SLICE_ARGS(ret->type));
+    }
+    ret->blocked = value_is(blocked, MSGPACK_OBJECT_ARRAY) ? blocked : NULL;
+    return true;
+}
+
+bool identity_rules_read(const msgpack_object *object, struct identity_rules *ret,
+                         struct error *err)
+{
+    const msgpack_object *list = value_member_c(object, "identifiers");
+    ret->count = 0;
+    if (!value_is(list, MSGPACK_OBJECT_ARRAY) || list->via.array.size > IDENTITY_RULES_MAX) {
+        return error_set(err, ERROR_INVALID, "\"identifiers\" must be an array of up to %d rules",
+                         IDENTITY_RULES_MAX);
+    }
+    for (uint32_t i = 0; i < list->via.array.size; i++) {
+        if (!read_rule(&list->via.array.ptr[i], &ret->rules[ret->count], err)) {
+            return error_add_context(err, "rule %u", i);
+        }
+        ret->count++;
+    }
+    return true;
+}
+
+struct identity_rule identity_rule_of(const struct identity_rules *rules, struct slice type)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        if (slice_equal(rules->rules[i].type, type)) {
+            return rules->rules[i];
+        }
+    }
+    return (struct identity_rule){.type = type,
+                                  .priority = 50,
+                                  .is_known = true,
+                                  .normalizer = identifier_normalizer_default(type)};
+}
+
+static bool is_blocked(const struct identity_rule *rule, struct slice value)
+{
+    for (uint32_t i = 0; rule->blocked != NULL && i < rule->blocked->via.array.size; i++) {
+        struct slice blocked;
+        if (value_text(&rule->blocked->via.array.ptr[i], &blocked) && slice_equal(blocked, value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct extraction {
+    const struct identity_rules *rules;
+    struct arena *arena;
+    size_t count;
+    int64_t priorities[LIMIT_EVENT_IDENTIFIERS];
+    struct identifier *ret;
+};
+
+static void add(struct extraction *x, struct slice type, struct slice value)
+{
+    struct identity_rule rule = identity_rule_of(x->rules, type);
+    value = identifier_normalize(rule.normalizer, value, x->arena);
+    if (type.len == 0 || type.len > LIMIT_NAME_BYTES || value.len == 0 ||
+        x->count == LIMIT_EVENT_IDENTIFIERS || is_blocked(&rule, value)) {
+        return;
+    }
+    /* A NUL separates type and value in keys. */
+    if (memchr(type.data, 0, type.len) != NULL) {
+        return;
+    }
+    bool is_anonymous = slice_is(type, "anonymous_id");
+    int64_t priority = is_anonymous ? INT64_MAX : rule.priority;
+    size_t at = x->count;
+    for (size_t i = 0; i < x->count; i++) {
+        if (slice_equal(x->ret[i].type, type) && slice_equal(x->ret[i].value, value)) {
+            return;
+        }
+    }
+    for (; at > 0 && x->priorities[at - 1] < priority; at--) {
+        x->ret[at] = x->ret[at - 1];
+        x->priorities[at] = x->priorities[at - 1];
+    }
+    x->ret[at] = (struct identifier){type, value};
+    x->priorities[at] = priority;
+    x->count++;
+}
+
+/* Traits may hold an identifier as text or as a number. */
+static void add_object(struct extraction *x, struct slice type, const msgpack_object *object)
+{
+    struct slice text;
+    int64_t number;
+    if (value_text(object, &text)) {
+        add(x, type, text);
+    } else if (value_int(object, &number)) {
+        struct buf digits;
+        buf_init(&digits, 32);
+        buf_put_format(&digits, "%lld", (long long)number);
+        add(x, type, arena_copy(x->arena, buf_slice(&digits)));
+        buf_done(&digits);
+    }
+}
+
+static void add_traits(struct extraction *x, const msgpack_object *traits)
+{
+    for (size_t i = 0; traits != NULL && i < x->rules->count; i++) {
+        struct slice type = x->rules->rules[i].type;
+        if (!slice_is(type, "user_id") && !slice_is(type, "anonymous_id")) {
+            add_object(x, type, value_member(traits, type));
+        }
+    }
+}
+
+static void add_external_ids(struct extraction *x, const msgpack_object *ids)
+{
+    uint32_t count = value_is(ids, MSGPACK_OBJECT_ARRAY) ? ids->via.array.size : 0;
+    for (uint32_t i = 0; i < count && i < LIMIT_EXTERNAL_IDS; i++) {
+        const msgpack_object *pair = &ids->via.array.ptr[i];
+        struct slice type;
+        if (value_text(value_member_c(pair, "type"), &type)) {
+            add_object(x, type, value_member_c(pair, "id"));
+        }
+    }
+}
+
+size_t identity_extract(const struct identity_rules *rules, const struct event *event,
+                        struct arena *arena, struct identifier ret[LIMIT_EVENT_IDENTIFIERS])
+{
+    struct extraction x = {.rules = rules, .arena = arena, .ret = ret};
+    const msgpack_object *context = value_member_c(&event->body_map, "context");
+    add(&x, slice_text("anonymous_id"), event->anonymous_id);
+    add(&x, slice_text("user_id"), event->user_id);
+    if (event->type == EVENT_ALIAS) {
+        /* What an alias calls the previous id was an anonymous one: two user ids are two people. */
+        add_object(&x, slice_text("anonymous_id"), value_member_c(&event->body_map, "previousId"));
+    }
+    if (event->type == EVENT_IDENTIFY) {
+        add_traits(&x, event_properties(event));
+    }
+    if (context != NULL) {
+        add_traits(&x, value_member_c(context, "traits"));
+        add_external_ids(&x, value_member_c(context, "externalIds"));
+    }
+    return x.count;
+}

@@ -1,0 +1,48 @@
+/* Identity rules: which identifier types there are, how their values are normalised, which values
+ * are blocked, and how many of a type one profile may have.
+ *
+ * The rules are data: `PUT /v1/identity-rules` sets them and every partition gets them in the
+ * order of the log. Immutable once made; any thread may read.
+ *
+ *     {"identifiers":[{"type":"user_id","priority":100,"limit":1,"known":true,
+ *                      "normalizer":"trim","blocked":["null",…]}…]}
+ */
+#ifndef TRIBUTARY_HUB_IDENTITY_RULES_H
+#define TRIBUTARY_HUB_IDENTITY_RULES_H
+
+#include "shared/event.h"
+#include "shared/identifier.h"
+#include "shared/limits.h"
+
+struct identity_rule {
+    struct slice type;
+    int64_t priority;  /* the highest stays when an event contradicts a profile */
+    int64_t limit;     /* of this type in one profile; 0: none */
+    bool is_known;     /* whoever has one is known, not anonymous */
+    enum identifier_normalizer normalizer;
+    const msgpack_object *blocked; /* array of values that identify nobody, or NULL */
+};
+
+enum { IDENTITY_RULES_MAX = 64 };
+
+struct identity_rules {
+    size_t count;
+    struct identity_rule rules[IDENTITY_RULES_MAX];
+};
+
+/* The default rules as JSON. */
+extern const char identity_rules_default[];
+
+/* Read rules; *ret refers into the object. ERROR_INVALID says what is wrong. */
+MUST_CHECK bool identity_rules_read(const msgpack_object *object, struct identity_rules *ret,
+                                    struct error *err);
+
+/* The rule of a type; types without one get a rule with priority 50, no limit, known. */
+struct identity_rule identity_rule_of(const struct identity_rules *rules, struct slice type);
+
+/* The identifiers of an event, normalised, without blocked ones and without repeats, the
+ * anonymous id first, then by falling priority. They live in `arena` or in the event. */
+size_t identity_extract(const struct identity_rules *rules, const struct event *event,
+                        struct arena *arena, struct identifier ret[LIMIT_EVENT_IDENTIFIERS]);
+
+#endif

@@ -1,0 +1,145 @@
+/* What the files of a partition share: its state, its view of the store, and the steps of its
+ * state machine. Nobody outside hub/partition and hub/identity includes this. */
+#ifndef TRIBUTARY_HUB_PARTITION_INTERNAL_H
+#define TRIBUTARY_HUB_PARTITION_INTERNAL_H
+
+#include "hub/keyspace.h"
+#include "hub/partition/partition.h"
+#include "hub/partition/profile_cache.h"
+#include "hub/partition/timeline.h"
+#include "hub/partition/view.h"
+
+enum message_type { /* stored: never renumber */
+    MESSAGE_EVENT = 0,
+    MESSAGE_ROUTE = 1,
+    MESSAGE_APPLY = 2,
+    MESSAGE_CLAIM = 3,
+    MESSAGE_MERGE = 4,
+    MESSAGE_PROPOSE = 5,
+    MESSAGE_ACCEPTED = 6,
+    MESSAGE_REFUSED = 7,
+    MESSAGE_ABSORB = 8,
+    MESSAGE_REPOINT = 9,
+    MESSAGE_DEFINE = 10,
+    MESSAGE_EDGE_ACK = 11,
+    MESSAGE_INTEREST = 12,
+    MESSAGE_MARK = 13,
+};
+
+enum journal_kind { /* stored: never renumber */
+    JOURNAL_LINK = 0,
+    JOURNAL_MERGE = 1,
+    JOURNAL_REFUSED = 2,
+};
+
+struct edge_outbox {
+    uint32_t collector;
+    uint64_t next;   /* sequence for the next entry; the first is 1 */
+    uint64_t oldest; /* not acknowledged yet */
+    bool is_new;     /* got an entry since the last commit */
+};
+
+struct peer_outbox {
+    uint64_t next;
+    uint64_t oldest;
+    uint64_t delivered;
+};
+
+struct local_message {
+    struct local_message *next;
+    struct slice bytes;
+};
+
+struct segment_size {
+    uint32_t segment;
+    uint64_t size;
+};
+
+struct partition {
+    struct partition_options options;
+    struct partition_listener listener;
+    struct view view;
+    struct profile_cache *cache;
+    struct timeline *timeline;
+    struct catalog *catalog;
+    uint64_t *positions; /* count + 1 */
+    struct peer_outbox *peers;
+    size_t edge_count;
+    struct edge_outbox *edges;
+    size_t size_count;
+    struct segment_size *sizes;
+    struct partition_stats stats;
+    int64_t now_ms;
+    int64_t next_timer_ms;
+    bool is_dirty;
+    bool is_backfilling;
+    struct profile_id backfill_at;
+    struct arena arena; /* of the message being handled */
+    msgpack_zone zone;
+    struct buf scratch;
+    struct local_message *local_first; /* messages to itself, handled before the commit */
+    struct local_message *local_last;
+    struct buf outgoing; /* of this commit: partition, sequence, length, bytes */
+};
+
+/* ---- partition.c ---- */
+
+/* Send to a partition, this one included; copied. */
+void partition_send(struct partition *p, uint32_t to, struct slice message);
+
+/* Load a profile: *ret is NULL where there is none here. Its states are up to date with the
+ * catalog. */
+MUST_CHECK bool partition_load(struct partition *p, struct profile_id id, struct profile **ret,
+                               struct error *err);
+/* Where a profile that is not here went. */
+MUST_CHECK bool partition_redirect(struct partition *p, struct profile_id id, bool *ret_found,
+                                   struct profile_id *ret, struct error *err);
+/* The profile changed: write it with the commit. */
+void partition_changed(struct partition *p, struct profile *profile);
+/* Evaluate segments after a touch, arm the timer, and tell the edges if they should know. */
+MUST_CHECK bool partition_settle(struct partition *p, struct profile *profile,
+                                 struct catalog_touch touch, bool card_changed, struct error *err);
+/* Put the profile in the outbox of every collector that sees it. */
+void partition_tell_edges(struct partition *p, struct profile *profile);
+void partition_set_timer(struct partition *p, struct profile *profile, int64_t due_ms);
+void partition_count_member(struct partition *p, uint32_t segment, int change);
+bool partition_is_known(const struct partition *p, const struct profile *profile);
+
+/* ---- apply.c ---- */
+
+MUST_CHECK bool apply_event(struct partition *p, const msgpack_object *m, bool is_new,
+                            struct error *err);
+MUST_CHECK bool apply_to_profile(struct partition *p, const msgpack_object *m, struct slice message,
+                                 struct error *err);
+
+/* ---- hub/identity/merge.c ---- */
+
+/* Why two identifiers belong together. */
+struct evidence {
+    struct identifier id;
+    struct slice message_id;
+    int64_t at_ms;
+};
+
+void identity_claim(struct partition *p, struct profile_id claimant, const struct evidence *why);
+MUST_CHECK bool identity_on_claim(struct partition *p, const msgpack_object *m, struct error *err);
+MUST_CHECK bool identity_on_merge(struct partition *p, const msgpack_object *m,
+                                  struct slice message, struct error *err);
+MUST_CHECK bool identity_on_propose(struct partition *p, const msgpack_object *m,
+                                    struct slice message, struct error *err);
+MUST_CHECK bool identity_on_accepted(struct partition *p, const msgpack_object *m,
+                                     struct error *err);
+MUST_CHECK bool identity_on_refused(struct partition *p, const msgpack_object *m,
+                                    struct error *err);
+MUST_CHECK bool identity_on_absorb(struct partition *p, const msgpack_object *m,
+                                   struct slice message, struct error *err);
+MUST_CHECK bool identity_on_repoint(struct partition *p, const msgpack_object *m,
+                                    struct error *err);
+/* Keep a message until the frozen profile knows what becomes of it. */
+void identity_defer(struct partition *p, struct profile *profile, struct slice message);
+/* `other` is NULL where the refusal concerns no second profile. */
+void identity_journal(struct partition *p, struct profile *profile, enum journal_kind kind,
+                      const struct evidence *why, struct identifier with,
+                      const struct profile_id *other, const char *rule);
+
+#endif

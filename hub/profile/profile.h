@@ -1,0 +1,160 @@
+/* A profile: everything the hub knows of one person (or one browser that is nobody yet).
+ *
+ * Every part of it can be put together in any order: traits and consents are last-write-wins by
+ * event time, counts add up, first and last times are minima and maxima, and the states of
+ * conditions are multisets of times. So merging two profiles gives what one profile would have
+ * become with all their events (profile_merge()).
+ *
+ * The strings and arrays of a profile live in its own arena. A profile belongs to the thread that
+ * works on its partition.
+ */
+#ifndef TRIBUTARY_HUB_PROFILE_PROFILE_H
+#define TRIBUTARY_HUB_PROFILE_PROFILE_H
+
+#include "shared/event.h"
+#include "shared/identifier.h"
+#include "shared/wire.h"
+
+/* 48 bits of milliseconds, 16 bits of partition, 64 bits of hash: sorts by age, names its
+ * partition. */
+struct profile_id {
+    uint8_t bytes[PROFILE_ID_BYTES];
+};
+
+struct profile_id profile_id_make(int64_t ms, uint16_t partition, uint64_t hash);
+uint16_t profile_id_partition(struct profile_id id);
+/* Byte order is age: the lesser survives a merge. */
+int profile_id_compare(struct profile_id a, struct profile_id b);
+static inline bool profile_id_equal(struct profile_id a, struct profile_id b)
+{
+    return profile_id_compare(a, b) == 0;
+}
+struct slice profile_id_slice(const struct profile_id *id);
+/* False where the bytes (or the hex text) are no id. */
+bool profile_id_from_slice(struct slice bytes, struct profile_id *ret);
+bool profile_id_from_hex(struct slice text, struct profile_id *ret);
+struct profile_id_text {
+    char text[2 * PROFILE_ID_BYTES + 1];
+};
+struct profile_id_text profile_id_hex(struct profile_id id);
+
+struct profile_identifier {
+    struct identifier id;
+    int64_t first_seen_ms;
+    int64_t last_seen_ms;
+};
+
+struct profile_trait {
+    struct slice name;
+    struct slice value; /* MessagePack; nil: deleted, remembered so that older values lose */
+    int64_t at_ms;
+    struct slice message_id; /* breaks ties: the greater wins */
+    struct slice source;
+};
+
+struct profile_consent {
+    struct slice category;
+    bool granted;
+    int64_t at_ms;
+    struct slice message_id;
+    struct slice source;
+};
+
+/* What a condition over events remembers: times of matching events, ascending. */
+struct profile_state {
+    uint64_t condition;
+    uint32_t count;
+    uint32_t capacity;
+    int64_t *times;
+};
+
+struct profile_membership {
+    uint32_t segment;
+    int64_t since_ms;
+};
+
+/* A collector that sees this person, and where the profile stands in its outbox (0: nowhere). */
+struct profile_interest {
+    uint32_t collector;
+    uint64_t sequence;
+};
+
+struct profile {
+    struct profile_id id;
+    int64_t created_ms;   /* of the earliest event; INT64_MAX before the first */
+    int64_t last_seen_ms; /* of the latest */
+    uint64_t event_count;
+    uint64_t version;         /* grows with each change that edges or readers see */
+    uint64_t catalog_version; /* the definitions that states and memberships follow */
+    int64_t timer_ms;         /* when to look again though nothing happened; 0: never */
+    uint64_t journal_next;
+    uint64_t deferred_next;   /* messages kept while frozen */
+    bool is_frozen;           /* proposed to another profile, waiting for its answer */
+
+    size_t identifier_count, identifier_capacity;
+    struct profile_identifier *identifiers;
+    size_t trait_count, trait_capacity;
+    struct profile_trait *traits;
+    size_t consent_count, consent_capacity;
+    struct profile_consent *consents;
+    size_t state_count, state_capacity;
+    struct profile_state *states;
+    size_t membership_count, membership_capacity;
+    struct profile_membership *memberships;
+    size_t interest_count, interest_capacity;
+    struct profile_interest *interests;
+    size_t merged_count, merged_capacity;
+    struct profile_id *merged;
+    size_t refused_count, refused_capacity;
+    uint64_t *refused; /* hashes of links that were refused and journalled */
+
+    struct arena arena;
+};
+
+struct profile *profile_new(struct profile_id id);
+void profile_free(struct profile **profile);
+
+/* One MessagePack value. */
+void profile_pack(const struct profile *profile, struct buf *out);
+/* ERROR_CORRUPT where the bytes are no profile. */
+MUST_CHECK bool profile_unpack(struct slice bytes, struct profile **ret, struct error *err);
+
+/* NULL where the profile does not have it. */
+struct profile_identifier *profile_find_identifier(const struct profile *profile,
+                                                   struct identifier id);
+/* Add, or widen first and last seen. True: it is new. Nothing happens at the limit. */
+bool profile_see_identifier(struct profile *profile, struct identifier id, int64_t first_ms,
+                            int64_t last_ms);
+void profile_drop_identifier(struct profile *profile, struct identifier id);
+size_t profile_count_identifiers(const struct profile *profile, struct slice type);
+
+struct profile_trait *profile_find_trait(const struct profile *profile, struct slice name);
+/* Last write wins. True: the value that counts changed. */
+bool profile_set_trait(struct profile *profile, const struct profile_trait *trait);
+bool profile_set_consent(struct profile *profile, const struct profile_consent *consent);
+
+struct profile_state *profile_find_state(const struct profile *profile, uint64_t condition);
+/* The state of a condition, empty where there was none. */
+struct profile_state *profile_make_state(struct profile *profile, uint64_t condition);
+void profile_drop_state(struct profile *profile, uint64_t condition);
+/* Insert a time in order. */
+void profile_state_add(struct profile *profile, struct profile_state *state, int64_t ms);
+
+struct profile_membership *profile_find_membership(const struct profile *profile,
+                                                   uint32_t segment);
+void profile_enter(struct profile *profile, uint32_t segment, int64_t since_ms);
+void profile_leave(struct profile *profile, uint32_t segment);
+
+/* The entry of a collector; made where there is none, in place of the oldest at the limit. */
+struct profile_interest *profile_make_interest(struct profile *profile, uint32_t collector,
+                                               bool *ret_is_new);
+
+void profile_add_merged(struct profile *profile, struct profile_id id);
+/* Remember a refusal by hash. True: it is new. */
+bool profile_add_refused(struct profile *profile, uint64_t hash);
+
+/* Take over all that `from` has, which stays as it is; memberships, states beyond the times
+ * themselves, interest positions and timers are for the caller to bring up to date. */
+void profile_merge(struct profile *into, const struct profile *from);
+
+#endif

@@ -1,0 +1,261 @@
+#include "hub/reader.h"
+
+#include <stdint.h>
+
+enum { REDIRECTS_MAX = 1000, VALUE_BYTES_MAX = 256 * 1024 * 1024 };
+
+static bool read_profile(struct store *store, struct profile_id id, struct profile **ret,
+                         struct error *err)
+{
+    struct key key = key_profile(id);
+    struct buf bytes;
+    bool found = false;
+    *ret = NULL;
+    buf_init(&bytes, VALUE_BYTES_MAX);
+    bool fine = store_get(store, NULL, key_slice(&key), &bytes, &found, err) &&
+                (!found || profile_unpack(buf_slice(&bytes), ret, err));
+    buf_done(&bytes);
+    return fine;
+}
+
+static bool read_redirect(struct store *store, struct profile_id *id, bool *ret_found,
+                          struct error *err)
+{
+    struct key key = key_redirect(*id);
+    struct buf bytes;
+    buf_init(&bytes, 64);
+    bool fine = store_get(store, NULL, key_slice(&key), &bytes, ret_found, err);
+    *ret_found = fine && *ret_found && profile_id_from_slice(buf_slice(&bytes), id);
+    buf_done(&bytes);
+    return fine;
+}
+
+bool reader_profile(const struct reader *reader, struct profile_id id, struct profile **ret,
+                    struct error *err)
+{
+    *ret = NULL;
+    for (int n = 0; n < REDIRECTS_MAX; n++) {
+        uint16_t partition = profile_id_partition(id);
+        bool redirected;
+        if (partition >= reader->partitions) {
+            return true;
+        }
+        struct store *store = reader->stores[partition];
+        if (!read_profile(store, id, ret, err)) {
+            return false;
+        }
+        if (*ret != NULL) {
+            return true;
+        }
+        if (!read_redirect(store, &id, &redirected, err)) {
+            return false;
+        }
+        if (!redirected) {
+            return true;
+        }
+    }
+    return true;
+}
+
+bool reader_profile_of(const struct reader *reader, struct identifier id, struct profile **ret,
+                       struct error *err)
+{
+    struct store *store = reader->stores[home_of(id, reader->partitions)];
+    struct key key = key_identifier(id);
+    struct profile_id owner = {0};
+    struct buf bytes;
+    bool found = false;
+    *ret = NULL;
+    buf_init(&bytes, 64);
+    bool fine = store_get(store, NULL, key_slice(&key), &bytes, &found, err);
+    found = fine && found && profile_id_from_slice(buf_slice(&bytes), &owner);
+    buf_done(&bytes);
+    return fine && (!found || reader_profile(reader, owner, ret, err));
+}
+
+static bool give_event(struct timeline *timeline, struct slice key, struct slice value,
+                       struct buf *bytes,
+                       void (*each)(void *user, struct slice place, const struct event *event),
+                       void *user, struct error *err)
+{
+    struct event event;
+    msgpack_zone zone;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool fine = timeline_decompress(timeline, value, bytes, err) &&
+                event_unpack(buf_slice(bytes), &zone, &event, err);
+    if (fine) {
+        each(user, slice_skip(key, KEY_PREFIX_PROFILE), &event);
+    }
+    msgpack_zone_destroy(&zone);
+    return fine;
+}
+
+bool reader_events(const struct reader *reader, struct profile_id profile, struct slice before,
+                   size_t limit,
+                   void (*each)(void *user, struct slice place, const struct event *event),
+                   void *user, bool *ret_more, struct error *err)
+{
+    struct store *store = reader->stores[profile_id_partition(profile)];
+    struct key first = key_timeline(profile, 0, 0);
+    struct key from = before.len == 16
+                          ? key_timeline(profile, (int64_t)read_u64(before.data),
+                                         read_u64(before.data + 8))
+                          : key_timeline(profile, INT64_MAX, UINT64_MAX);
+    struct slice prefix = key_prefix(&first, KEY_PREFIX_PROFILE);
+    struct timeline *timeline = timeline_new();
+    struct store_iterator *it = store_iterator_open(store, NULL);
+    struct buf bytes;
+    bool fine = true;
+    size_t count = 0;
+    buf_init(&bytes, LIMIT_EVENT_BYTES * 4);
+    *ret_more = false;
+    for (store_iterator_seek_before(it, key_slice(&from));
+         fine && store_iterator_valid(it) && slice_starts_with(store_iterator_key(it), prefix);
+         store_iterator_prev(it)) {
+        if (count++ == limit) {
+            *ret_more = true;
+            break;
+        }
+        fine = give_event(timeline, store_iterator_key(it), store_iterator_value(it), &bytes, each,
+                          user, err);
+    }
+    fine = fine && store_iterator_check(it, err);
+    store_iterator_close(&it);
+    timeline_free(&timeline);
+    buf_done(&bytes);
+    return fine;
+}
+
+bool reader_journal(const struct reader *reader, struct profile_id profile, size_t limit,
+                    void (*each)(void *user, struct slice entry), void *user, struct error *err)
+{
+    struct key first = key_journal(profile, 0);
+    struct slice prefix = key_prefix(&first, KEY_PREFIX_PROFILE);
+    struct store_iterator *it =
+        store_iterator_open(reader->stores[profile_id_partition(profile)], NULL);
+    for (store_iterator_seek(it, key_slice(&first));
+         limit > 0 && store_iterator_valid(it) && slice_starts_with(store_iterator_key(it), prefix);
+         store_iterator_next(it)) {
+        each(user, store_iterator_value(it));
+        limit--;
+    }
+    bool fine = store_iterator_check(it, err);
+    store_iterator_close(&it);
+    return fine;
+}
+
+/* Pages run over the partitions: where the next one begins. */
+struct page {
+    size_t left;
+    uint32_t partition;
+    struct profile_id last;
+    bool more;
+};
+
+static bool scan_partition(const struct reader *reader, struct slice prefix, struct slice from,
+                           struct page *page,
+                           bool (*each)(void *user, struct slice key, struct slice value),
+                           void *user, struct error *err)
+{
+    struct store_iterator *it = store_iterator_open(reader->stores[page->partition], NULL);
+    bool fine = true;
+    for (store_iterator_seek(it, from);
+         fine && store_iterator_valid(it) && slice_starts_with(store_iterator_key(it), prefix);
+         store_iterator_next(it)) {
+        struct slice key = store_iterator_key(it);
+        struct profile_id id = key_profile_at(key, key.len - PROFILE_ID_BYTES);
+        if (slice_equal(key, from) && profile_id_equal(id, page->last)) {
+            continue; /* the last of the page before */
+        }
+        if (page->left == 0) {
+            page->more = true;
+            break;
+        }
+        fine = each(user, key, store_iterator_value(it));
+        page->last = id;
+        page->left--;
+    }
+    fine = fine && store_iterator_check(it, err);
+    store_iterator_close(&it);
+    return fine;
+}
+
+struct members {
+    void (*each)(void *user, struct profile_id profile, int64_t since_ms);
+    void *user;
+};
+
+static bool on_member(void *user, struct slice key, struct slice value)
+{
+    struct members *m = user;
+    m->each(m->user, key_profile_at(key, KEY_PREFIX_NUMBER),
+            value.len == 8 ? (int64_t)read_u64(value.data) : 0);
+    return true;
+}
+
+bool reader_members(const struct reader *reader, uint32_t segment, uint32_t partition,
+                    struct profile_id after, size_t limit,
+                    void (*each)(void *user, struct profile_id profile, int64_t since_ms),
+                    void *user, uint32_t *ret_partition, struct profile_id *ret_last,
+                    bool *ret_more, struct error *err)
+{
+    struct page page = {limit, partition, after, false};
+    struct members members = {each, user};
+    bool fine = true;
+    for (; fine && page.partition < reader->partitions; page.partition++) {
+        struct key key = key_member(segment, page.last);
+        fine = scan_partition(reader, key_prefix(&key, KEY_PREFIX_NUMBER), key_slice(&key), &page,
+                              on_member, &members, err);
+        if (page.more) {
+            break;
+        }
+        page.last = (struct profile_id){0};
+    }
+    *ret_partition = page.partition;
+    *ret_last = page.last;
+    *ret_more = page.more;
+    return fine;
+}
+
+struct profiles {
+    void (*each)(void *user, const struct profile *profile);
+    void *user;
+    struct error *err;
+};
+
+static bool on_profile(void *user, struct slice key, struct slice value)
+{
+    struct profiles *p = user;
+    struct profile *profile;
+    (void)key;
+    if (!profile_unpack(value, &profile, p->err)) {
+        return false;
+    }
+    p->each(p->user, profile);
+    profile_free(&profile);
+    return true;
+}
+
+bool reader_profiles(const struct reader *reader, uint32_t partition, struct profile_id after,
+                     size_t limit, void (*each)(void *user, const struct profile *profile),
+                     void *user, uint32_t *ret_partition, struct profile_id *ret_last,
+                     bool *ret_more, struct error *err)
+{
+    struct page page = {limit, partition, after, false};
+    struct profiles profiles = {each, user, err};
+    bool fine = true;
+    for (; fine && page.partition < reader->partitions; page.partition++) {
+        struct key key = key_profile(page.last);
+        fine = scan_partition(reader, key_prefix(&key, KEY_PREFIX_KIND), key_slice(&key), &page,
+                              on_profile, &profiles, err);
+        if (page.more) {
+            break;
+        }
+        page.last = (struct profile_id){0};
+    }
+    *ret_partition = page.partition;
+    *ret_last = page.last;
+    *ret_more = page.more;
+    return fine;
+}

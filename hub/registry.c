@@ -1,0 +1,583 @@
+#include "hub/registry.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include "shared/json.h"
+
+struct entry {
+    enum registry_kind kind;
+    struct buf key;
+    struct buf body;
+    uint32_t id;
+    uint64_t version;
+    int64_t at_ms;
+};
+
+struct registry {
+    struct eventlog *log;
+    const struct clock *clock;
+    void (*changed)(void *user);
+    void *user;
+    pthread_mutex_t lock;
+    uint64_t version;         /* of the last change */
+    uint64_t catalog_version; /* of the last change that partitions see */
+    uint64_t gate_version;    /* of the last change that gates see */
+    uint32_t next_id;
+    size_t count;
+    size_t capacity;
+    struct entry *entries; /* by kind and key */
+};
+
+enum { KEY_BYTES = 2 + LIMIT_NAME_BYTES, BODY_BYTES_MAX = 1024 * 1024 };
+
+static struct slice store_key(enum registry_kind kind, struct slice key, uint8_t ret[KEY_BYTES])
+{
+    struct buf out = {.data = ret, .capacity = KEY_BYTES, .len_max = KEY_BYTES};
+    buf_put_u8(&out, 'D');
+    buf_put_u8(&out, (uint8_t)kind);
+    buf_put_slice(&out, key);
+    return buf_slice(&out);
+}
+
+static bool is_for_partitions(enum registry_kind kind)
+{
+    return kind == REGISTRY_SEGMENT || kind == REGISTRY_TRAIT || kind == REGISTRY_RULES;
+}
+
+static bool is_for_gates(enum registry_kind kind)
+{
+    return kind == REGISTRY_SOURCE || kind == REGISTRY_RULES;
+}
+
+static size_t place_of(const struct registry *r, enum registry_kind kind, struct slice key,
+                       bool *ret_found)
+{
+    size_t at = 0;
+    *ret_found = false;
+    while (at < r->count) {
+        const struct entry *e = &r->entries[at];
+        int order = e->kind != kind ? (e->kind > kind) - (e->kind < kind)
+                                    : slice_compare(buf_slice(&e->key), key);
+        if (order >= 0) {
+            *ret_found = order == 0;
+            return at;
+        }
+        at++;
+    }
+    return at;
+}
+
+static struct entry *insert(struct registry *r, enum registry_kind kind, struct slice key)
+{
+    bool found;
+    size_t at = place_of(r, kind, key, &found);
+    if (!found) {
+        if (r->count == r->capacity) {
+            r->capacity = r->capacity == 0 ? 32 : r->capacity * 2;
+            r->entries = memory_resize(r->entries, r->capacity * sizeof *r->entries);
+        }
+        memmove(&r->entries[at + 1], &r->entries[at], (r->count - at) * sizeof *r->entries);
+        r->count++;
+        r->entries[at] = (struct entry){.kind = kind};
+        buf_init(&r->entries[at].key, LIMIT_NAME_BYTES);
+        buf_init(&r->entries[at].body, BODY_BYTES_MAX);
+        buf_put_slice(&r->entries[at].key, key);
+    }
+    return &r->entries[at];
+}
+
+static void remove_at(struct registry *r, size_t at)
+{
+    buf_done(&r->entries[at].key);
+    buf_done(&r->entries[at].body);
+    r->count--;
+    memmove(&r->entries[at], &r->entries[at + 1], (r->count - at) * sizeof *r->entries);
+}
+
+/* ---- On disk ---- */
+
+static void write_entry(const struct entry *e, struct buf *out)
+{
+    msgpack_packer k;
+    value_packer_init(&k, out);
+    msgpack_pack_array(&k, 4);
+    msgpack_pack_uint32(&k, e->id);
+    msgpack_pack_uint64(&k, e->version);
+    msgpack_pack_int64(&k, e->at_ms);
+    value_pack_bin(&k, buf_slice(&e->body));
+}
+
+static bool read_entry(struct registry *r, struct slice key, struct slice value, struct error *err)
+{
+    msgpack_zone zone;
+    msgpack_object root;
+    struct slice body;
+    int64_t id;
+    int64_t version;
+    int64_t at_ms;
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    bool fine = key.len >= 2 && value_unpack(value, &zone, &root, err) &&
+                root.type == MSGPACK_OBJECT_ARRAY && root.via.array.size == 4 &&
+                value_int(&root.via.array.ptr[0], &id) &&
+                value_int(&root.via.array.ptr[1], &version) &&
+                value_int(&root.via.array.ptr[2], &at_ms) &&
+                value_bin(&root.via.array.ptr[3], &body);
+    if (fine) {
+        enum registry_kind kind = (enum registry_kind)key.data[1];
+        struct entry *e = insert(r, kind, slice_skip(key, 2));
+        e->id = (uint32_t)id;
+        e->version = (uint64_t)version;
+        e->at_ms = at_ms;
+        buf_put_slice(&e->body, body);
+        r->next_id = e->id >= r->next_id ? e->id + 1 : r->next_id;
+    }
+    msgpack_zone_destroy(&zone);
+    return fine || error_set(err, ERROR_CORRUPT, "a definition cannot be read");
+}
+
+/* Versions and ids go on counting from here, also after the newest entry was deleted. */
+static void write_counters(const struct registry *r, struct buf *out)
+{
+    buf_put_u64(out, r->version);
+    buf_put_u64(out, r->catalog_version);
+    buf_put_u64(out, r->gate_version);
+    buf_put_u32(out, r->next_id);
+}
+
+static bool load(struct registry *r, struct error *err)
+{
+    struct buf counters;
+    bool found = false;
+    struct store *store = eventlog_store(r->log);
+    struct store_iterator *it = store_iterator_open(store, NULL);
+    bool fine = true;
+    for (store_iterator_seek(it, slice_text("D"));
+         fine && store_iterator_valid(it) && store_iterator_key(it).data[0] == 'D';
+         store_iterator_next(it)) {
+        fine = read_entry(r, store_iterator_key(it), store_iterator_value(it), err);
+    }
+    fine = fine && store_iterator_check(it, err);
+    store_iterator_close(&it);
+    buf_init(&counters, 64);
+    fine = fine && store_get(store, NULL, slice_text("V"), &counters, &found, err);
+    if (fine && found && counters.len == 28) {
+        r->version = read_u64(counters.data);
+        r->catalog_version = read_u64(counters.data + 8);
+        r->gate_version = read_u64(counters.data + 16);
+        r->next_id = read_u32(counters.data + 24);
+    }
+    buf_done(&counters);
+    return fine;
+}
+
+static bool has_rules(const struct registry *r)
+{
+    bool found;
+    (void)place_of(r, REGISTRY_RULES, slice_text("rules"), &found);
+    return found;
+}
+
+bool registry_open(struct eventlog *log, const struct clock *clock, void (*changed)(void *user),
+                   void *user, struct registry **ret, struct error *err)
+{
+    struct registry *r = memory_allocate_zeroed(sizeof *r);
+    r->log = log;
+    r->clock = clock;
+    r->changed = changed;
+    r->user = user;
+    r->next_id = 1;
+    pthread_mutex_init(&r->lock, NULL);
+    bool fine = load(r, err);
+    if (fine && !has_rules(r)) {
+        struct entry *e = insert(r, REGISTRY_RULES, slice_text("rules"));
+        enum json_fault fault = json_read(slice_text(identity_rules_default), &e->body);
+        ensure(fault == JSON_FINE);
+        r->gate_version = r->gate_version == 0 ? 1 : r->gate_version;
+        r->version = r->version == 0 ? 1 : r->version;
+    }
+    if (!fine) {
+        registry_close(&r);
+        return error_add_context(err, "opening the registry");
+    }
+    *ret = r;
+    return true;
+}
+
+void registry_close(struct registry **registry)
+{
+    struct registry *r = *registry;
+    if (r == NULL) {
+        return;
+    }
+    while (r->count > 0) {
+        remove_at(r, r->count - 1);
+    }
+    free(r->entries);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+    *registry = NULL;
+}
+
+/* ---- The definitions as others see them ---- */
+
+static void pack_segment(msgpack_packer *k, struct buf *out, uint32_t id, struct slice key,
+                         uint64_t version, const struct buf *body)
+{
+    struct error err;
+    msgpack_zone zone;
+    msgpack_object root;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool fine = value_unpack(buf_slice(body), &zone, &root, &err);
+    ensure(fine);
+    const msgpack_object *where = value_member_c(&root, "where");
+    (void)out;
+    msgpack_pack_map(k, 4);
+    value_pack_cstr(k, "id");
+    msgpack_pack_uint32(k, id);
+    value_pack_cstr(k, "key");
+    value_pack_text(k, key);
+    value_pack_cstr(k, "version");
+    msgpack_pack_uint64(k, version);
+    value_pack_cstr(k, "where");
+    if (where == NULL) {
+        msgpack_pack_nil(k);
+    } else {
+        msgpack_pack_object(k, *where);
+    }
+    msgpack_zone_destroy(&zone);
+}
+
+static bool is_edge_trait(const struct entry *e)
+{
+    struct error err;
+    msgpack_zone zone;
+    msgpack_object root;
+    bool edge = false;
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    if (value_unpack(buf_slice(&e->body), &zone, &root, &err)) {
+        (void)value_bool(value_member_c(&root, "edge"), &edge);
+    }
+    msgpack_zone_destroy(&zone);
+    return edge;
+}
+
+static void put_catalog(const struct registry *r, const msgpack_object *preview, struct buf *out)
+{
+    msgpack_packer k;
+    size_t segments = preview != NULL;
+    size_t traits = 0;
+    value_packer_init(&k, out);
+    for (size_t i = 0; i < r->count; i++) {
+        segments += r->entries[i].kind == REGISTRY_SEGMENT;
+        traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
+    }
+    msgpack_pack_map(&k, 4);
+    value_pack_cstr(&k, "version");
+    msgpack_pack_uint64(&k, r->catalog_version);
+    value_pack_cstr(&k, "segments");
+    msgpack_pack_array(&k, segments);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct entry *e = &r->entries[i];
+        if (e->kind == REGISTRY_SEGMENT) {
+            pack_segment(&k, out, e->id, buf_slice(&e->key), e->version, &e->body);
+        }
+    }
+    if (preview != NULL) {
+        msgpack_pack_map(&k, 4);
+        value_pack_cstr(&k, "id");
+        msgpack_pack_uint32(&k, UINT32_MAX);
+        value_pack_cstr(&k, "key");
+        value_pack_cstr(&k, "preview");
+        value_pack_cstr(&k, "version");
+        msgpack_pack_uint64(&k, INT64_MAX);
+        value_pack_cstr(&k, "where");
+        msgpack_pack_object(&k, *preview);
+    }
+    value_pack_cstr(&k, "edgeTraits");
+    msgpack_pack_array(&k, traits);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i])) {
+            value_pack_text(&k, buf_slice(&r->entries[i].key));
+        }
+    }
+    value_pack_cstr(&k, "rules");
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_RULES) {
+            buf_put_slice(out, buf_slice(&r->entries[i].body));
+        }
+    }
+}
+
+void registry_catalog(struct registry *r, const msgpack_object *preview, struct buf *out)
+{
+    pthread_mutex_lock(&r->lock);
+    put_catalog(r, preview, out);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void put_normalizers(msgpack_packer *k, const struct entry *rules)
+{
+    struct error err;
+    msgpack_zone zone;
+    msgpack_object root;
+    struct identity_rules *read = memory_allocate_zeroed(sizeof *read);
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool fine = value_unpack(buf_slice(&rules->body), &zone, &root, &err) &&
+                identity_rules_read(&root, read, &err);
+    ensure(fine);
+    msgpack_pack_map(k, read->count);
+    for (size_t i = 0; i < read->count; i++) {
+        value_pack_text(k, read->rules[i].type);
+        msgpack_pack_int(k, (int)read->rules[i].normalizer);
+    }
+    msgpack_zone_destroy(&zone);
+    free(read);
+}
+
+void registry_gate(struct registry *r, struct buf *out, uint64_t *ret_version)
+{
+    msgpack_packer k;
+    size_t sources = 0;
+    value_packer_init(&k, out);
+    pthread_mutex_lock(&r->lock);
+    *ret_version = r->gate_version;
+    for (size_t i = 0; i < r->count; i++) {
+        sources += r->entries[i].kind == REGISTRY_SOURCE;
+    }
+    msgpack_pack_map(&k, 3);
+    value_pack_cstr(&k, "version");
+    msgpack_pack_uint64(&k, r->gate_version);
+    value_pack_cstr(&k, "sources");
+    msgpack_pack_map(&k, sources);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_SOURCE) {
+            value_pack_text(&k, buf_slice(&r->entries[i].key));
+            buf_put_slice(out, buf_slice(&r->entries[i].body));
+        }
+    }
+    value_pack_cstr(&k, "normalizers");
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_RULES) {
+            put_normalizers(&k, &r->entries[i]);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+uint64_t registry_gate_version(struct registry *r)
+{
+    pthread_mutex_lock(&r->lock);
+    uint64_t version = r->gate_version;
+    pthread_mutex_unlock(&r->lock);
+    return version;
+}
+
+/* ---- Changes ---- */
+
+/* The changed definitions, compiled: nothing reaches the log that a partition could not take. */
+static bool check_catalog(const struct buf *bytes, struct catalog_error *where, struct error *err)
+{
+    struct catalog *catalog;
+    if (!catalog_new(buf_slice(bytes), &catalog, where, err)) {
+        return false;
+    }
+    catalog_free(&catalog);
+    return true;
+}
+
+/* Write what changed: the entry (NULL: it is gone), the counters and the log's record, at once. */
+static bool persist(struct registry *r, enum registry_kind kind, struct slice key,
+                    const struct entry *entry, struct catalog_error *where, struct error *err)
+{
+    struct store_batch more;
+    struct buf value;
+    struct buf counters;
+    struct buf catalog;
+    uint8_t key_bytes[KEY_BYTES];
+    struct eventlog_record record = {.kind = EVENTLOG_CATALOG, .at_ms = clock_now_ms(r->clock)};
+    store_batch_init(&more);
+    buf_init(&value, BODY_BYTES_MAX + 1024);
+    buf_init(&counters, 64);
+    buf_init(&catalog, SIZE_MAX / 2);
+    write_counters(r, &counters);
+    store_batch_put(&more, slice_text("V"), buf_slice(&counters));
+    if (entry != NULL) {
+        write_entry(entry, &value);
+        store_batch_put(&more, store_key(kind, key, key_bytes), buf_slice(&value));
+    } else {
+        store_batch_delete(&more, store_key(kind, key, key_bytes));
+    }
+    bool fine = true;
+    if (is_for_partitions(kind)) {
+        put_catalog(r, NULL, &catalog);
+        fine = check_catalog(&catalog, where, err);
+        record.bytes = buf_slice(&catalog);
+    }
+    fine = fine && eventlog_append(r->log, &record, is_for_partitions(kind) ? 1 : 0, &more, err);
+    store_batch_done(&more);
+    buf_done(&value);
+    buf_done(&counters);
+    buf_done(&catalog);
+    return fine;
+}
+
+static void advance(struct registry *r, enum registry_kind kind)
+{
+    r->version++;
+    r->catalog_version = is_for_partitions(kind) ? r->version : r->catalog_version;
+    r->gate_version = is_for_gates(kind) ? r->version : r->gate_version;
+}
+
+struct counters {
+    uint64_t version;
+    uint64_t catalog_version;
+    uint64_t gate_version;
+    uint32_t next_id;
+};
+
+static struct counters counters_of(const struct registry *r)
+{
+    return (struct counters){r->version, r->catalog_version, r->gate_version, r->next_id};
+}
+
+static void restore(struct registry *r, struct counters c)
+{
+    r->version = c.version;
+    r->catalog_version = c.catalog_version;
+    r->gate_version = c.gate_version;
+    r->next_id = c.next_id;
+}
+
+/* Changes the entries first and takes it back where the whole does not compile or store. */
+static bool put_locked(struct registry *r, enum registry_kind kind, struct slice key,
+                       struct slice body, struct catalog_error *where, struct error *err)
+{
+    bool existed;
+    struct counters before = counters_of(r);
+    struct buf old;
+    size_t at = place_of(r, kind, key, &existed);
+    struct entry *e = insert(r, kind, key);
+    uint64_t old_version = e->version;
+    int64_t old_at = e->at_ms;
+    buf_init(&old, BODY_BYTES_MAX);
+    buf_put_slice(&old, buf_slice(&e->body));
+    advance(r, kind);
+    e->id = existed ? e->id : r->next_id++;
+    e->version = r->version;
+    e->at_ms = clock_now_ms(r->clock);
+    buf_clear(&e->body);
+    buf_put_slice(&e->body, body);
+    bool fine = persist(r, kind, key, e, where, err);
+    if (!fine && existed) {
+        e->version = old_version;
+        e->at_ms = old_at;
+        buf_clear(&e->body);
+        buf_put_slice(&e->body, buf_slice(&old));
+    } else if (!fine) {
+        remove_at(r, at);
+    }
+    if (!fine) {
+        restore(r, before);
+    }
+    buf_done(&old);
+    return fine;
+}
+
+bool registry_put(struct registry *r, enum registry_kind kind, struct slice key, struct slice body,
+                  struct catalog_error *where, struct error *err)
+{
+    *where = (struct catalog_error){.code = "invalid-definition"};
+    if (key.len == 0 || key.len > LIMIT_NAME_BYTES || body.len > BODY_BYTES_MAX) {
+        return error_set(err, ERROR_INVALID, "A key has 1 to %d bytes, a definition up to 1 MiB.",
+                         LIMIT_NAME_BYTES);
+    }
+    pthread_mutex_lock(&r->lock);
+    bool fine = put_locked(r, kind, key, body, where, err);
+    pthread_mutex_unlock(&r->lock);
+    if (fine) {
+        r->changed(r->user);
+    }
+    return fine;
+}
+
+static bool delete_locked(struct registry *r, enum registry_kind kind, struct slice key,
+                          bool *ret_found, struct catalog_error *where, struct error *err)
+{
+    size_t at = place_of(r, kind, key, ret_found);
+    struct counters before = counters_of(r);
+    if (!*ret_found) {
+        return true;
+    }
+    struct entry removed = r->entries[at];
+    r->count--;
+    memmove(&r->entries[at], &r->entries[at + 1], (r->count - at) * sizeof *r->entries);
+    advance(r, kind);
+    bool fine = persist(r, kind, key, NULL, where, err);
+    if (!fine) {
+        memmove(&r->entries[at + 1], &r->entries[at], (r->count - at) * sizeof *r->entries);
+        r->entries[at] = removed;
+        r->count++;
+        restore(r, before);
+        return false;
+    }
+    buf_done(&removed.key);
+    buf_done(&removed.body);
+    return true;
+}
+
+bool registry_delete(struct registry *r, enum registry_kind kind, struct slice key,
+                     bool *ret_found, struct catalog_error *where, struct error *err)
+{
+    *where = (struct catalog_error){.code = "invalid-definition"};
+    pthread_mutex_lock(&r->lock);
+    bool fine = delete_locked(r, kind, key, ret_found, where, err);
+    pthread_mutex_unlock(&r->lock);
+    if (fine && *ret_found) {
+        r->changed(r->user);
+    }
+    return fine;
+}
+
+/* ---- Reading ---- */
+
+static struct registry_entry view_of(const struct entry *e)
+{
+    return (struct registry_entry){e->kind,    buf_slice(&e->key), e->id,
+                                   e->version, e->at_ms,           buf_slice(&e->body)};
+}
+
+bool registry_find(struct registry *r, enum registry_kind kind, struct slice key,
+                   struct buf *ret_bytes, struct registry_entry *ret)
+{
+    bool found;
+    pthread_mutex_lock(&r->lock);
+    size_t at = place_of(r, kind, key, &found);
+    if (found) {
+        *ret = view_of(&r->entries[at]);
+        buf_clear(ret_bytes);
+        buf_put_slice(ret_bytes, ret->key);
+        buf_put_slice(ret_bytes, ret->body);
+        ret->key = slice_make(ret_bytes->data, ret->key.len);
+        ret->body = slice_make(ret_bytes->data + ret->key.len, ret->body.len);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return found;
+}
+
+void registry_each(struct registry *r, enum registry_kind kind,
+                   bool (*each)(void *user, const struct registry_entry *entry), void *user)
+{
+    bool goes_on = true;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; goes_on && i < r->count; i++) {
+        if (r->entries[i].kind == kind) {
+            struct registry_entry view = view_of(&r->entries[i]);
+            goes_on = each(user, &view);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,63 @@
+/* The registry: what operators and marketers have defined - sources, segments, identity rules,
+ * traits for the edge, and the enrolled collectors.
+ *
+ * A change is checked whole before it is taken, and is durable, together with its record in the
+ * log, when the call returns. Partitions get it in the order of the log; collectors get the part
+ * that their gate needs. Any thread; callbacks of registry_each() must not call back.
+ */
+#ifndef TRIBUTARY_HUB_REGISTRY_H
+#define TRIBUTARY_HUB_REGISTRY_H
+
+#include "hub/eventlog.h"
+#include "hub/segment/catalog.h"
+#include "shared/clock.h"
+
+struct registry;
+
+enum registry_kind { /* stored: never renumber */
+    REGISTRY_COLLECTOR = 1,
+    REGISTRY_SOURCE = 2,
+    REGISTRY_SEGMENT = 3,
+    REGISTRY_TRAIT = 4,
+    REGISTRY_RULES = 5, /* one entry, "rules" */
+};
+
+struct registry_entry {
+    enum registry_kind kind;
+    struct slice key;
+    uint32_t id;      /* never given twice within a kind */
+    uint64_t version; /* of the whole registry, when this was last set */
+    int64_t at_ms;
+    struct slice body; /* MessagePack map */
+};
+
+/* `changed` is called after each change, on the caller's thread. The log is borrowed. */
+MUST_CHECK bool registry_open(struct eventlog *log, const struct clock *clock,
+                              void (*changed)(void *user), void *user, struct registry **ret,
+                              struct error *err);
+void registry_close(struct registry **registry);
+
+/* Set an entry. Segments, traits and rules are compiled with all others first: ERROR_INVALID then
+ * fills *where. */
+MUST_CHECK bool registry_put(struct registry *registry, enum registry_kind kind, struct slice key,
+                             struct slice body, struct catalog_error *where, struct error *err);
+/* ERROR_INVALID also where another definition needs it. */
+MUST_CHECK bool registry_delete(struct registry *registry, enum registry_kind kind,
+                                struct slice key, bool *ret_found, struct catalog_error *where,
+                                struct error *err);
+
+/* Copy an entry: its slices refer into *ret_bytes, which is replaced. */
+bool registry_find(struct registry *registry, enum registry_kind kind, struct slice key,
+                   struct buf *ret_bytes, struct registry_entry *ret);
+/* Each entry of a kind by key; false from `each` stops. */
+void registry_each(struct registry *registry, enum registry_kind kind,
+                   bool (*each)(void *user, const struct registry_entry *entry), void *user);
+
+/* The definitions for partitions, as catalog_new() takes them, with one more segment put in under
+ * the key "preview" where `preview` is not NULL. */
+void registry_catalog(struct registry *registry, const msgpack_object *preview, struct buf *out);
+/* The definitions for gates; FORMATS.md of shared/ describes them. */
+void registry_gate(struct registry *registry, struct buf *out, uint64_t *ret_version);
+uint64_t registry_gate_version(struct registry *registry);
+
+#endif

@@ -1,0 +1,296 @@
+#include "hub/router.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include "hub/keyspace.h"
+#include "shared/block.h"
+#include "shared/log.h"
+
+/* A router's position is the record's number and the event's place in it. */
+enum { POSITION_SHIFT = 15, WAIT_MS = 500, MARK_EVERY = 256 };
+
+struct router {
+    struct eventlog *log;
+    struct workers *workers;
+    uint32_t partitions;
+    const uint8_t *hub_public;
+    const uint8_t *hub_secret;
+    _Atomic uint64_t next;
+    _Atomic uint64_t failed;
+    atomic_bool closing;
+    uint64_t marked; /* everything before was marked in all partitions */
+    struct block_reader *reader;
+    struct seal_epoch *epoch; /* of the last block: the next one is likely of the same */
+    struct buf epoch_key;
+    struct buf plain;
+    struct buf event;
+    struct buf message;
+    struct identity_rules *rules;
+    struct buf rules_bytes;
+    msgpack_zone rules_zone;
+    struct arena arena;
+    pthread_t thread;
+};
+
+static uint64_t position_of(uint64_t record, size_t place)
+{
+    return record << POSITION_SHIFT | place;
+}
+
+/* ---- Rules: the router only needs to know how identifiers are normalised ---- */
+
+static void take_catalog(struct router *r, struct slice catalog)
+{
+    struct error err;
+    msgpack_object root;
+    struct identity_rules *rules = memory_allocate_zeroed(sizeof *rules);
+    msgpack_zone_clear(&r->rules_zone);
+    buf_clear(&r->rules_bytes);
+    buf_put_slice(&r->rules_bytes, catalog);
+    bool fine = value_unpack(buf_slice(&r->rules_bytes), &r->rules_zone, &root, &err) &&
+                identity_rules_read(value_member_c(&root, "rules"), rules, &err);
+    ensure(fine); /* it was compiled before it was logged */
+    free(r->rules);
+    r->rules = rules;
+}
+
+/* ---- Blocks ---- */
+
+static bool enter_epoch(struct router *r, const struct eventlog_record *record, uint64_t number,
+                        struct error *err)
+{
+    struct buf key;
+    struct buf header;
+    bool found = false;
+    buf_init(&key, 128);
+    buf_init(&header, 4096);
+    eventlog_header_key(record->collector_id, number, &key);
+    bool is_same = r->epoch != NULL && slice_equal(buf_slice(&key), buf_slice(&r->epoch_key));
+    bool fine = is_same ||
+                store_get(eventlog_store(r->log), NULL, buf_slice(&key), &header, &found, err);
+    if (fine && !is_same) {
+        seal_epoch_end(&r->epoch);
+        buf_clear(&r->epoch_key);
+        fine = found ? seal_epoch_open(buf_slice(&header), NULL, r->hub_public, r->hub_secret,
+                                       &r->epoch, err)
+                     : error_set(err, ERROR_CORRUPT, "its epoch is not known");
+        if (fine) {
+            buf_put_slice(&r->epoch_key, buf_slice(&key));
+        }
+    }
+    buf_done(&key);
+    buf_done(&header);
+    return fine;
+}
+
+static bool open_block(struct router *r, const struct eventlog_record *record, struct error *err)
+{
+    struct seal_block sealed;
+    return seal_block_peek(record->bytes, &sealed, err) &&
+           enter_epoch(r, record, sealed.epoch, err) &&
+           seal_open_block(r->epoch, &sealed, &r->plain, err) &&
+           block_reader_open(r->reader, buf_slice(&r->plain), err);
+}
+
+/* Where the event goes first: home of its anonymous id, else of its first identifier. False: the
+ * event's body is damaged, or it has no identifier that counts. */
+static bool find_home(struct router *r, struct slice packed, uint32_t *ret)
+{
+    struct event event;
+    struct error err;
+    struct identifier ids[LIMIT_EVENT_IDENTIFIERS];
+    msgpack_zone zone;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    arena_clear(&r->arena);
+    bool fine = event_unpack(packed, &zone, &event, &err) &&
+                identity_extract(r->rules, &event, &r->arena, ids) > 0;
+    if (fine) {
+        *ret = home_of(ids[0], r->partitions);
+    }
+    msgpack_zone_destroy(&zone);
+    return fine;
+}
+
+static int64_t correct(int64_t ms, int64_t offset)
+{
+    int64_t corrected = ms + offset;
+    return corrected < 0 ? 0 : corrected > LIMIT_TIME_MS ? LIMIT_TIME_MS : corrected;
+}
+
+static void route_block(struct router *r, uint64_t number, const struct eventlog_record *record)
+{
+    struct error err;
+    struct event event;
+    if (!open_block(r, record, &err)) {
+        r->failed++;
+        log_error("block-unreadable", "%s record=%llu collector=%.*s", err.message,
+                  (unsigned long long)number, SLICE_ARGS(record->collector_id));
+        return;
+    }
+    for (size_t place = 1; block_reader_next(r->reader, &event); place++) {
+        uint32_t home;
+        event.timestamp_ms = correct(event.timestamp_ms, record->clock_offset_ms);
+        event.received_ms = correct(event.received_ms, record->clock_offset_ms);
+        buf_clear(&r->event);
+        event_pack(&event, &r->event);
+        if (!find_home(r, buf_slice(&r->event), &home)) {
+            continue;
+        }
+        buf_clear(&r->message);
+        partition_write_event(&r->message, record->collector, buf_slice(&r->event));
+        workers_post(r->workers, home, position_of(number, place), buf_slice(&r->message));
+    }
+}
+
+static void to_all(struct router *r, uint64_t number, void (*write)(struct buf *out, struct slice),
+                   struct slice bytes)
+{
+    buf_clear(&r->message);
+    write(&r->message, bytes);
+    for (uint32_t i = 0; i < r->partitions; i++) {
+        workers_post(r->workers, i, position_of(number, 1), buf_slice(&r->message));
+    }
+}
+
+static void write_mark(struct buf *out, struct slice nothing)
+{
+    (void)nothing;
+    partition_write_mark(out);
+}
+
+/* Let partitions that get no events know how far the log was read, so that a restart need not
+ * begin far back. */
+static void mark(struct router *r)
+{
+    if (r->marked == r->next) {
+        return;
+    }
+    buf_clear(&r->message);
+    write_mark(&r->message, slice_make(NULL, 0));
+    for (uint32_t i = 0; i < r->partitions; i++) {
+        workers_post(r->workers, i, position_of(r->next, 0), buf_slice(&r->message));
+    }
+    r->marked = r->next;
+}
+
+static void route_record(struct router *r, uint64_t number, const struct eventlog_record *record)
+{
+    if (record->kind == EVENTLOG_CATALOG) {
+        take_catalog(r, record->bytes);
+        to_all(r, number, partition_write_define, record->bytes);
+    } else {
+        route_block(r, number, record);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct router *r = arg;
+    struct buf bytes;
+    msgpack_zone zone;
+    buf_init(&bytes, SIZE_MAX / 2);
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    while (!r->closing) {
+        struct eventlog_record record;
+        struct error err;
+        bool found = false;
+        uint64_t number = r->next;
+        msgpack_zone_clear(&zone);
+        if (number >= eventlog_next(r->log)) {
+            eventlog_wait(r->log, number, WAIT_MS);
+            if (number >= eventlog_next(r->log)) {
+                mark(r);
+            }
+            continue;
+        }
+        if (!eventlog_read(r->log, number, &bytes, &zone, &record, &found, &err)) {
+            log_error("log-failed", "%s", err.message);
+            _Exit(70);
+        }
+        if (found) {
+            route_record(r, number, &record);
+        }
+        r->next = number + 1;
+        if (r->next - r->marked >= MARK_EVERY) {
+            mark(r);
+        }
+    }
+    msgpack_zone_destroy(&zone);
+    buf_done(&bytes);
+    return NULL;
+}
+
+static uint64_t first_record(struct router *r)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (uint32_t i = 0; i < r->partitions; i++) {
+        uint64_t position = workers_position(r->workers, i);
+        lowest = position < lowest ? position : lowest;
+    }
+    uint64_t record = lowest >> POSITION_SHIFT;
+    return record == 0 ? 1 : record;
+}
+
+struct router *router_open(struct eventlog *log, struct workers *workers, uint32_t partitions,
+                           struct slice catalog,
+                           const uint8_t hub_public[SEAL_KEY_BYTES],
+                           const uint8_t hub_secret[SEAL_KEY_BYTES])
+{
+    struct router *r = memory_allocate_zeroed(sizeof *r);
+    r->log = log;
+    r->workers = workers;
+    r->partitions = partitions;
+    r->hub_public = hub_public;
+    r->hub_secret = hub_secret;
+    r->reader = block_reader_new();
+    buf_init(&r->epoch_key, 128);
+    buf_init(&r->plain, LIMIT_WIRE_BYTES);
+    buf_init(&r->event, LIMIT_EVENT_BYTES * 2);
+    buf_init(&r->message, SIZE_MAX / 2);
+    buf_init(&r->rules_bytes, SIZE_MAX / 2);
+    arena_init(&r->arena, 4096);
+    bool made = msgpack_zone_init(&r->rules_zone, 8192);
+    ensure(made);
+    take_catalog(r, catalog);
+    r->next = first_record(r);
+    r->marked = r->next;
+    int rv = pthread_create(&r->thread, NULL, run, r);
+    ensure(rv == 0);
+    return r;
+}
+
+void router_close(struct router **router)
+{
+    struct router *r = *router;
+    if (r == NULL) {
+        return;
+    }
+    r->closing = true;
+    eventlog_wake(r->log);
+    pthread_join(r->thread, NULL);
+    seal_epoch_end(&r->epoch);
+    block_reader_free(&r->reader);
+    buf_done(&r->epoch_key);
+    buf_done(&r->plain);
+    buf_done(&r->event);
+    buf_done(&r->message);
+    buf_done(&r->rules_bytes);
+    arena_done(&r->arena);
+    msgpack_zone_destroy(&r->rules_zone);
+    free(r->rules);
+    free(r);
+    *router = NULL;
+}
+
+uint64_t router_next(struct router *r)
+{
+    return r->next;
+}
+
+uint64_t router_failed_blocks(struct router *r)
+{
+    return r->failed;
+}

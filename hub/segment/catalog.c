@@ -1,0 +1,409 @@
+#include "hub/segment/catalog.h"
+
+#include <stdlib.h>
+#include "hub/segment/catalog_internal.h"
+
+/* Times ahead of now that one condition of one profile remembers; clients whose clocks run ahead
+ * by more events than this lose the farthest. */
+enum { FUTURE_TIMES_MAX = 256 };
+
+static bool read_segment(const msgpack_object *object, struct segment *ret)
+{
+    int64_t id;
+    int64_t version;
+    ret->where = value_member_c(object, "where");
+    if (!value_int(value_member_c(object, "id"), &id) ||
+        !value_int(value_member_c(object, "version"), &version) ||
+        !value_text(value_member_c(object, "key"), &ret->key) || ret->key.len > LIMIT_NAME_BYTES) {
+        return false;
+    }
+    ret->id = (uint32_t)id;
+    ret->version = (uint64_t)version;
+    return true;
+}
+
+static bool read_catalog(struct catalog *c, const msgpack_object *root, struct error *err)
+{
+    const msgpack_object *segments = value_member_c(root, "segments");
+    int64_t version;
+    if (!value_int(value_member_c(root, "version"), &version) ||
+        !value_is(segments, MSGPACK_OBJECT_ARRAY) || segments->via.array.size > LIMIT_SEGMENTS) {
+        return error_set(err, ERROR_INVALID, "there are more than %d segments", LIMIT_SEGMENTS);
+    }
+    c->version = (uint64_t)version;
+    c->edge_traits = value_member_c(root, "edgeTraits");
+    c->segments = memory_allocate_zeroed(segments->via.array.size * sizeof *c->segments);
+    for (uint32_t i = 0; i < segments->via.array.size; i++) {
+        if (!read_segment(&segments->via.array.ptr[i], &c->segments[c->segment_count++])) {
+            return error_set(err, ERROR_INVALID, "a segment has no id, version or key");
+        }
+    }
+    return identity_rules_read(value_member_c(root, "rules"), &c->rules, err);
+}
+
+bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
+                 struct error *err)
+{
+    struct catalog *c = memory_allocate_zeroed(sizeof *c);
+    msgpack_object root;
+    *where = (struct catalog_error){.code = "invalid-segment"};
+    buf_init(&c->bytes, SIZE_MAX / 2);
+    buf_put_slice(&c->bytes, bytes);
+    arena_init(&c->arena, 4096);
+    bool made = msgpack_zone_init(&c->zone, 8192);
+    ensure(made);
+    if (!value_unpack(buf_slice(&c->bytes), &c->zone, &root, err) ||
+        !read_catalog(c, &root, err) || !catalog_compile(c, where, err)) {
+        catalog_free(&c);
+        return false;
+    }
+    *ret = c;
+    return true;
+}
+
+void catalog_free(struct catalog **catalog)
+{
+    struct catalog *c = *catalog;
+    if (c == NULL) {
+        return;
+    }
+    free(c->segments);
+    free(c->conditions);
+    arena_done(&c->arena);
+    msgpack_zone_destroy(&c->zone);
+    buf_done(&c->bytes);
+    free(c);
+    *catalog = NULL;
+}
+
+uint64_t catalog_version(const struct catalog *c)
+{
+    return c->version;
+}
+
+struct slice catalog_bytes(const struct catalog *c)
+{
+    return buf_slice(&c->bytes);
+}
+
+const struct identity_rules *catalog_rules(const struct catalog *c)
+{
+    return &c->rules;
+}
+
+bool catalog_is_edge_trait(const struct catalog *c, struct slice trait)
+{
+    uint32_t count = value_is(c->edge_traits, MSGPACK_OBJECT_ARRAY) ? c->edge_traits->via.array.size
+                                                                    : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct slice name;
+        if (value_text(&c->edge_traits->via.array.ptr[i], &name) && slice_equal(name, trait)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t catalog_segment_count(const struct catalog *c)
+{
+    return c->segment_count;
+}
+
+struct catalog_segment catalog_segment_at(const struct catalog *c, size_t at)
+{
+    return (struct catalog_segment){c->segments[at].id, c->segments[at].key};
+}
+
+struct slice catalog_segment_key(const struct catalog *c, uint32_t id)
+{
+    for (size_t i = 0; i < c->segment_count; i++) {
+        if (c->segments[i].id == id) {
+            return c->segments[i].key;
+        }
+    }
+    return slice_make(NULL, 0);
+}
+
+/* ---- Conditions over events ---- */
+
+/* What `where` sees of an event: its properties (the traits of an identify), and of pages and
+ * screens also their name. */
+static const msgpack_object *property(const struct event *event, struct slice name,
+                                      msgpack_object *scratch)
+{
+    const msgpack_object *found = value_path(event_properties(event), name);
+    bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
+    if (found == NULL && is_view && event->name.len > 0 && slice_is(name, "name")) {
+        scratch->type = MSGPACK_OBJECT_STR;
+        scratch->via.str.ptr = (const char *)event->name.data;
+        scratch->via.str.size = (uint32_t)event->name.len;
+        return scratch;
+    }
+    return found;
+}
+
+static bool matches(const struct condition *k, const struct event *event)
+{
+    if (event->type != k->type || (k->by_name && !slice_equal(event->name, k->name))) {
+        return false;
+    }
+    for (size_t i = 0; i < k->where_count; i++) {
+        msgpack_object scratch;
+        if (!comparison_holds(&k->where[i].comparison,
+                              property(event, k->where[i].property, &scratch))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Within a window only the newest times up to now matter, without one only the oldest; times
+ * ahead of now will count when now reaches them. */
+static void prune(const struct condition *k, struct profile_state *state, int64_t now_ms)
+{
+    uint32_t past = state->count;
+    while (past > 0 && state->times[past - 1] > now_ms) {
+        past--;
+    }
+    uint32_t future = state->count - past;
+    uint32_t future_kept = future < FUTURE_TIMES_MAX ? future : FUTURE_TIMES_MAX;
+    uint32_t kept = past < (uint32_t)k->keep ? past : (uint32_t)k->keep;
+    uint32_t from = k->within_ms > 0 ? past - kept : 0;
+    memmove(state->times, state->times + from, kept * sizeof *state->times);
+    memmove(state->times + kept, state->times + past, future_kept * sizeof *state->times);
+    state->count = kept + future_kept;
+}
+
+static void note(const struct condition *k, struct profile *profile, const struct event *event,
+                 int64_t now_ms)
+{
+    struct profile_state *state = profile_make_state(profile, k->id);
+    profile_state_add(profile, state, event->timestamp_ms);
+    prune(k, state, now_ms);
+}
+
+bool catalog_note_event(const struct catalog *c, struct profile *profile, const struct event *event,
+                        int64_t now_ms)
+{
+    bool noted = false;
+    for (size_t i = 0; i < c->condition_count; i++) {
+        if (matches(&c->conditions[i], event)) {
+            note(&c->conditions[i], profile, event, now_ms);
+            noted = true;
+        }
+    }
+    return noted;
+}
+
+static const struct condition *find_condition(const struct catalog *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->condition_count; i++) {
+        if (c->conditions[i].id == id) {
+            return &c->conditions[i];
+        }
+    }
+    return NULL;
+}
+
+void catalog_prune(const struct catalog *c, struct profile *profile, int64_t now_ms)
+{
+    for (size_t i = profile->state_count; i-- > 0;) {
+        const struct condition *k = find_condition(c, profile->states[i].condition);
+        if (k == NULL) {
+            profile_drop_state(profile, profile->states[i].condition);
+        } else {
+            prune(k, &profile->states[i], now_ms);
+        }
+    }
+}
+
+bool catalog_needs_rebuild(const struct catalog *c, const struct profile *profile)
+{
+    for (size_t i = 0; i < c->condition_count; i++) {
+        if (c->conditions[i].version > profile->catalog_version) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void catalog_rebuild_begin(const struct catalog *c, struct profile *profile)
+{
+    for (size_t i = 0; i < c->condition_count; i++) {
+        if (c->conditions[i].version > profile->catalog_version) {
+            profile_drop_state(profile, c->conditions[i].id);
+        }
+    }
+}
+
+void catalog_rebuild_event(const struct catalog *c, struct profile *profile,
+                           const struct event *event, int64_t now_ms)
+{
+    for (size_t i = 0; i < c->condition_count; i++) {
+        if (c->conditions[i].version > profile->catalog_version &&
+            matches(&c->conditions[i], event)) {
+            note(&c->conditions[i], profile, event, now_ms);
+        }
+    }
+}
+
+/* ---- Evaluation ---- */
+
+/* How many of the times count at this moment, and when that may change next. */
+static int64_t count_at(const struct condition *k, const struct profile_state *state,
+                        int64_t now_ms, int64_t *timer_ms)
+{
+    int64_t count = 0;
+    for (uint32_t i = 0; state != NULL && i < state->count; i++) {
+        int64_t at = state->times[i];
+        int64_t change = 0;
+        if (at > now_ms) {
+            change = at;
+        } else if (k->within_ms == 0) {
+            count++;
+        } else if (at > now_ms - k->within_ms) {
+            count++;
+            change = at + k->within_ms;
+        }
+        if (change > 0 && (*timer_ms == 0 || change < *timer_ms)) {
+            *timer_ms = change;
+        }
+    }
+    return count;
+}
+
+static bool count_holds(const struct comparison *comparison, int64_t count)
+{
+    msgpack_object value = {.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = (uint64_t)count};
+    return comparison_holds(comparison, &value);
+}
+
+static bool trait_holds(const struct node *node, const struct profile *profile)
+{
+    struct slice name = node->name;
+    const struct profile_trait *trait = profile_find_trait(profile, name);
+    struct slice rest = slice_make(NULL, 0);
+    /* A dotted name is first looked for as it stands, then as a way into an object. */
+    for (size_t i = 0; trait == NULL && i < name.len; i++) {
+        if (name.data[i] == '.') {
+            trait = profile_find_trait(profile, slice_make(name.data, i));
+            rest = slice_skip(name, i + 1);
+        }
+    }
+    if (trait == NULL) {
+        return comparison_holds(&node->comparison, NULL);
+    }
+    msgpack_zone zone;
+    msgpack_object value;
+    struct error err;
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    bool fine = value_unpack(trait->value, &zone, &value, &err);
+    ensure(fine);
+    const msgpack_object *found = rest.len == 0 ? &value : value_path(&value, rest);
+    bool holds = comparison_holds(&node->comparison, found);
+    msgpack_zone_destroy(&zone);
+    return holds;
+}
+
+static bool is_known(const struct catalog *c, const struct profile *profile)
+{
+    for (size_t i = 0; i < profile->identifier_count; i++) {
+        if (identity_rule_of(&c->rules, profile->identifiers[i].id.type).is_known) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_consent(const struct profile *profile, struct slice category)
+{
+    for (size_t i = 0; i < profile->consent_count; i++) {
+        if (slice_equal(profile->consents[i].category, category)) {
+            return profile->consents[i].granted;
+        }
+    }
+    return false;
+}
+
+struct evaluation {
+    const struct catalog *catalog;
+    const struct profile *profile;
+    int64_t now_ms;
+    int64_t timer_ms;
+};
+
+/* Every branch is looked at, also when the result is clear, because each may have a timer. */
+static bool holds(struct evaluation *e, const struct node *node)
+{
+    bool result = node->kind == NODE_ALL;
+    switch (node->kind) {
+    case NODE_ALL:
+        for (const struct node *child = node->child; child != NULL; child = child->next) {
+            result = holds(e, child) && result;
+        }
+        return result;
+    case NODE_ANY:
+        for (const struct node *child = node->child; child != NULL; child = child->next) {
+            result = holds(e, child) || result;
+        }
+        return result;
+    case NODE_NOT:
+        return !holds(e, node->child);
+    case NODE_TRAIT:
+        return trait_holds(node, e->profile);
+    case NODE_COUNT: {
+        const struct condition *k = &e->catalog->conditions[node->condition];
+        int64_t count =
+            count_at(k, profile_find_state(e->profile, k->id), e->now_ms, &e->timer_ms);
+        return count_holds(&node->comparison, count);
+    }
+    case NODE_KNOWN:
+        return is_known(e->catalog, e->profile) == node->wanted;
+    case NODE_IDENTIFIER:
+        return (profile_count_identifiers(e->profile, node->name) > 0) == node->wanted;
+    case NODE_CONSENT:
+        return has_consent(e->profile, node->name);
+    }
+    return false;
+}
+
+static bool is_touched(const struct segment *segment, struct catalog_touch touch)
+{
+    return touch.everything || (touch.conditions && segment->depends.conditions) ||
+           (touch.traits && segment->depends.traits) ||
+           (touch.identifiers && segment->depends.identifiers) ||
+           (touch.consents && segment->depends.consents);
+}
+
+void catalog_evaluate(const struct catalog *c, struct profile *profile, struct catalog_touch touch,
+                      int64_t now_ms,
+                      void (*changed)(void *user, uint32_t segment, bool is_member), void *user,
+                      int64_t *ret_timer_ms)
+{
+    struct evaluation e = {.catalog = c, .profile = profile, .now_ms = now_ms};
+    for (size_t i = 0; i < c->segment_count; i++) {
+        const struct segment *segment = &c->segments[i];
+        if (!is_touched(segment, touch)) {
+            continue;
+        }
+        bool was_member = profile_find_membership(profile, segment->id) != NULL;
+        bool is_member = holds(&e, segment->root);
+        if (is_member && !was_member) {
+            profile_enter(profile, segment->id, now_ms);
+        } else if (!is_member && was_member) {
+            profile_leave(profile, segment->id);
+        }
+        if (is_member != was_member) {
+            changed(user, segment->id, is_member);
+        }
+    }
+    *ret_timer_ms = e.timer_ms;
+}
+
+bool catalog_holds(const struct catalog *c, size_t segment_at, const struct profile *profile,
+                   int64_t now_ms)
+{
+    struct evaluation e = {.catalog = c, .profile = profile, .now_ms = now_ms};
+    return holds(&e, c->segments[segment_at].root);
+}

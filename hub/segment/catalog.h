@@ -1,0 +1,89 @@
+/* The catalog: all segment definitions and identity rules of one moment, compiled.
+ *
+ * A definition becomes a tree over conditions. A condition over events is shared between all
+ * segments that use the same one; what a profile must remember for it is the least that answers
+ * it exactly (the last or first k matching times for "count >= k"), so that nothing is re-read
+ * when an event arrives. `{"segment":KEY}` is compiled by putting the other definition in its
+ * place; cycles are refused.
+ *
+ * Immutable once made. The partition's thread and readers may share it.
+ */
+#ifndef TRIBUTARY_HUB_SEGMENT_CATALOG_H
+#define TRIBUTARY_HUB_SEGMENT_CATALOG_H
+
+#include "hub/identity/rules.h"
+#include "hub/profile/profile.h"
+#include "hub/segment/comparison.h"
+
+struct catalog;
+
+/* A mistake in a definition, for whoever wrote it. */
+struct catalog_error {
+    char segment[LIMIT_NAME_BYTES + 1];
+    char field[160]; /* JSON pointer into its definition */
+    char code[40];   /* "invalid-segment", "segment-cycle", "unknown-segment", … */
+};
+
+/* Compile definitions, which are copied:
+ *
+ *     {"version":N, "rules":{…}, "segments":[{"id":N, "key":KEY, "version":N, "where":{…}}…],
+ *      "edgeTraits":[NAME…]}
+ *
+ * ERROR_INVALID fills *where too. */
+MUST_CHECK bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
+                            struct error *err);
+void catalog_free(struct catalog **catalog);
+
+uint64_t catalog_version(const struct catalog *catalog);
+struct slice catalog_bytes(const struct catalog *catalog);
+const struct identity_rules *catalog_rules(const struct catalog *catalog);
+/* May this trait go to the edges? */
+bool catalog_is_edge_trait(const struct catalog *catalog, struct slice trait);
+
+size_t catalog_segment_count(const struct catalog *catalog);
+struct catalog_segment {
+    uint32_t id;
+    struct slice key;
+};
+struct catalog_segment catalog_segment_at(const struct catalog *catalog, size_t at);
+/* An empty key where no segment has this id. */
+struct slice catalog_segment_key(const struct catalog *catalog, uint32_t id);
+
+/* What happened to a profile, as far as its segments may depend on it. */
+struct catalog_touch {
+    bool conditions; /* some condition over events took a time */
+    bool traits;
+    bool identifiers;
+    bool consents;
+    bool everything; /* look at all segments whatever happened */
+};
+
+/* Let every condition that matches the event remember it. True: at least one did. */
+bool catalog_note_event(const struct catalog *catalog, struct profile *profile,
+                        const struct event *event, int64_t now_ms);
+
+/* Drop what no condition needs any more from the states of a profile, for instance after a
+ * merge. */
+void catalog_prune(const struct catalog *catalog, struct profile *profile, int64_t now_ms);
+
+/* Is there a condition that the profile's states do not cover, because it is newer than the
+ * profile's catalog version? */
+bool catalog_needs_rebuild(const struct catalog *catalog, const struct profile *profile);
+/* Forget the states of those conditions, and then let each event of the timeline, in any order,
+ * be noted by them alone. */
+void catalog_rebuild_begin(const struct catalog *catalog, struct profile *profile);
+void catalog_rebuild_event(const struct catalog *catalog, struct profile *profile,
+                           const struct event *event, int64_t now_ms);
+
+/* Bring the memberships up to date for `now`. `changed` is called for each that changes, after
+ * the change. *ret_timer_ms: when time alone may change one, 0 for never. */
+void catalog_evaluate(const struct catalog *catalog, struct profile *profile,
+                      struct catalog_touch touch, int64_t now_ms,
+                      void (*changed)(void *user, uint32_t segment, bool is_member), void *user,
+                      int64_t *ret_timer_ms);
+
+/* Would this profile be a member of the segment at this place of the catalog? For previews. */
+bool catalog_holds(const struct catalog *catalog, size_t segment_at, const struct profile *profile,
+                   int64_t now_ms);
+
+#endif

@@ -1,0 +1,456 @@
+/* From the JSON form of the segment language to trees over shared conditions. */
+#include "hub/segment/catalog_internal.h"
+
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include "shared/timetext.h"
+
+struct compiler {
+    struct catalog *catalog;
+    struct segment *segment;
+    struct catalog_error *where;
+    struct error *err;
+    size_t path_len; /* of where->field */
+    int depth;
+};
+
+static struct node *compile_node(struct compiler *c, const msgpack_object *object);
+
+static struct node *fail(struct compiler *c, const char *code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static struct node *fail(struct compiler *c, const char *code, const char *format, ...)
+{
+    char text[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(c->where->code, sizeof c->where->code, "%s", code);
+    if (c->where->field[0] == 0) {
+        snprintf(c->where->field, sizeof c->where->field, "/where");
+    }
+    error_set(c->err, ERROR_INVALID, "%s", text);
+    return NULL;
+}
+
+/* Step into a member for error messages; the path is cut back by leave(). */
+static size_t enter(struct compiler *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static size_t enter(struct compiler *c, const char *format, ...)
+{
+    size_t before = c->path_len;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(c->where->field + before, sizeof c->where->field - before, format, args);
+    va_end(args);
+    size_t room = sizeof c->where->field - 1;
+    c->path_len = before + (size_t)n > room ? room : before + (size_t)n;
+    return before;
+}
+
+static void leave(struct compiler *c, size_t before)
+{
+    c->path_len = before;
+    c->where->field[before] = 0;
+}
+
+static struct node *new_node(struct compiler *c, enum node_kind kind)
+{
+    if (c->catalog->node_count >= NODES_MAX * LIMIT_SEGMENTS / 8) {
+        return fail(c, "segment-too-large", "The definitions together are too large.");
+    }
+    c->catalog->node_count++;
+    struct node *node = arena_allocate(&c->catalog->arena, sizeof *node);
+    *node = (struct node){.kind = kind};
+    return node;
+}
+
+static bool has_only(struct compiler *c, const msgpack_object *object, const char *const *allowed)
+{
+    for (uint32_t i = 0; i < object->via.map.size; i++) {
+        struct slice key = slice_make("", 0);
+        bool found = value_text(&object->via.map.ptr[i].key, &key) &&
+                     comparison_op_from(key) != OPS;
+        for (size_t a = 0; !found && allowed[a] != NULL; a++) {
+            found = slice_is(key, allowed[a]);
+        }
+        if (!found) {
+            (void)fail(c, "invalid-segment", "\"%.*s\" is not known here.", SLICE_ARGS(key));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_comparison(struct compiler *c, const msgpack_object *object,
+                            struct comparison *ret)
+{
+    struct error err;
+    if (!comparison_read(object, ret, &err)) {
+        (void)fail(c, "invalid-segment", "%s.", err.message);
+        return false;
+    }
+    return true;
+}
+
+static bool read_name(struct compiler *c, const msgpack_object *object, const char *member,
+                      struct slice *ret)
+{
+    const msgpack_object *name = value_member_c(object, member);
+    if (!value_text(name, ret) || ret->len == 0 || ret->len > 4096) {
+        (void)fail(c, "invalid-segment", "\"%s\" must be a text.", member);
+        return false;
+    }
+    return true;
+}
+
+static struct node *compile_list(struct compiler *c, const msgpack_object *object,
+                                 enum node_kind kind, const char *member)
+{
+    const msgpack_object *list = value_member_c(object, member);
+    size_t before = enter(c, "/%s", member);
+    if (!value_is(list, MSGPACK_OBJECT_ARRAY) || list->via.array.size == 0) {
+        return fail(c, "invalid-segment", "\"%s\" must be an array of conditions.", member);
+    }
+    struct node *node = new_node(c, kind);
+    struct node **link = node == NULL ? NULL : &node->child;
+    for (uint32_t i = 0; link != NULL && i < list->via.array.size; i++) {
+        size_t inner = enter(c, "/%u", i);
+        struct node *child = compile_node(c, &list->via.array.ptr[i]);
+        if (child == NULL) {
+            return NULL;
+        }
+        *link = child;
+        link = &child->next;
+        leave(c, inner);
+    }
+    leave(c, before);
+    return node;
+}
+
+static struct node *compile_not(struct compiler *c, const msgpack_object *object)
+{
+    size_t before = enter(c, "/not");
+    struct node *node = new_node(c, NODE_NOT);
+    struct node *child = node == NULL ? NULL : compile_node(c, value_member_c(object, "not"));
+    if (child == NULL) {
+        return NULL;
+    }
+    node->child = child;
+    leave(c, before);
+    return node;
+}
+
+static struct node *compile_trait(struct compiler *c, const msgpack_object *object)
+{
+    static const char *const allowed[] = {"trait", NULL};
+    struct node *node = new_node(c, NODE_TRAIT);
+    if (node == NULL || !has_only(c, object, allowed) ||
+        !read_name(c, object, "trait", &node->name) ||
+        !read_comparison(c, object, &node->comparison)) {
+        return NULL;
+    }
+    c->segment->depends.traits = true;
+    return node;
+}
+
+static bool compile_where(struct compiler *c, const msgpack_object *list, struct condition *ret)
+{
+    static const char *const allowed[] = {"property", NULL};
+    if (list == NULL) {
+        return true;
+    }
+    size_t before = enter(c, "/where");
+    if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > WHERE_MAX) {
+        (void)fail(c, "invalid-segment", "\"where\" must be an array of up to %d comparisons.",
+                   WHERE_MAX);
+        return false;
+    }
+    for (uint32_t i = 0; i < list->via.array.size; i++) {
+        const msgpack_object *item = &list->via.array.ptr[i];
+        struct where *where = &ret->where[ret->where_count++];
+        size_t inner = enter(c, "/%u", i);
+        if (item->type != MSGPACK_OBJECT_MAP) {
+            (void)fail(c, "invalid-segment", "A comparison must be an object.");
+            return false;
+        }
+        if (!has_only(c, item, allowed) || !read_name(c, item, "property", &where->property) ||
+            !read_comparison(c, item, &where->comparison)) {
+            return false;
+        }
+        leave(c, inner);
+    }
+    leave(c, before);
+    return true;
+}
+
+/* How many times must be remembered so that the count can be compared: one more than the number,
+ * since "more than k" and "exactly k" must be told apart. */
+static bool read_count(struct compiler *c, const msgpack_object *object, struct comparison *ret,
+                       int64_t *ret_keep)
+{
+    static const msgpack_object one = {.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = 1};
+    const msgpack_object *count = value_member_c(object, "count");
+    int64_t number;
+    size_t before = enter(c, "/count");
+    *ret = (struct comparison){OP_GTE, &one};
+    if (count != NULL && count->type != MSGPACK_OBJECT_MAP) {
+        (void)fail(c, "invalid-segment", "\"count\" must be an object with one operator.");
+        return false;
+    }
+    if (count != NULL && !read_comparison(c, count, ret)) {
+        return false;
+    }
+    if (ret->op > OP_LTE || !value_int(ret->value, &number) || number < 0 ||
+        number > LIMIT_CONDITION_COUNT) {
+        (void)fail(c, "invalid-segment",
+                   "\"count\" compares (eq ne gt gte lt lte) with a whole number from 0 to %d.",
+                   LIMIT_CONDITION_COUNT);
+        return false;
+    }
+    *ret_keep = number + 1;
+    leave(c, before);
+    return true;
+}
+
+static bool read_within(struct compiler *c, const msgpack_object *object, int64_t *ret)
+{
+    const msgpack_object *within = value_member_c(object, "within");
+    struct slice text;
+    *ret = 0;
+    if (within != NULL && (!value_text(within, &text) || !duration_parse(text, ret))) {
+        (void)enter(c, "/within");
+        (void)fail(c, "invalid-segment",
+                   "\"within\" must be a duration such as 30s, 15m, 12h or 7d.");
+        return false;
+    }
+    return true;
+}
+
+/* The canonical form: what the condition means, without how often. */
+static uint64_t condition_hash(const struct condition *k)
+{
+    static const uint8_t key[crypto_shorthash_KEYBYTES] = "tributary-cond1";
+    struct buf form;
+    msgpack_packer p;
+    uint8_t hash[crypto_shorthash_BYTES];
+    buf_init(&form, 1024 * 1024);
+    value_packer_init(&p, &form);
+    msgpack_pack_int(&p, k->by_name ? -1 : (int)k->type);
+    value_pack_text(&p, k->name);
+    msgpack_pack_int64(&p, k->within_ms);
+    for (size_t i = 0; i < k->where_count; i++) {
+        value_pack_text(&p, k->where[i].property);
+        msgpack_pack_int(&p, (int)k->where[i].comparison.op);
+        msgpack_pack_object(&p, *k->where[i].comparison.value);
+    }
+    msgpack_pack_int64(&p, k->keep);
+    crypto_shorthash(hash, form.data, form.len, key);
+    buf_done(&form);
+    return read_u64(hash);
+}
+
+/* The place of an equal condition, or of this one, appended. */
+static size_t share_condition(struct catalog *catalog, const struct condition *k)
+{
+    for (size_t i = 0; i < catalog->condition_count; i++) {
+        struct condition *other = &catalog->conditions[i];
+        if (other->id == k->id) {
+            other->version = k->version < other->version ? k->version : other->version;
+            return i;
+        }
+    }
+    if (catalog->condition_count == catalog->condition_capacity) {
+        size_t capacity = catalog->condition_capacity == 0 ? 16 : catalog->condition_capacity * 2;
+        catalog->conditions =
+            memory_resize(catalog->conditions, capacity * sizeof *catalog->conditions);
+        catalog->condition_capacity = capacity;
+    }
+    catalog->conditions[catalog->condition_count] = *k;
+    return catalog->condition_count++;
+}
+
+static struct node *compile_count(struct compiler *c, const msgpack_object *object)
+{
+    static const char *const allowed[] = {"event", "type", "where", "within", "count", NULL};
+    static const char *const later[] = {"sum", "average", "min", "max"};
+    struct condition k = {.version = c->segment->version};
+    struct slice type;
+    struct node *node = new_node(c, NODE_COUNT);
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (value_member_c(object, later[i]) != NULL) {
+            return fail(c, "unsupported-condition", "\"%s\" is not supported by this version.",
+                        later[i]);
+        }
+    }
+    k.by_name = value_member_c(object, "event") != NULL;
+    if (node == NULL || !has_only(c, object, allowed)) {
+        return NULL;
+    }
+    if (k.by_name ? !read_name(c, object, "event", &k.name)
+                  : !read_name(c, object, "type", &type)) {
+        return NULL;
+    }
+    k.type = k.by_name ? EVENT_TRACK : event_type_from(type);
+    if (k.type == EVENT_TYPES) {
+        return fail(c, "invalid-segment", "\"type\" is no type of event.");
+    }
+    if (!compile_where(c, value_member_c(object, "where"), &k) ||
+        !read_within(c, object, &k.within_ms) ||
+        !read_count(c, object, &node->comparison, &k.keep)) {
+        return NULL;
+    }
+    k.id = condition_hash(&k);
+    node->condition = share_condition(c->catalog, &k);
+    c->segment->depends.conditions = true;
+    return node;
+}
+
+static struct node *compile_flag(struct compiler *c, const msgpack_object *object)
+{
+    static const char *const allowed[] = {"known", "identifier", "consent", NULL};
+    bool is_known = value_member_c(object, "known") != NULL;
+    bool is_consent = value_member_c(object, "consent") != NULL;
+    struct node *node =
+        new_node(c, is_known ? NODE_KNOWN : is_consent ? NODE_CONSENT : NODE_IDENTIFIER);
+    if (node == NULL || !has_only(c, object, allowed)) {
+        return NULL;
+    }
+    if (is_known) {
+        c->segment->depends.identifiers = true;
+        return value_bool(value_member_c(object, "known"), &node->wanted)
+                   ? node
+                   : fail(c, "invalid-segment", "\"known\" must be true or false.");
+    }
+    if (is_consent) {
+        c->segment->depends.consents = true;
+        return read_name(c, object, "consent", &node->name) ? node : NULL;
+    }
+    c->segment->depends.identifiers = true;
+    if (!read_name(c, object, "identifier", &node->name)) {
+        return NULL;
+    }
+    return value_bool(value_member_c(object, "exists"), &node->wanted)
+               ? node
+               : fail(c, "invalid-segment", "\"identifier\" needs \"exists\":true or false.");
+}
+
+static struct segment *find_segment(struct catalog *catalog, struct slice key)
+{
+    for (size_t i = 0; i < catalog->segment_count; i++) {
+        if (slice_equal(catalog->segments[i].key, key)) {
+            return &catalog->segments[i];
+        }
+    }
+    return NULL;
+}
+
+/* The names on the way round, for the person who has to break the circle. */
+static struct node *fail_cycle(struct compiler *c, struct slice key)
+{
+    struct buf names;
+    buf_init(&names, 64 * 1024);
+    for (size_t i = 0; i < c->catalog->segment_count && names.len < 120; i++) {
+        if (c->catalog->segments[i].is_open) {
+            buf_put(&names, c->catalog->segments[i].key.data, c->catalog->segments[i].key.len);
+            buf_put_format(&names, ", ");
+        }
+    }
+    struct node *none = fail(c, "segment-cycle",
+                             "The segments %.*suse each other in a circle, by way of \"%.*s\".",
+                             (int)names.len, (const char *)names.data, SLICE_ARGS(key));
+    buf_done(&names);
+    return none;
+}
+
+/* Put the other definition in place of its name. */
+static struct node *compile_segment_use(struct compiler *c, const msgpack_object *object)
+{
+    struct slice key;
+    if (!read_name(c, object, "segment", &key)) {
+        return NULL;
+    }
+    struct segment *other = find_segment(c->catalog, key);
+    if (other == NULL) {
+        return fail(c, "unknown-segment", "There is no segment \"%.*s\".", SLICE_ARGS(key));
+    }
+    if (other->is_open) {
+        return fail_cycle(c, key);
+    }
+    other->is_open = true;
+    size_t before = enter(c, "/segment");
+    struct node *node = compile_node(c, other->where);
+    if (node != NULL) {
+        leave(c, before);
+    }
+    other->is_open = false;
+    return node;
+}
+
+static struct node *compile_kind(struct compiler *c, const msgpack_object *object)
+{
+    if (value_member_c(object, "all") != NULL) {
+        return compile_list(c, object, NODE_ALL, "all");
+    }
+    if (value_member_c(object, "any") != NULL) {
+        return compile_list(c, object, NODE_ANY, "any");
+    }
+    if (value_member_c(object, "not") != NULL) {
+        return compile_not(c, object);
+    }
+    if (value_member_c(object, "trait") != NULL) {
+        return compile_trait(c, object);
+    }
+    if (value_member_c(object, "event") != NULL || value_member_c(object, "type") != NULL) {
+        return compile_count(c, object);
+    }
+    if (value_member_c(object, "segment") != NULL) {
+        return compile_segment_use(c, object);
+    }
+    if (value_member_c(object, "known") != NULL || value_member_c(object, "identifier") != NULL ||
+        value_member_c(object, "consent") != NULL) {
+        return compile_flag(c, object);
+    }
+    if (value_member_c(object, "sequence") != NULL) {
+        return fail(c, "unsupported-condition", "\"sequence\" is not supported by this version.");
+    }
+    return fail(c, "invalid-segment",
+                "A condition needs one of all, any, not, trait, event, type, segment, consent, "
+                "known, identifier.");
+}
+
+static struct node *compile_node(struct compiler *c, const msgpack_object *object)
+{
+    if (object == NULL || object->type != MSGPACK_OBJECT_MAP) {
+        return fail(c, "invalid-segment", "A condition must be an object.");
+    }
+    if (c->depth == LIMIT_SEGMENT_DEPTH) {
+        return fail(c, "invalid-segment", "Conditions are nested deeper than %d levels.",
+                    LIMIT_SEGMENT_DEPTH);
+    }
+    c->depth++;
+    struct node *node = compile_kind(c, object);
+    c->depth--;
+    return node;
+}
+
+bool catalog_compile(struct catalog *catalog, struct catalog_error *where, struct error *err)
+{
+    for (size_t i = 0; i < catalog->segment_count; i++) {
+        struct segment *segment = &catalog->segments[i];
+        struct compiler c = {.catalog = catalog, .segment = segment, .where = where, .err = err};
+        snprintf(where->segment, sizeof where->segment, "%.*s", SLICE_ARGS(segment->key));
+        where->field[0] = 0;
+        (void)enter(&c, "/where");
+        segment->is_open = true;
+        segment->root = compile_node(&c, segment->where);
+        segment->is_open = false;
+        if (segment->root == NULL) {
+            return false;
+        }
+    }
+    return true;
+}

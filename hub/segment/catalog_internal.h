@@ -1,0 +1,77 @@
+/* The compiled form that catalog_compile.c makes and catalog.c evaluates. */
+#ifndef TRIBUTARY_HUB_SEGMENT_CATALOG_INTERNAL_H
+#define TRIBUTARY_HUB_SEGMENT_CATALOG_INTERNAL_H
+
+#include "hub/segment/catalog.h"
+
+enum { WHERE_MAX = 16, NODES_MAX = 4096 };
+
+struct where {
+    struct slice property;
+    struct comparison comparison;
+};
+
+/* Events of one kind, counted within a window. */
+struct condition {
+    uint64_t id; /* hash of its canonical form: stays the same as long as its meaning does */
+    bool by_name;
+    struct slice name;
+    enum event_type type;
+    size_t where_count;
+    struct where where[WHERE_MAX];
+    int64_t within_ms;  /* 0: ever */
+    int64_t keep;       /* times worth remembering */
+    uint64_t version;   /* profiles with an older catalog version lack its state */
+};
+
+enum node_kind {
+    NODE_ALL,
+    NODE_ANY,
+    NODE_NOT,
+    NODE_TRAIT,
+    NODE_COUNT,
+    NODE_KNOWN,
+    NODE_IDENTIFIER,
+    NODE_CONSENT,
+};
+
+struct node {
+    enum node_kind kind;
+    struct slice name; /* of the trait, identifier type or consent category */
+    struct comparison comparison;
+    size_t condition;
+    bool wanted; /* of known and identifier */
+    struct node *child;
+    struct node *next;
+};
+
+struct segment {
+    uint32_t id;
+    struct slice key;
+    uint64_t version;
+    const msgpack_object *where;
+    struct node *root;
+    struct catalog_touch depends;
+    bool is_open; /* being compiled: finding it again is a cycle */
+};
+
+struct catalog {
+    struct buf bytes;
+    msgpack_zone zone;
+    struct arena arena;
+    uint64_t version;
+    struct identity_rules rules;
+    const msgpack_object *edge_traits;
+    size_t segment_count;
+    struct segment *segments;
+    size_t condition_count;
+    size_t condition_capacity;
+    struct condition *conditions;
+    size_t node_count;
+};
+
+/* Compile all segments of the catalog, whose definitions have been read. */
+MUST_CHECK bool catalog_compile(struct catalog *catalog, struct catalog_error *where,
+                                struct error *err);
+
+#endif

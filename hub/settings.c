@@ -1,0 +1,97 @@
+#include "hub/settings.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stddef.h>
+#include "shared/limits.h"
+
+#define ROW(field, type, initial, min, max, sentence)                                              \
+    {#field, type, offsetof(struct hub_settings, field), initial, min, max, sentence}
+
+static const struct config_row rows[] = {
+    ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary/hub", 0, 0,
+        "Folder for the log and the partitions; made when it is missing."),
+    ROW(key_file, CONFIG_TEXT, "/etc/tributary/hub.key", 0, 0,
+        "The hub's secret key; `tributary keygen` makes it."),
+    ROW(admin_token_file, CONFIG_TEXT, "/etc/tributary/admin.token", 0, 0,
+        "The token of the first admin; `tributary keygen` makes it."),
+    ROW(http_listen, CONFIG_TEXT, "127.0.0.1:8090", 0, 0,
+        "Address and port of the API; port 0 takes a free one."),
+    ROW(link_listen, CONFIG_TEXT, "tcp://127.0.0.1:7400", 0, 0, "Where collectors connect."),
+    ROW(http_threads, CONFIG_NUMBER, "2", 1, 64, "Threads that serve the API."),
+    ROW(connections_max, CONFIG_NUMBER, "1024", 1, 100000, "Connections held at once."),
+    ROW(partitions, CONFIG_NUMBER, "16", 1, LIMIT_PARTITIONS,
+        "Parts of the state; fixed when the hub is first started."),
+    ROW(workers, CONFIG_NUMBER, "2", 1, 256, "Threads that work on partitions; one a core."),
+    ROW(cache_bytes, CONFIG_BYTES, "256MiB", 1 << 20, INT64_MAX,
+        "Memory for decoded profiles, over all partitions."),
+    ROW(write_buffer_bytes, CONFIG_BYTES, "64MiB", 1 << 20, 1LL << 40,
+        "Memory for writes that are not in tables yet, over all partitions."),
+    ROW(queue_bytes, CONFIG_BYTES, "64MiB", 1 << 20, 1LL << 40,
+        "Messages waiting for partitions; reading the log waits beyond it."),
+    ROW(verbose, CONFIG_FLAG, "no", 0, 0, "Log what only developers want to know."),
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static void print_help(void)
+{
+    printf("tributary-hub - takes sealed events from collectors, keeps one profile per person\n"
+           "and exact segments, and hands them back to the edges.\n\n"
+           "usage: tributary-hub [--config FILE] [--NAME VALUE ...]\n"
+           "       tributary-hub --print-config   the settings as a commented file\n\n"
+           "A first start:\n"
+           "       tributary keygen ./keys\n"
+           "       tributary-hub --data_dir ./hub --key_file ./keys/hub.key \\\n"
+           "                     --admin_token_file ./keys/admin.token\n\n"
+           "settings:\n");
+    for (size_t i = 0; i < ROWS; i++) {
+        printf("  --%-20s %s [%s]\n", rows[i].name, rows[i].sentence, rows[i].initial);
+    }
+}
+
+bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
+                   struct error *err)
+{
+    int used = 0;
+    config_defaults(rows, ROWS, ret);
+    *ret_done =
+        argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--print-config") == 0);
+    if (*ret_done) {
+        if (strcmp(argv[1], "--help") == 0) {
+            print_help();
+        } else {
+            config_print(rows, ROWS, ret, stdout);
+        }
+        return true;
+    }
+    if (!config_read_arguments(rows, ROWS, argc, argv, ret, &used, err)) {
+        return false;
+    }
+    return used == argc || error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them",
+                                     argv[used]);
+}
+
+bool hub_settings_read_line(const char *path, char *ret, size_t size, struct error *err)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return error_set(err, ERROR_INVALID, "%s: %s (`tributary keygen` makes it)", path,
+                         strerror(errno));
+    }
+    bool read = fgets(ret, (int)size, file) != NULL;
+    fclose(file);
+    ret[read ? strcspn(ret, "\r\n") : 0] = 0;
+    return (read && ret[0] != 0) || error_set(err, ERROR_INVALID, "%s is empty", path);
+}
+
+bool hub_settings_read_key(const char *path, uint8_t *ret, size_t len, struct error *err)
+{
+    char line[CONFIG_TEXT_BYTES];
+    size_t got = 0;
+    if (!hub_settings_read_line(path, line, sizeof line, err)) {
+        return false;
+    }
+    bool fine = sodium_hex2bin(ret, len, line, strlen(line), NULL, &got, NULL) == 0 && got == len;
+    sodium_memzero(line, sizeof line);
+    return fine || error_set(err, ERROR_INVALID, "%s is not %zu bytes in hex", path, len);
+}
