@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <yajl/yajl_parse.h>
+#include "shared/identifier.h"
 #include "shared/json.h"
 #include "shared/timetext.h"
 #include "shared/utf8.h"
@@ -70,6 +71,7 @@ struct parser {
     int skip_depth;  /* containers open below where skipping began */
     enum step steps[6];
     struct slice category;
+    const char *object_pointer; /* not NULL: the next value must be an object or null */
     bool is_outer_key; /* the next value is the batch's context or integrations */
     bool is_batch_key;
 };
@@ -180,6 +182,29 @@ static void add_misfit(struct parser *p)
     }
 }
 
+/* These three are objects wherever they are: whoever reads them later may rely on it. */
+static const char *pointer_to_object(struct slice key)
+{
+    static const char *const pointers[] = {"/properties", "/traits", "/context"};
+    for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
+        if (slice_is(key, pointers[i] + 1)) {
+            return pointers[i];
+        }
+    }
+    return NULL;
+}
+
+/* A value that is no object stands where one must be: the event is refused. */
+static bool is_no_object(struct parser *p)
+{
+    if (p->place != PLACE_EVENT || p->packer.depth != 1 || p->object_pointer == NULL) {
+        return false;
+    }
+    refuse_event(p, refuse("invalid-shape", "A member of the event must be an object.",
+                           p->object_pointer));
+    return true;
+}
+
 static void after_packing(struct parser *p, enum json_fault fault)
 {
     if (p->place != PLACE_EVENT) {
@@ -213,6 +238,14 @@ static void take_time(struct parser *p, struct slice text, int64_t *ret)
     }
 }
 
+/* White space around an id is nobody's intention; an id of nothing else is none. */
+static struct slice take_id(struct arena *arena, struct slice text)
+{
+    bool is_too_long = text.len > LIMIT_IDENTIFIER_BYTES; /* check_event() refuses it */
+    text = arena_copy(arena, text);
+    return is_too_long ? text : identifier_normalize(NORMALIZE_TRIM, text, arena);
+}
+
 static void take_text_field(struct parser *p, struct slice text)
 {
     struct request_event *e = p->event;
@@ -232,10 +265,10 @@ static void take_text_field(struct parser *p, struct slice text)
         e->event.message_id = arena_copy(arena, text);
         break;
     case FIELD_ANONYMOUS_ID:
-        e->event.anonymous_id = arena_copy(arena, text);
+        e->event.anonymous_id = take_id(arena, text);
         break;
     case FIELD_USER_ID:
-        e->event.user_id = arena_copy(arena, text);
+        e->event.user_id = take_id(arena, text);
         break;
     case FIELD_TIMESTAMP:
         take_time(p, text, &e->timestamp_ms);
@@ -329,6 +362,9 @@ static int on_boolean(void *ctx, int value)
             p->event->preferences[p->event->preference_count++] =
                 (struct consent_preference){p->category, value != 0};
         }
+        if (is_no_object(p)) {
+            return 1;
+        }
         after_packing(p, json_packer_bool(&p->packer, value != 0));
     }
     return p->request->refusal.code == NULL;
@@ -350,6 +386,9 @@ static int on_number(void *ctx, const char *text, size_t len)
             } else {
                 misplaced(p);
             }
+            return 1;
+        }
+        if (is_no_object(p)) {
             return 1;
         }
         after_packing(p, json_packer_number(&p->packer, slice_make(text, len)));
@@ -388,6 +427,9 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     }
     if (p->place == PLACE_EVENT && p->packer.depth == 4 && p->steps[4] == STEP_EXTERNAL_ID) {
         p->event->has_external_id |= len > 0;
+    }
+    if (is_no_object(p)) {
+        return 1;
     }
     after_packing(p, json_packer_text(&p->packer, text));
     return p->request->refusal.code == NULL;
@@ -460,6 +502,7 @@ static int on_key(void *ctx, const unsigned char *data, size_t len)
         if (p->packer.depth == 1 && (p->field = field_from(key)) != FIELD_NONE) {
             return 1;
         }
+        p->object_pointer = p->packer.depth == 1 ? pointer_to_object(key) : NULL;
         follow(p, key);
     }
     after_packing(p, json_packer_text(&p->packer, key));
@@ -523,7 +566,7 @@ static int on_open(struct parser *p, bool is_map)
         p->skip_depth++;
         if (!p->skips && p->field != FIELD_NONE) {
             misplaced(p);
-        } else if (!p->skips) {
+        } else if (!p->skips && (is_map || !is_no_object(p))) {
             after_packing(p, json_packer_open(&p->packer, is_map));
         }
         return 1;

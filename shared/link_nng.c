@@ -5,6 +5,7 @@
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include "shared/buf.h"
 #include "shared/limits.h"
 
@@ -34,6 +35,69 @@ struct link_server {
 static bool fail(struct error *err, int rv, const char *what)
 {
     return error_set(err, ERROR_UNAVAILABLE, "%s: %s", what, nng_strerror(rv));
+}
+
+/* nng_close() of NNG before 1.8 can wait for ever for a connection that is being taken down (its
+ * issues 1543 and 1813). Closing is therefore given to a thread of its own: when that does not
+ * come back in time, the socket is left behind, which only costs its memory until the process
+ * ends. */
+struct closing {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    nng_socket socket;
+    bool is_closed;
+    bool is_abandoned;
+};
+
+enum { CLOSE_SECONDS_MAX = 2 };
+
+static void free_closing(struct closing *c)
+{
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->changed);
+    free(c);
+}
+
+static void *run_close(void *arg)
+{
+    struct closing *c = arg;
+    nng_close(c->socket);
+    pthread_mutex_lock(&c->lock);
+    c->is_closed = true;
+    bool is_abandoned = c->is_abandoned;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    if (is_abandoned) {
+        free_closing(c);
+    }
+    return NULL;
+}
+
+/* False: the socket is still open, and whatever belongs to it must stay. */
+static bool close_socket(nng_socket socket)
+{
+    struct closing *c = memory_allocate_zeroed(sizeof *c);
+    struct timespec until;
+    pthread_t thread;
+    c->socket = socket;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
+    int rv = pthread_create(&thread, NULL, run_close, c);
+    ensure(rv == 0);
+    pthread_detach(thread);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += CLOSE_SECONDS_MAX;
+    pthread_mutex_lock(&c->lock);
+    while (!c->is_closed && rv == 0) {
+        rv = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    }
+    bool is_closed = c->is_closed;
+    c->is_abandoned = !is_closed;
+    pthread_mutex_unlock(&c->lock);
+    if (is_closed) {
+        free_closing(c);
+    }
+    return is_closed;
 }
 
 static void add_context(struct link_server *server);
@@ -92,13 +156,15 @@ static void add_context(struct link_server *server)
 {
     struct link_reply *reply = memory_allocate_zeroed(sizeof *reply);
     reply->server = server;
-    if (nng_ctx_open(&reply->ctx, server->socket) != 0) {
+    /* Under the lock: NNG's closing never ends where a context is opened beside it. */
+    pthread_mutex_lock(&server->lock);
+    if (server->stopped || nng_ctx_open(&reply->ctx, server->socket) != 0) {
+        pthread_mutex_unlock(&server->lock);
         free(reply);
         return;
     }
     int rv = nng_aio_alloc(&reply->aio, on_server_aio, reply);
     ensure(rv == 0);
-    pthread_mutex_lock(&server->lock);
     reply->next = server->replies;
     server->replies = reply;
     server->count++;
@@ -152,15 +218,6 @@ void link_server_stop(struct link_server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
-static struct link_reply *take_any_reply(struct link_server *server)
-{
-    pthread_mutex_lock(&server->lock);
-    struct link_reply *reply = server->replies;
-    server->replies = reply == NULL ? NULL : reply->next;
-    pthread_mutex_unlock(&server->lock);
-    return reply;
-}
-
 void link_server_close(struct link_server **server)
 {
     struct link_server *s = *server;
@@ -168,15 +225,18 @@ void link_server_close(struct link_server **server)
         return;
     }
     link_server_stop(s);
-    nng_close(s->socket);
-    /* A callback that nng_aio_free() waits for may still add a context: taken one by one. */
-    for (struct link_reply *reply; (reply = take_any_reply(s)) != NULL;) {
+    *server = NULL;
+    if (!close_socket(s->socket)) {
+        return;
+    }
+    for (struct link_reply *reply = s->replies; reply != NULL;) {
+        struct link_reply *next = reply->next;
         nng_aio_free(reply->aio);
         free(reply);
+        reply = next;
     }
     pthread_mutex_destroy(&s->lock);
     free(s);
-    *server = NULL;
 }
 
 struct client_request {
@@ -259,47 +319,36 @@ bool link_client_open(const char *url, struct link_client **ret, struct error *e
     return true;
 }
 
-static void give_up_request(struct client_request *request)
+/* Under the lock: NNG's closing never ends where a context is opened beside it. */
+static struct client_request *add_request(struct link_client *client)
 {
-    struct link_client *client = request->client;
-    free(request);
-    pthread_mutex_lock(&client->lock);
-    client->in_flight--;
-    pthread_cond_broadcast(&client->idle);
-    pthread_mutex_unlock(&client->lock);
+    struct client_request *request = memory_allocate_zeroed(sizeof *request);
+    request->client = client;
+    int rv = nng_ctx_open(&request->ctx, client->socket);
+    ensure(rv == 0);
+    rv = nng_ctx_set_ms(request->ctx, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+    ensure(rv == 0);
+    rv = nng_aio_alloc(&request->aio, on_client_aio, request);
+    ensure(rv == 0);
+    request->next = client->all;
+    client->all = request;
+    return request;
 }
 
 static struct client_request *take_request(struct link_client *client)
 {
+    struct client_request *request = NULL;
     pthread_mutex_lock(&client->lock);
-    struct client_request *request = client->free;
-    bool closing = client->closing;
-    if (!closing) {
+    if (!client->closing) {
+        request = client->free;
+        if (request == NULL) {
+            request = add_request(client);
+        } else {
+            client->free = request->next_free;
+        }
         client->in_flight++;
-        client->free = request == NULL ? NULL : request->next_free;
     }
     pthread_mutex_unlock(&client->lock);
-    if (closing) {
-        return NULL;
-    }
-    if (request == NULL) {
-        request = memory_allocate_zeroed(sizeof *request);
-        request->client = client;
-        int rv = nng_ctx_open(&request->ctx, client->socket);
-        rv = rv != 0 ? rv
-                     : nng_ctx_set_ms(request->ctx, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
-        if (rv == NNG_ECLOSED) {
-            give_up_request(request); /* link_client_close() came between */
-            return NULL;
-        }
-        ensure(rv == 0);
-        rv = nng_aio_alloc(&request->aio, on_client_aio, request);
-        ensure(rv == 0);
-        pthread_mutex_lock(&client->lock);
-        request->next = client->all;
-        client->all = request;
-        pthread_mutex_unlock(&client->lock);
-    }
     return request;
 }
 
@@ -324,6 +373,30 @@ void link_client_request(struct link_client *client, struct slice bytes, int tim
     nng_ctx_send(request->ctx, request->aio);
 }
 
+/* Under the lock, which is let go meanwhile. A request that has just gone from sending to receiving
+ * may escape one round, so the caller repeats it. */
+static void cancel_all(struct link_client *c)
+{
+    struct client_request *all = c->all;
+    pthread_mutex_unlock(&c->lock);
+    for (struct client_request *request = all; request != NULL; request = request->next) {
+        nng_aio_cancel(request->aio);
+    }
+    pthread_mutex_lock(&c->lock);
+}
+
+static void wait_a_moment(struct link_client *c)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 20 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (c->in_flight > 0) {
+        pthread_cond_timedwait(&c->idle, &c->lock, &until);
+    }
+}
+
 void link_client_close(struct link_client **client)
 {
     struct link_client *c = *client;
@@ -332,13 +405,15 @@ void link_client_close(struct link_client **client)
     }
     pthread_mutex_lock(&c->lock);
     c->closing = true;
-    pthread_mutex_unlock(&c->lock);
-    nng_close(c->socket);
-    pthread_mutex_lock(&c->lock);
     while (c->in_flight > 0) {
-        pthread_cond_wait(&c->idle, &c->lock);
+        cancel_all(c);
+        wait_a_moment(c);
     }
     pthread_mutex_unlock(&c->lock);
+    *client = NULL;
+    if (!close_socket(c->socket)) {
+        return;
+    }
     for (struct client_request *request = c->all; request != NULL;) {
         struct client_request *next = request->next;
         nng_aio_free(request->aio);
@@ -348,5 +423,4 @@ void link_client_close(struct link_client **client)
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->idle);
     free(c);
-    *client = NULL;
 }
