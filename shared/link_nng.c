@@ -274,6 +274,23 @@ static void finish(struct client_request *request, bool answered, struct slice r
     pthread_mutex_unlock(&client->lock);
 }
 
+/* NNG's closing may never end where an operation begins beside it. So each begins under the lock,
+ * none begins once the client is closing, and nng_close() is called when all have ended. */
+static bool begin_operation(struct client_request *request, bool sending)
+{
+    struct link_client *client = request->client;
+    pthread_mutex_lock(&client->lock);
+    bool may = !client->closing;
+    request->sending = sending;
+    if (may && sending) {
+        nng_ctx_send(request->ctx, request->aio);
+    } else if (may) {
+        nng_ctx_recv(request->ctx, request->aio);
+    }
+    pthread_mutex_unlock(&client->lock);
+    return may;
+}
+
 static void on_client_aio(void *arg)
 {
     struct client_request *request = arg;
@@ -286,8 +303,9 @@ static void on_client_aio(void *arg)
         return;
     }
     if (request->sending) {
-        request->sending = false;
-        nng_ctx_recv(request->ctx, request->aio);
+        if (!begin_operation(request, false)) {
+            finish(request, false, slice_make(NULL, 0));
+        }
         return;
     }
     nng_msg *msg = nng_aio_get_msg(request->aio);
@@ -363,14 +381,16 @@ void link_client_request(struct link_client *client, struct slice bytes, int tim
     }
     request->done = done;
     request->user = user;
-    request->sending = true;
     int rv = nng_msg_alloc(&msg, 0);
     ensure(rv == 0);
     rv = nng_msg_append(msg, bytes.data, bytes.len);
     ensure(rv == 0);
     nng_aio_set_msg(request->aio, msg);
     nng_aio_set_timeout(request->aio, timeout_ms);
-    nng_ctx_send(request->ctx, request->aio);
+    if (!begin_operation(request, true)) {
+        nng_msg_free(msg);
+        finish(request, false, slice_make(NULL, 0));
+    }
 }
 
 /* Under the lock, which is let go meanwhile. A request that has just gone from sending to receiving

@@ -105,10 +105,17 @@ static void add(struct extraction *x, struct slice type, struct slice value)
     bool is_anonymous = slice_is(type, "anonymous_id");
     int64_t priority = is_anonymous ? INT64_MAX : rule.priority;
     size_t at = x->count;
+    int64_t same_type = 0;
     for (size_t i = 0; i < x->count; i++) {
-        if (slice_equal(x->ret[i].type, type) && slice_equal(x->ret[i].value, value)) {
-            return;
+        if (slice_equal(x->ret[i].type, type)) {
+            same_type++;
+            if (slice_equal(x->ret[i].value, value)) {
+                return;
+            }
         }
+    }
+    if (rule.limit > 0 && same_type >= rule.limit) {
+        return; /* one event cannot be about more people than a profile may be */
     }
     for (; at > 0 && x->priorities[at - 1] < priority; at--) {
         x->ret[at] = x->ret[at - 1];

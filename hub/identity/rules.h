@@ -41,7 +41,8 @@ MUST_CHECK bool identity_rules_read(const msgpack_object *object, struct identit
 struct identity_rule identity_rule_of(const struct identity_rules *rules, struct slice type);
 
 /* The identifiers of an event, normalised, without blocked ones and without repeats, the
- * anonymous id first, then by falling priority. They live in `arena` or in the event. */
+ * anonymous id first, then by falling priority. Of a type with a limit
+ * only that many are taken, those named first (userId before external ids). They live in `arena` or in the event. */
 size_t identity_extract(const struct identity_rules *rules, const struct event *event,
                         struct arena *arena, struct identifier ret[LIMIT_EVENT_IDENTIFIERS]);
 

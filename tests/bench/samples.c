@@ -148,9 +148,10 @@ static int train(const struct event *events, size_t count, size_t bytes, const c
     add_blocks(&s, events, count / 2, 1);
     add_blocks(&s, events, count, 4);
     add_blocks(&s, events, count, 16);
-    ZDICT_cover_params_t params = {.d = 8, .steps = 16, .zParams = {.compressionLevel = 3}};
-    size_t len = ZDICT_optimizeTrainFromBuffer_cover(dictionary, bytes, s.bytes.data, s.sizes,
-                                                     (unsigned)s.count, &params);
+    ZDICT_fastCover_params_t params = {
+        .d = 8, .f = 20, .accel = 1, .steps = 40, .nbThreads = 2, .zParams = {.compressionLevel = 3}};
+    size_t len = ZDICT_optimizeTrainFromBuffer_fastCover(dictionary, bytes, s.bytes.data, s.sizes,
+                                                         (unsigned)s.count, &params);
     if (ZDICT_isError(len)) {
         fprintf(stderr, "training failed: %s\n", ZDICT_getErrorName(len));
         return 1;
@@ -174,7 +175,7 @@ static double now_us(void)
 static void print_figure(const char *name, const struct samples *s, struct slice dictionary,
                          int level)
 {
-    size_t bound = 2 * BYTES_MAX / 64;
+    size_t bound = BYTES_MAX / 32;
     void *out = memory_allocate(bound);
     ZSTD_CCtx *zstd = ZSTD_createCCtx();
     ZSTD_CDict *dict = ZSTD_createCDict(dictionary.data, dictionary.len, level);

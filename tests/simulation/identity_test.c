@@ -6,6 +6,9 @@
  * with all their events, and segments must be what a recount says - also when the segment was
  * defined in the middle.
  *
+ * A second run has user ids, of which a profile may have one: whatever the order, no profile has
+ * two, each event counts once in exactly one profile, and nothing stays frozen.
+ *
  * SIM_SEEDS=N sets how many seeds run (default 200), SIM_SEED=N runs one.
  */
 #include <setjmp.h>
@@ -48,6 +51,7 @@ struct made_event {
 
 struct world {
     uint64_t seed;
+    bool has_user_ids;
     struct rand rand;
     uint32_t partitions;
     int64_t now_ms;
@@ -60,11 +64,12 @@ struct world {
 
 static const char *const types[] = {"anonymous_id", "email", "phone", "loyalty_id"};
 
-static struct identifier id_of(size_t i, char text[16])
+static struct identifier id_of(const struct world *w, size_t i, char text[16])
 {
     /* Phones keep their digits only, so all values are digits. */
     int len = snprintf(text, 16, "%zu", 1000 + i);
-    return (struct identifier){slice_text(types[i % 4]), slice_make(text, (size_t)len)};
+    const char *type = w->has_user_ids && i % 4 == 3 ? "user_id" : types[i % 4];
+    return (struct identifier){slice_text(type), slice_make(text, (size_t)len)};
 }
 
 static void queue_put(struct queue *q, uint64_t position, struct slice bytes)
@@ -106,7 +111,7 @@ static void on_edge(void *user, uint32_t collector)
 
 /* ---- The events ---- */
 
-static void pack_external_ids(const struct made_event *e, struct buf *body)
+static void pack_external_ids(const struct world *w, const struct made_event *e, struct buf *body)
 {
     msgpack_packer k;
     value_packer_init(&k, body);
@@ -117,7 +122,7 @@ static void pack_external_ids(const struct made_event *e, struct buf *body)
     msgpack_pack_array(&k, e->count);
     for (size_t i = 0; i < e->count; i++) {
         char text[16];
-        struct identifier id = id_of(e->ids[i], text);
+        struct identifier id = id_of(w, e->ids[i], text);
         msgpack_pack_map(&k, 2);
         value_pack_cstr(&k, "type");
         value_pack_text(&k, id.type);
@@ -129,7 +134,8 @@ static void pack_external_ids(const struct made_event *e, struct buf *body)
 /* Where identity_extract() would begin: the anonymous id, else the highest priority. */
 static size_t routing_id(const struct made_event *e)
 {
-    static const int rank[] = {0, 2, 3, 1}; /* anonymous_id, loyalty_id, email, phone */
+    /* anonymous_id, email, phone, loyalty_id or user_id */
+    static const int rank[] = {0, 2, 3, 1};
     size_t best = 0;
     for (size_t i = 1; i < e->count; i++) {
         if (rank[e->ids[i] % 4] < rank[e->ids[best] % 4]) {
@@ -154,7 +160,7 @@ static void make_event(struct world *w, size_t n)
     buf_init(&body, 4096);
     buf_init(&packed, 8192);
     buf_init(&e->message, 8192);
-    pack_external_ids(e, &body);
+    pack_external_ids(w, e, &body);
     struct event event = {.type = EVENT_TRACK,
                           .timestamp_ms = 1000000 + (int64_t)rand_below(&w->rand, 1000),
                           .received_ms = 1000000,
@@ -164,7 +170,7 @@ static void make_event(struct world *w, size_t n)
                           .body = buf_slice(&body)};
     event_pack(&event, &packed);
     partition_write_event(&e->message, 1, buf_slice(&packed));
-    e->home = home_of(id_of(routing_id(e), text), w->partitions);
+    e->home = home_of(id_of(w, routing_id(e), text), w->partitions);
     buf_done(&body);
     buf_done(&packed);
 }
@@ -363,7 +369,7 @@ static void check(struct world *w)
     struct reader reader = {stores, w->partitions};
     for (size_t i = 0; i < IDS; i++) {
         char text[16];
-        assert_true(reader_profile_of(&reader, id_of(i, text), &profiles[i], &err));
+        assert_true(reader_profile_of(&reader, id_of(w, i, text), &profiles[i], &err));
         if (used[i] != (profiles[i] != NULL)) {
             fail_msg("seed %llu P %u: identifier %zu should %sexist", (unsigned long long)w->seed,
                      w->partitions, i, used[i] ? "" : "not ");
@@ -405,11 +411,49 @@ static void check(struct world *w)
     }
 }
 
-static void run(uint64_t seed, uint32_t partitions)
+struct tally {
+    uint64_t seed;
+    uint64_t events;
+    size_t profiles;
+};
+
+static void on_profile(void *user, const struct profile *profile)
+{
+    struct tally *t = user;
+    t->events += profile->event_count;
+    t->profiles++;
+    if (profile->is_frozen || profile_count_identifiers(profile, slice_text("user_id")) > 1) {
+        fail_msg("seed %llu: a profile %s", (unsigned long long)t->seed,
+                 profile->is_frozen ? "stays frozen" : "has two user ids");
+    }
+}
+
+static void check_limits(struct world *w)
+{
+    struct store *stores[PARTITIONS_MAX];
+    struct profile_id last = {0};
+    struct tally tally = {.seed = w->seed};
+    struct error err;
+    uint32_t partition = 0;
+    bool more;
+    for (uint32_t i = 0; i < w->partitions; i++) {
+        stores[i] = w->nodes[i].store;
+    }
+    struct reader reader = {stores, w->partitions};
+    assert_true(reader_profiles(&reader, 0, last, 1000, on_profile, &tally, &partition, &last,
+                                &more, &err));
+    if (tally.events != w->event_count) {
+        fail_msg("seed %llu P %u: %llu events counted of %zu", (unsigned long long)w->seed,
+                 w->partitions, (unsigned long long)tally.events, w->event_count);
+    }
+}
+
+static void run(uint64_t seed, uint32_t partitions, bool has_user_ids)
 {
     struct world *w = memory_allocate_zeroed(sizeof *w);
     w->seed = seed;
     w->partitions = partitions;
+    w->has_user_ids = has_user_ids;
     w->now_ms = 2000000;
     rand_seeded_init(&w->rand, seed * 31 + partitions);
     w->event_count = 10 + rand_below(&w->rand, EVENTS_MAX - 10);
@@ -429,7 +473,11 @@ static void run(uint64_t seed, uint32_t partitions)
         step(w);
     }
     settle(w);
-    check(w);
+    if (has_user_ids) {
+        check_limits(w);
+    } else {
+        check(w);
+    }
     for (uint32_t i = 0; i < partitions; i++) {
         for (uint32_t s = 0; s <= partitions; s++) {
             queue_clear(&w->nodes[i].from[s]);
@@ -444,24 +492,36 @@ static void run(uint64_t seed, uint32_t partitions)
     free(w);
 }
 
-static void profiles_are_the_connected_components_of_the_links(void **state)
+static void run_seeds(bool has_user_ids)
 {
     const char *one = getenv("SIM_SEED");
     const char *many = getenv("SIM_SEEDS");
     uint64_t first = one == NULL ? 1 : strtoull(one, NULL, 10);
     uint64_t count = one != NULL ? 1 : many == NULL ? 200 : strtoull(many, NULL, 10);
-    (void)state;
     for (uint64_t seed = first; seed < first + count; seed++) {
-        run(seed, 1);
-        run(seed, 4);
-        run(seed, 16);
+        run(seed, 1, has_user_ids);
+        run(seed, 4, has_user_ids);
+        run(seed, 16, has_user_ids);
     }
+}
+
+static void profiles_are_the_connected_components_of_the_links(void **state)
+{
+    (void)state;
+    run_seeds(false);
+}
+
+static void a_profile_never_has_more_of_a_type_than_its_limit(void **state)
+{
+    (void)state;
+    run_seeds(true);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(profiles_are_the_connected_components_of_the_links),
+        cmocka_unit_test(a_profile_never_has_more_of_a_type_than_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
