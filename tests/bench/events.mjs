@@ -129,6 +129,25 @@ function siteEvents(seed, world, visitors, end) {
   return mixed;
 }
 
+/* The same event as a sparing client sends it, about 500 bytes of JSON instead of 900: the page named
+ * once, no screen, no title. */
+export function lean(event) {
+  const { page, userAgent, library, consent, externalIds } = event.context;
+  const properties = event.type === "page" ? { path: page?.path } : event.properties;
+  return {
+    ...event,
+    ...(properties && { properties }),
+    context: {
+      ...(event.type === "track" && page && { page: { path: page.path, url: page.url } }),
+      ...(event.type === "page" && { page: { url: page.url, referrer: page.referrer } }),
+      ...(userAgent && { userAgent: userAgent.replace(/ \(KHTML, like Gecko\)/, "") }),
+      library,
+      ...(event.type !== "page" && consent && { consent }),
+      ...(externalIds && { externalIds }),
+    },
+  };
+}
+
 /* At least `count` different events; `world` is 0 (for training) or 1 (for measuring). Each message id
  * comes once. `interleave` mixes the sites as one collector for several would see them. */
 export function variedEvents({ seed = 1, count, world = 1, sites = 4, end = Date.parse("2026-11-21T12:00:00Z") }) {

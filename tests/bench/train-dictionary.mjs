@@ -5,9 +5,10 @@
 //
 // A dictionary is part of the format: once blocks were written with one, it must never change.
 import { spawnSync } from "node:child_process";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { compile } from "./compile.mjs";
-import { variedEvents } from "./events.mjs";
+import { lean, variedEvents } from "./events.mjs";
 
 const TRAINED = 24_000;
 const MEASURED = 20_480;
@@ -25,9 +26,9 @@ function run(program, args, input) {
 }
 
 /* Bytes and microseconds an event, for each size of block, level and dictionary. */
-export function measureDictionaries(files) {
+export function measureDictionaries(files, { shape = (event) => event } = {}) {
   const program = compile("samples");
-  const events = variedEvents({ seed: 77, count: MEASURED, world: 1 });
+  const events = variedEvents({ seed: 77, count: MEASURED, world: 1 }).map(shape);
   const input = requests(events);
   const json = events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0) / events.length;
   const measure = (file) =>
@@ -38,9 +39,9 @@ export function measureDictionaries(files) {
   return { json, figures: new Map(["", ...files].map((file) => [file, measure(file)])) };
 }
 
-function show(files) {
-  const { json, figures } = measureDictionaries(files);
-  console.log(`JSON ${json.toFixed(0)} bytes an event; bytes an event (µs)`);
+function show(title, files, shape) {
+  const { json, figures } = measureDictionaries(files, { shape });
+  console.log(`\n${title}: JSON ${json.toFixed(0)} bytes an event; compressed bytes (µs)`);
   const names = [...figures.keys()];
   console.log(["".padEnd(26), ...names.map((name) => (name || "no dictionary").slice(-24).padStart(26))].join(""));
   for (const [i, first] of figures.get("").entries()) {
@@ -61,10 +62,14 @@ function main() {
       measure: { type: "boolean", default: false },
     },
   });
-  if (values.measure) return show(positionals);
-  const events = variedEvents({ seed: 3, count: TRAINED, world: 0, sites: 12 });
-  run(compile("samples"), ["train", values.bytes, values.out], requests(events));
-  show([values.out]);
+  if (!values.measure) {
+    const events = variedEvents({ seed: 3, count: TRAINED, world: 0, sites: 12 });
+    const samples = events.map((event, i) => (i % 2 === 0 ? event : lean(event)));
+    run(compile("samples"), ["train", values.bytes, values.out], requests(samples));
+  }
+  const files = values.measure ? positionals : [values.out];
+  show("Events of browsers", files);
+  show("Lean events", files, lean);
 }
 
-main();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) main();
