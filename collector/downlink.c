@@ -8,6 +8,7 @@ enum { WAIT_MS = 25000, ANSWER_MS_MAX = 35000, RETRY_MS = 500, CONNECTED_MS = 45
 
 struct downlink {
     struct edge *edge;
+    const struct spool *spool; /* whose size the hub is told */
     struct link_client *link;
     const struct seal_channel *channel;
     const struct clock *clock;
@@ -103,6 +104,8 @@ static void send_poll(struct downlink *d)
     poll->sent_ms = clock_now_ms(d->clock);
     poll->wait_ms = WAIT_MS;
     poll->gate_version = d->gate_version;
+    poll->spool_blocks = spool_blocks(d->spool);
+    poll->spool_bytes = spool_bytes(d->spool);
     const uint64_t *cursors = edge_cursors(d->edge, &poll->cursor_count);
     memcpy(poll->cursors, cursors, poll->cursor_count * sizeof *cursors);
     buf_init(&message, LIMIT_WIRE_BYTES);
@@ -146,13 +149,15 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct downlink *downlink_open(struct edge *edge, struct link_client *link,
+struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
+                               struct link_client *link,
                                const struct seal_channel *channel, const struct clock *clock,
                                uint64_t gate_version,
                                void (*gate_changed)(void *user, struct slice state), void *user)
 {
     struct downlink *d = memory_allocate_zeroed(sizeof *d);
     d->edge = edge;
+    d->spool = spool;
     d->link = link;
     d->channel = channel;
     d->clock = clock;

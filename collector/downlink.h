@@ -8,6 +8,7 @@
 #define TRIBUTARY_COLLECTOR_DOWNLINK_H
 
 #include "collector/edge.h"
+#include "collector/spool.h"
 #include "shared/clock.h"
 #include "shared/link.h"
 #include "shared/seal.h"
@@ -16,7 +17,8 @@ struct downlink;
 
 /* `gate_changed` is called on a thread of the link with new definitions, which are durable then.
  * All arguments are borrowed and must outlive it. */
-struct downlink *downlink_open(struct edge *edge, struct link_client *link,
+struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
+                               struct link_client *link,
                                const struct seal_channel *channel, const struct clock *clock,
                                uint64_t gate_version,
                                void (*gate_changed)(void *user, struct slice state), void *user);

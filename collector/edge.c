@@ -82,23 +82,68 @@ bool edge_gate_state(struct edge *edge, struct buf *ret, struct error *err)
     return store_get(edge->store, NULL, slice_text("g"), ret, &found, err);
 }
 
-/* The version of the stored card of a profile, 0 where there is none. */
-static bool stored_version(struct edge *edge, struct slice profile_key, uint64_t *ret,
-                           struct error *err)
+static bool pair_of(const struct wire_card *card, uint32_t at, struct identifier *ret)
+{
+    const msgpack_object *pair = &card->identifiers->via.array.ptr[at];
+    return pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2 &&
+           value_text(&pair->via.array.ptr[0], &ret->type) &&
+           value_text(&pair->via.array.ptr[1], &ret->value);
+}
+
+static bool names(const struct wire_card *card, struct identifier wanted)
+{
+    for (uint32_t i = 0; i < card->identifiers->via.array.size; i++) {
+        struct identifier id;
+        if (pair_of(card, i, &id) && slice_equal(id.value, wanted.value) &&
+            slice_equal(id.type, wanted.type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the profile gave up must no longer find it, unless it found somebody else already. */
+static bool drop_identifiers(struct edge *edge, const struct wire_card *old,
+                             const struct wire_card *card, struct error *err)
+{
+    struct buf owner;
+    bool fine = true;
+    buf_init(&owner, 64);
+    for (uint32_t i = 0; fine && i < old->identifiers->via.array.size; i++) {
+        struct identifier id;
+        struct key key;
+        bool found = false;
+        if (!pair_of(old, i, &id) || names(card, id) || !key_of_identifier(&key, id)) {
+            continue;
+        }
+        fine = store_get(edge->store, NULL, buf_slice(&key.buf), &owner, &found, err);
+        if (fine && found && slice_equal(buf_slice(&owner), card->profile_id)) {
+            store_batch_delete(&edge->batch, buf_slice(&key.buf));
+        }
+    }
+    buf_done(&owner);
+    return fine;
+}
+
+/* Is the card at least as new as the stored one of its profile? What only that one names is
+ * dropped then. */
+static bool supersede(struct edge *edge, struct slice profile_key, const struct wire_card *card,
+                      bool *ret_is_newer, struct error *err)
 {
     struct buf bytes;
     msgpack_zone zone;
     msgpack_object object;
-    struct wire_card card;
+    struct wire_card old;
     bool found = false;
-    *ret = 0;
+    *ret_is_newer = true;
     buf_init(&bytes, LIMIT_WIRE_BYTES);
     bool made = msgpack_zone_init(&zone, 4096);
     ensure(made);
     bool fine = store_get(edge->store, NULL, profile_key, &bytes, &found, err);
     if (fine && found && value_unpack(buf_slice(&bytes), &zone, &object, err) &&
-        wire_read_card(&object, &card)) {
-        *ret = card.version;
+        wire_read_card(&object, &old)) {
+        *ret_is_newer = card->version >= old.version;
+        fine = !*ret_is_newer || drop_identifiers(edge, &old, card, err);
     }
     msgpack_zone_destroy(&zone);
     buf_done(&bytes);
@@ -108,12 +153,9 @@ static bool stored_version(struct edge *edge, struct slice profile_key, uint64_t
 static void put_identifiers(struct edge *edge, const struct wire_card *card)
 {
     for (uint32_t i = 0; i < card->identifiers->via.array.size; i++) {
-        const msgpack_object *pair = &card->identifiers->via.array.ptr[i];
         struct identifier id;
         struct key key;
-        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2 &&
-            value_text(&pair->via.array.ptr[0], &id.type) &&
-            value_text(&pair->via.array.ptr[1], &id.value) && key_of_identifier(&key, id)) {
+        if (pair_of(card, i, &id) && key_of_identifier(&key, id)) {
             store_batch_put(&edge->batch, buf_slice(&key.buf), card->profile_id);
         }
     }
@@ -124,17 +166,17 @@ static bool put_card(struct edge *edge, const msgpack_object *object, struct err
     struct wire_card card;
     struct key key;
     struct buf bytes;
-    uint64_t version;
+    bool is_newer;
     msgpack_packer p;
     if (!wire_read_card(object, &card)) {
         return error_set(err, ERROR_CORRUPT, "a card from the hub is damaged");
     }
     key_start(&key, 'p');
     buf_put_slice(&key.buf, card.profile_id);
-    if (!stored_version(edge, buf_slice(&key.buf), &version, err)) {
+    if (!supersede(edge, buf_slice(&key.buf), &card, &is_newer, err)) {
         return false;
     }
-    if (version > card.version) {
+    if (!is_newer) {
         return true;
     }
     buf_init(&bytes, LIMIT_WIRE_BYTES);

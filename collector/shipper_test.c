@@ -252,7 +252,7 @@ static enum wire_status hub_takes(struct simulation *sim, uint64_t sequence)
     return status;
 }
 
-static void send(struct simulation *sim, uint64_t sequence)
+static void send_block(struct simulation *sim, uint64_t sequence)
 {
     unsigned in_flight = 0;
     struct flight *place = NULL;
@@ -348,7 +348,7 @@ static void simulate(uint64_t seed)
         sim->is_hub_down = chance(sim, 1) ? !sim->is_hub_down : sim->is_hub_down;
         sim->is_revoked = rand_below(&sim->rand, 5000) == 0 ? !sim->is_revoked : sim->is_revoked;
         while (shipper_next(&sim->shipper, sim->end, sim->now_ms, &sequence, &wake_ms)) {
-            send(sim, sequence);
+            send_block(sim, sequence);
         }
         CHECK(sim, wake_ms > sim->now_ms, 0);
         sim->now_ms += 1 + (int64_t)rand_below(&sim->rand, 40);

@@ -136,12 +136,17 @@ static void send_block(struct uplink *u, uint64_t sequence)
         }
         return;
     }
+    pthread_mutex_lock(&u->lock);
+    uint64_t under_way = ++u->in_flight;
+    pthread_mutex_unlock(&u->lock);
+    uint64_t blocks = spool_blocks(u->spool);
+    bool is_last = blocks <= under_way;
     struct wire_block message = {
         .sent_ms = clock_now_ms(u->clock),
         .header = buf_slice(&u->header),
         .block = buf_slice(&u->block),
-        .spool_blocks = spool_blocks(u->spool),
-        .spool_bytes = spool_bytes(u->spool),
+        .spool_blocks = is_last ? 0 : blocks - under_way,
+        .spool_bytes = is_last ? 0 : spool_bytes(u->spool),
     };
     flight = memory_allocate_zeroed(sizeof *flight);
     flight->uplink = u;
@@ -151,9 +156,6 @@ static void send_block(struct uplink *u, uint64_t sequence)
     wire_write_block(&message, &u->message);
     seal_write_request(u->channel, buf_slice(&u->message), &rand_secure, &u->request,
                        flight->nonce);
-    pthread_mutex_lock(&u->lock);
-    u->in_flight++;
-    pthread_mutex_unlock(&u->lock);
     link_client_request(u->link, buf_slice(&u->request), ANSWER_MS_MAX, on_done, flight);
 }
 

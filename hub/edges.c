@@ -270,9 +270,25 @@ static void acknowledge(struct edges *e, uint32_t collector, const struct wire_p
     }
 }
 
-void edges_poll(struct edges *e, const struct collector_keys *keys, const struct wire_poll *poll,
-                struct edges_waiter waiter)
+struct contact {
+    int64_t now_ms;
+    const struct wire_poll *poll;
+};
+
+static void note_contact(struct collector_figures *f, void *user)
 {
+    const struct contact *c = user;
+    f->last_seen_ms = c->now_ms;
+    f->clock_offset_ms = collector_clock_offset(c->now_ms, c->poll->sent_ms);
+    f->spool_blocks = c->poll->spool_blocks;
+    f->spool_bytes = c->poll->spool_bytes;
+}
+
+void edges_poll(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
+                const struct wire_poll *poll, struct edges_waiter waiter)
+{
+    struct contact contact = {clock_now_ms(e->parts.clock), poll};
+    collectors_note(e->parts.collectors, collector_id, note_contact, &contact);
     struct parked *p = memory_allocate_zeroed(sizeof *p);
     int64_t wait = poll->wait_ms < 0 ? 0 : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX : poll->wait_ms;
     p->collector = keys->number;

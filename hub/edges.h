@@ -22,6 +22,7 @@ struct edges_waiter {
 };
 
 struct edges_parts {
+    struct collectors *collectors;
     struct registry *registry;
     struct definitions *definitions;
     struct workers *workers;
@@ -37,7 +38,7 @@ void edges_stop(struct edges *edges);
 void edges_close(struct edges **edges);
 
 /* The poll is copied. */
-void edges_poll(struct edges *edges, const struct collector_keys *keys,
+void edges_poll(struct edges *edges, struct slice collector_id, const struct collector_keys *keys,
                 const struct wire_poll *poll, struct edges_waiter waiter);
 void edges_look_up(struct edges *edges, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter);

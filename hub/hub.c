@@ -113,13 +113,14 @@ struct reader hub_reader(const struct hub *h)
 
 static void open_services(struct hub *h)
 {
-    struct edges_parts parts = {.registry = h->registry,
-                                .definitions = h->definitions,
-                                .reader = hub_reader(h),
-                                .clock = &clock_real};
     definitions_reload(h->definitions, h->registry);
     h->collectors = collectors_new(h->registry, h->secret_key);
     collectors_reload(h->collectors);
+    struct edges_parts parts = {.registry = h->registry,
+                                .collectors = h->collectors,
+                                .definitions = h->definitions,
+                                .reader = hub_reader(h),
+                                .clock = &clock_real};
     h->intake = intake_open(h->log, h->collectors, h->public_key, h->secret_key, &clock_real);
     h->edges = edges_open(&parts);
 }
@@ -141,7 +142,7 @@ static bool open_partitions(struct hub *h, struct error *err)
     }
     edges_set_workers(h->edges, h->workers);
     buf_init(&catalog, SIZE_MAX / 2);
-    registry_catalog(h->registry, NULL, &catalog);
+    workers_slowest_catalog(h->workers, &catalog);
     h->router = router_open(h->log, h->workers, options.partitions, buf_slice(&catalog),
                             h->public_key, h->secret_key);
     buf_done(&catalog);

@@ -6,8 +6,6 @@
 #include "hub/receipts.h"
 #include "shared/log.h"
 
-enum { OFFSET_NOISE_MS = 2000 };
-
 /* An epoch that is open: its key, and which of its blocks are here. */
 struct open_epoch {
     struct open_epoch *next;
@@ -345,9 +343,7 @@ void intake_take(struct intake *in, struct slice id, const struct collector_keys
     struct error err;
     struct seal_block sealed;
     int64_t now = clock_now_ms(in->clock);
-    int64_t offset = now - block->sent_ms;
-    /* Travel and scheduling take some time: a small difference says nothing about the clock. */
-    offset = offset > -OFFSET_NOISE_MS && offset < OFFSET_NOISE_MS ? 0 : offset;
+    int64_t offset = collector_clock_offset(now, block->sent_ms);
     struct contact contact = {now, offset, block, false};
     if (keys->is_revoked) {
         refuse(in, id, &contact, WIRE_REVOKED, "A revoked collector sends.", waiter);

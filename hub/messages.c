@@ -88,7 +88,7 @@ static void dispatch(struct messages *m, struct slice id, const struct collector
         struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
         bool fine = wire_read_poll(members, poll);
         if (fine) {
-            edges_poll(m->edges, keys, poll, (struct edges_waiter){answer, x});
+            edges_poll(m->edges, id, keys, poll, (struct edges_waiter){answer, x});
         } else {
             answer_refusal(x, WIRE_DAMAGED);
         }

@@ -91,26 +91,21 @@ static bool give_event(struct timeline *timeline, struct slice key, struct slice
     return fine;
 }
 
-bool reader_events(const struct reader *reader, struct profile_id profile, struct slice before,
-                   size_t limit,
-                   void (*each)(void *user, struct slice place, const struct event *event),
-                   void *user, bool *ret_more, struct error *err)
+static bool scan_events(const struct reader *reader, struct timeline *timeline,
+                        struct profile_id profile, const struct key *from, size_t limit,
+                        void (*each)(void *user, struct slice place, const struct event *event),
+                        void *user, bool *ret_more, struct error *err)
 {
-    struct store *store = reader->stores[profile_id_partition(profile)];
     struct key first = key_timeline(profile, 0, 0);
-    struct key from = before.len == 16
-                          ? key_timeline(profile, (int64_t)read_u64(before.data),
-                                         read_u64(before.data + 8))
-                          : key_timeline(profile, INT64_MAX, UINT64_MAX);
     struct slice prefix = key_prefix(&first, KEY_PREFIX_PROFILE);
-    struct timeline *timeline = timeline_new();
-    struct store_iterator *it = store_iterator_open(store, NULL);
+    struct store_iterator *it =
+        store_iterator_open(reader->stores[profile_id_partition(profile)], NULL);
     struct buf bytes;
     bool fine = true;
     size_t count = 0;
     buf_init(&bytes, LIMIT_EVENT_BYTES * 4);
     *ret_more = false;
-    for (store_iterator_seek_before(it, key_slice(&from));
+    for (store_iterator_seek_before(it, key_slice(from));
          fine && store_iterator_valid(it) && slice_starts_with(store_iterator_key(it), prefix);
          store_iterator_prev(it)) {
         if (count++ == limit) {
@@ -122,9 +117,34 @@ bool reader_events(const struct reader *reader, struct profile_id profile, struc
     }
     fine = fine && store_iterator_check(it, err);
     store_iterator_close(&it);
-    timeline_free(&timeline);
     buf_done(&bytes);
     return fine;
+}
+
+bool reader_events(const struct reader *reader, struct profile_id profile, struct slice before,
+                   size_t limit,
+                   void (*each)(void *user, struct slice place, const struct event *event),
+                   void *user, bool *ret_more, struct error *err)
+{
+    struct key from = before.len == 16
+                          ? key_timeline(profile, (int64_t)read_u64(before.data),
+                                         read_u64(before.data + 8))
+                          : key_timeline(profile, INT64_MAX, UINT64_MAX);
+    struct timeline *timeline = timeline_new();
+    bool fine =
+        scan_events(reader, timeline, profile, &from, limit, each, user, ret_more, err);
+    timeline_free(&timeline);
+    return fine;
+}
+
+bool reader_each_event(const struct reader *reader, struct timeline *timeline,
+                       struct profile_id profile,
+                       void (*each)(void *user, struct slice place, const struct event *event),
+                       void *user, struct error *err)
+{
+    struct key from = key_timeline(profile, INT64_MAX, UINT64_MAX);
+    bool more;
+    return scan_events(reader, timeline, profile, &from, SIZE_MAX, each, user, &more, err);
 }
 
 bool reader_journal(const struct reader *reader, struct profile_id profile, size_t limit,

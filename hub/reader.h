@@ -29,6 +29,13 @@ MUST_CHECK bool reader_events(const struct reader *reader, struct profile_id pro
                                            const struct event *event),
                               void *user, bool *ret_more, struct error *err);
 
+/* Every event of a timeline, newest first. `timeline` is the caller's, for many calls. */
+MUST_CHECK bool reader_each_event(const struct reader *reader, struct timeline *timeline,
+                                  struct profile_id profile,
+                                  void (*each)(void *user, struct slice place,
+                                               const struct event *event),
+                                  void *user, struct error *err);
+
 /* Values under a profile's journal, oldest first. */
 MUST_CHECK bool reader_journal(const struct reader *reader, struct profile_id profile, size_t limit,
                                void (*each)(void *user, struct slice entry), void *user,

@@ -95,15 +95,22 @@ static bool open_block(struct router *r, const struct eventlog_record *record, s
 
 /* Where the event goes first: home of its anonymous id, else of its first identifier. False: the
  * event's body is damaged, or it has no identifier that counts. */
-static bool find_home(struct router *r, struct slice packed, uint32_t *ret)
+static bool find_home(struct router *r, const struct event *head, struct slice packed,
+                      uint32_t *ret)
 {
     struct event event;
     struct error err;
     struct identifier ids[LIMIT_EVENT_IDENTIFIERS];
     msgpack_zone zone;
+    arena_clear(&r->arena);
+    /* Most events have an anonymous id, which comes first: no need to look into the body. */
+    if (head->anonymous_id.len > 0 && identity_extract(r->rules, head, &r->arena, ids) > 0 &&
+        slice_is(ids[0].type, "anonymous_id")) {
+        *ret = home_of(ids[0], r->partitions);
+        return true;
+    }
     bool made = msgpack_zone_init(&zone, 4096);
     ensure(made);
-    arena_clear(&r->arena);
     bool fine = event_unpack(packed, &zone, &event, &err) &&
                 identity_extract(r->rules, &event, &r->arena, ids) > 0;
     if (fine) {
@@ -135,7 +142,7 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
         event.received_ms = correct(event.received_ms, record->clock_offset_ms);
         buf_clear(&r->event);
         event_pack(&event, &r->event);
-        if (!find_home(r, buf_slice(&r->event), &home)) {
+        if (!find_home(r, &event, buf_slice(&r->event), &home)) {
             continue;
         }
         buf_clear(&r->message);

@@ -13,8 +13,8 @@
 
 struct router;
 
-/* `catalog` holds the present definitions, whose identity rules are used until the log brings
- * others; it is copied. All other arguments are borrowed. */
+/* `catalog` holds the definitions in force where reading begins; it is copied. All other arguments
+ * are borrowed. */
 struct router *router_open(struct eventlog *log, struct workers *workers, uint32_t partitions,
                            struct slice catalog,
                            const uint8_t hub_public[SEAL_KEY_BYTES],

@@ -208,20 +208,24 @@ bool wire_read_block_reply(const msgpack_object *members, struct wire_block_repl
 void wire_write_poll(const struct wire_poll *poll, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, 5, WIRE_POLL);
+    start(&p, out, 7, WIRE_POLL);
     msgpack_pack_int64(&p, poll->sent_ms);
     msgpack_pack_int64(&p, poll->wait_ms);
     msgpack_pack_uint64(&p, poll->gate_version);
+    msgpack_pack_uint64(&p, poll->spool_blocks);
+    msgpack_pack_uint64(&p, poll->spool_bytes);
     put_cursors(&p, poll->cursor_count, poll->cursors);
 }
 
 bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
 {
-    struct members m = members_of(members, 5);
+    struct members m = members_of(members, 7);
     (void)take(&m);
     ret->sent_ms = take_int(&m);
     ret->wait_ms = take_int(&m);
     ret->gate_version = take_unsigned(&m);
+    ret->spool_blocks = take_unsigned(&m);
+    ret->spool_bytes = take_unsigned(&m);
     ret->cursor_count = take_cursors(&m, ret->cursors);
     return m.fine;
 }

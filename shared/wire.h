@@ -29,7 +29,7 @@ struct wire_block {
     int64_t sent_ms; /* the collector's clock, for its offset */
     struct slice header;
     struct slice block;
-    uint64_t spool_blocks; /* how much still waits, for the operator */
+    uint64_t spool_blocks; /* how much waits behind what was sent, for the operator */
     uint64_t spool_bytes;
 };
 
@@ -46,6 +46,8 @@ struct wire_poll {
     int64_t sent_ms;
     int64_t wait_ms;       /* answer empty after this long */
     uint64_t gate_version; /* what the collector has */
+    uint64_t spool_blocks; /* as in wire_block */
+    uint64_t spool_bytes;
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS]; /* for each partition: safely stored up to here */
 };

@@ -38,6 +38,7 @@ void call_write_next(struct call *call, bool more, uint32_t partition, struct pr
  * slashes at its ends. */
 void api_profiles(struct call *call, struct slice method, struct slice rest);
 void api_segments(struct call *call, struct slice method, struct slice rest);
+void api_preview(struct call *call);
 void api_definitions(struct call *call, struct slice method, enum registry_kind kind,
                      struct slice key);
 void api_collectors(struct call *call, struct slice method, struct slice key);

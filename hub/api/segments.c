@@ -1,4 +1,4 @@
-/* /v1/segments, /v1/segments/{key}, …/members, /v1/segments/preview */
+/* /v1/segments, /v1/segments/{key}, …/members */
 #include "hub/api/internal.h"
 
 #include <stdlib.h>
@@ -235,6 +235,8 @@ void api_segments(struct call *call, struct slice method, struct slice rest)
     struct slice key = api_next_part(&rest);
     if (key.len == 0 && slice_is(method, "GET")) {
         list_segments(call);
+    } else if (slice_is(key, "preview") && rest.len == 0 && slice_is(method, "POST")) {
+        api_preview(call);
     } else if (key.len > 0 && rest.len == 0) {
         route_key(call, method, key);
     } else if (slice_is(rest, "members") && slice_is(method, "GET")) {

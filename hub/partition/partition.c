@@ -897,6 +897,11 @@ bool partition_commit(struct partition *p, struct error *err)
     return true;
 }
 
+struct slice partition_catalog(const struct partition *p)
+{
+    return catalog_bytes(p->catalog);
+}
+
 struct store *partition_store(const struct partition *p)
 {
     return p->view.store;

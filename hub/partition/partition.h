@@ -68,6 +68,9 @@ bool partition_is_dirty(const struct partition *partition);
 /* Make everything handled so far durable, tell the listener, and shrink the cache. */
 MUST_CHECK bool partition_commit(struct partition *partition, struct error *err);
 
+/* The definitions in force, borrowed until the next message. */
+struct slice partition_catalog(const struct partition *partition);
+
 /* For readers on any thread. */
 struct store *partition_store(const struct partition *partition);
 

@@ -324,6 +324,15 @@ uint64_t workers_position(struct workers *w, uint32_t partition)
     return w->seats[partition].committed[w->options.partitions];
 }
 
+void workers_slowest_catalog(struct workers *w, struct buf *out)
+{
+    uint32_t slowest = 0;
+    for (uint32_t i = 1; i < w->options.partitions; i++) {
+        slowest = workers_position(w, i) < workers_position(w, slowest) ? i : slowest;
+    }
+    buf_put_slice(out, partition_catalog(w->seats[slowest].partition));
+}
+
 uint64_t workers_commits(struct workers *w)
 {
     return w->commits;

@@ -37,6 +37,9 @@ void workers_post(struct workers *workers, uint32_t partition, uint64_t position
 
 /* The router's position that this partition has committed. */
 uint64_t workers_position(struct workers *workers, uint32_t partition);
+/* Append the definitions that the slowest partition has: those in force where the router begins to
+ * read again. Before the first message only. */
+void workers_slowest_catalog(struct workers *workers, struct buf *out);
 uint64_t workers_commits(struct workers *workers);
 size_t workers_queued_bytes(struct workers *workers);
 

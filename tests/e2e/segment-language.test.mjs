@@ -151,3 +151,28 @@ test("a condition that is malformed is refused with the place of the mistake", a
     assert.ok(answer.body.error.code && answer.body.error.field, `${JSON.stringify(where)}: ${answer.text}`);
   }
 });
+
+test("a preview counts members before the segment is defined", async (t) => {
+  const { web, store } = generateTraffic({ seed: SEED, visitors: 30, days: 3, end: Date.now() });
+  const { hub, collector } = await startSite(t, { segments: {} });
+  for (const events of [store, web]) {
+    for (let n = 0; n < events.length; n += 100) await collector.send(events.slice(n, n + 100));
+  }
+  const { counts } = compute([...web, ...store]);
+  await waitUntil(async () => (await hub.overview()).events === counts.events);
+  const where = { all: [{ ...viewed, within: "3d", count: { gte: 2 } }, { trait: "city", exists: false }] };
+  const { members } = compute([...web, ...store], { now: Date.now() });
+  const expected = members(where);
+  const answer = await hub.api("POST", "/v1/segments/preview", { where });
+  assert.equal(answer.status, 200, answer.text);
+  const { size, known, anonymous, exact, sample } = answer.body;
+  assert.equal(size, expected.length);
+  assert.equal(known, expected.filter((profile) => profile.known).length);
+  assert.equal(anonymous, size - known);
+  assert.equal(exact, true);
+  assert.equal(sample.length, Math.min(size, 10));
+  assert.ok(size > 0, "the seed gives members");
+  const wrong = await hub.api("POST", "/v1/segments/preview", { where: { all: [{ nothing: 1 }] } });
+  assert.equal(wrong.status, 400);
+  assert.equal(wrong.body.error.field, "/where/all/0");
+});
