@@ -9,7 +9,8 @@
  */
 struct edge {
     struct store *store;
-    pthread_mutex_t lock; /* of the batch below: polls and look-ups apply */
+    pthread_mutex_t lock; /* of the batches below: polls and look-ups apply */
+    struct store_batch dropped; /* identifiers that cards gave up, written before the rest */
     struct store_batch batch;
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS];
@@ -44,6 +45,7 @@ bool edge_open(struct store *store, struct edge **ret, struct error *err)
     bool found = false;
     edge->store = store;
     pthread_mutex_init(&edge->lock, NULL);
+    store_batch_init(&edge->dropped);
     store_batch_init(&edge->batch);
     buf_init(&value, sizeof edge->cursors);
     if (!store_get(store, NULL, slice_text("c"), &value, &found, err)) {
@@ -63,6 +65,7 @@ bool edge_open(struct store *store, struct edge **ret, struct error *err)
 void edge_close(struct edge **edge)
 {
     if (*edge != NULL) {
+        store_batch_done(&(*edge)->dropped);
         store_batch_done(&(*edge)->batch);
         pthread_mutex_destroy(&(*edge)->lock);
         free(*edge);
@@ -118,7 +121,7 @@ static bool drop_identifiers(struct edge *edge, const struct wire_card *old,
         }
         fine = store_get(edge->store, NULL, buf_slice(&key.buf), &owner, &found, err);
         if (fine && found && slice_equal(buf_slice(&owner), card->profile_id)) {
-            store_batch_delete(&edge->batch, buf_slice(&key.buf));
+            store_batch_delete(&edge->dropped, buf_slice(&key.buf));
         }
     }
     buf_done(&owner);
@@ -208,10 +211,31 @@ static void put_cursors(struct edge *edge, const struct wire_poll_reply *reply)
     buf_done(&value);
 }
 
+static void begin(struct edge *edge)
+{
+    store_batch_clear(&edge->dropped);
+    store_batch_clear(&edge->batch);
+}
+
+/* What one card gave up another of the same reply may have got: first the one, then the other. */
+static bool write_changes(struct edge *edge, bool sync, struct error *err)
+{
+    struct store_op op;
+    size_t at = 0;
+    while (store_batch_next(&edge->batch, &at, &op)) {
+        if (op.is_delete) {
+            store_batch_delete(&edge->dropped, op.key);
+        } else {
+            store_batch_put(&edge->dropped, op.key, op.value);
+        }
+    }
+    return store_write(edge->store, &edge->dropped, sync, err);
+}
+
 bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct error *err)
 {
     pthread_mutex_lock(&edge->lock);
-    store_batch_clear(&edge->batch);
+    begin(edge);
     bool fine = true;
     for (uint32_t i = 0; fine && i < reply->cards->via.array.size; i++) {
         fine = put_card(edge, &reply->cards->via.array.ptr[i], err);
@@ -220,7 +244,7 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
         store_batch_put(&edge->batch, slice_text("g"), reply->gate);
     }
     put_cursors(edge, reply);
-    fine = fine && store_write(edge->store, &edge->batch, true, err);
+    fine = fine && write_changes(edge, true, err);
     if (fine) {
         edge->cursor_count = reply->cursor_count;
         memcpy(edge->cursors, reply->cursors, reply->cursor_count * sizeof *edge->cursors);
@@ -232,8 +256,8 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
 bool edge_apply_card(struct edge *edge, const msgpack_object *card, struct error *err)
 {
     pthread_mutex_lock(&edge->lock);
-    store_batch_clear(&edge->batch);
-    bool fine = put_card(edge, card, err) && store_write(edge->store, &edge->batch, false, err);
+    begin(edge);
+    bool fine = put_card(edge, card, err) && write_changes(edge, false, err);
     pthread_mutex_unlock(&edge->lock);
     return fine;
 }

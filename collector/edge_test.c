@@ -257,6 +257,15 @@ static void test_an_identifier_that_went_to_another_profile_stays_there(void **s
     must_apply(f, (struct card){1, 6, {"a@x.example"}, {0}});
     assert_answer(f, "a@x.example", 1, 6);
     assert_answer(f, "b@x.example", 2, 1);
+    /* Also where both cards come in one reply, in whatever order. */
+    const struct card there[] = {{3, 1, {"a@x.example"}, {0}}, {1, 7, {"c@x.example"}, {0}}};
+    const struct card back[] = {{3, 2, {"d@x.example"}, {0}}, {1, 8, {"a@x.example"}, {0}}};
+    assert_true(apply(f, there, 2, 1, ""));
+    assert_answer(f, "a@x.example", 3, 1);
+    assert_answer(f, "c@x.example", 1, 7);
+    assert_true(apply(f, back, 2, 2, ""));
+    assert_answer(f, "a@x.example", 1, 8);
+    assert_answer(f, "c@x.example", 0, 0);
 }
 
 static void test_cursors_and_gate_survive_a_power_cut(void **state)

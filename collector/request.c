@@ -72,7 +72,7 @@ struct parser {
     enum step steps[6];
     struct slice category;
     const char *object_pointer; /* not NULL: the next value must be an object or null */
-    bool is_outer_key; /* the next value is the batch's context or integrations */
+    int outer; /* the next value is this one of the batch's maps; -1: another member */
     bool is_batch_key;
 };
 
@@ -81,7 +81,9 @@ void request_init(struct request *request)
     *request = (struct request){0};
     arena_init(&request->arena, 4096);
     buf_init(&request->bodies, LIMIT_REQUEST_BYTES * 4);
-    buf_init(&request->outer, LIMIT_EVENT_BYTES * 2);
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        buf_init(&request->outer[i], LIMIT_EVENT_BYTES);
+    }
     bool made = msgpack_zone_init(&request->zone, 8192);
     ensure(made);
 }
@@ -90,7 +92,9 @@ void request_done(struct request *request)
 {
     arena_done(&request->arena);
     buf_done(&request->bodies);
-    buf_done(&request->outer);
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        buf_done(&request->outer[i]);
+    }
     msgpack_zone_destroy(&request->zone);
     free(request->events);
 }
@@ -320,7 +324,7 @@ static bool passes_over(struct parser *p)
     }
     if (p->place == PLACE_BATCH) {
         p->field = FIELD_NONE;
-        p->is_outer_key = false;
+        p->outer = -1;
         return true;
     }
     return false;
@@ -409,7 +413,7 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     }
     if (p->place == PLACE_BATCH) {
         batch_text(p, text);
-        p->is_outer_key = false;
+        p->outer = -1;
         return 1;
     }
     if (p->skips) {
@@ -491,8 +495,7 @@ static int on_key(void *ctx, const unsigned char *data, size_t len)
     if (p->place == PLACE_BATCH) {
         p->field = field_from(key);
         p->is_batch_key = slice_is(key, "batch");
-        p->is_outer_key = slice_is(key, "context") || slice_is(key, "integrations");
-        p->category = p->is_outer_key ? arena_copy(&p->request->arena, key) : p->category;
+        p->outer = slice_is(key, "context") ? 0 : slice_is(key, "integrations") ? 1 : -1;
         return 1;
     }
     if (p->skips) {
@@ -520,13 +523,12 @@ static int open_in_batch(struct parser *p, bool is_map)
         return 1;
     }
     p->place = PLACE_OUTER;
-    p->skips = !(p->is_outer_key && is_map);
+    p->skips = p->outer < 0 || !is_map;
     p->skip_depth = 1;
-    p->is_outer_key = false;
     p->field = FIELD_NONE;
     if (!p->skips) {
-        json_packer_init(&p->packer, &p->request->outer);
-        value_pack_text(&p->packer.packer, p->category);
+        buf_clear(&p->request->outer[p->outer]); /* of a member given twice the last counts */
+        json_packer_init(&p->packer, &p->request->outer[p->outer]);
         after_packing(p, json_packer_open(&p->packer, true));
     }
     return p->request->refusal.code == NULL;
@@ -642,6 +644,13 @@ static void run_parser(struct parser *p, struct slice json)
     }
 }
 
+static const char *const request_outer_names[REQUEST_OUTER_MAPS] = {"context", "integrations"};
+
+struct outer_map {
+    bool is_given;
+    msgpack_object map;
+};
+
 /* Shallow: each member of the outer map that the event does not have itself. */
 static void pack_merged(msgpack_packer *p, const msgpack_object *own, const msgpack_object *outer)
 {
@@ -686,83 +695,98 @@ static void take_outer_consent(struct request_event *e, const msgpack_object *bo
     }
 }
 
-/* Put the batch's context and integrations into each event: rebuilt in a second buffer, because
+/* The batch's member that belongs into an event's member of this name, or NULL. */
+static const msgpack_object *outer_member(const struct outer_map outer[REQUEST_OUTER_MAPS],
+                                          struct slice name)
+{
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        if (outer[i].is_given && slice_is(name, request_outer_names[i])) {
+            return &outer[i].map;
+        }
+    }
+    return NULL;
+}
+
+/* The event's body with the batch's context and integrations merged in, one level deep. */
+static void pack_body(msgpack_packer *p, const msgpack_object *own,
+                      const struct outer_map outer[REQUEST_OUTER_MAPS])
+{
+    uint32_t count = own->via.map.size;
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        count += outer[i].is_given && value_member_c(own, request_outer_names[i]) == NULL;
+    }
+    msgpack_pack_map(p, count);
+    for (uint32_t i = 0; i < own->via.map.size; i++) {
+        const msgpack_object_kv *kv = &own->via.map.ptr[i];
+        struct slice name = slice_make(NULL, 0);
+        (void)value_text(&kv->key, &name);
+        const msgpack_object *other = outer_member(outer, name);
+        value_pack_text(p, name);
+        if (other != NULL && kv->val.type == MSGPACK_OBJECT_MAP) {
+            pack_merged(p, &kv->val, other);
+        } else {
+            msgpack_pack_object(p, kv->val);
+        }
+    }
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        if (outer[i].is_given && value_member_c(own, request_outer_names[i]) == NULL) {
+            value_pack_cstr(p, request_outer_names[i]);
+            msgpack_pack_object(p, outer[i].map);
+        }
+    }
+}
+
+static void merge_event(struct request *r, struct request_event *e,
+                        const struct outer_map outer[REQUEST_OUTER_MAPS], struct buf *merged)
+{
+    msgpack_object own;
+    msgpack_object whole;
+    msgpack_packer p;
+    struct error err;
+    size_t start = merged->len;
+    size_t room = e->body_len + r->outer[0].len + r->outer[1].len + BODY_SPARE;
+    if (e->body_len > LIMIT_EVENT_BYTES || !buf_reserve(merged, room)) {
+        e->refusal = refuse("request-too-large", "The request is over the size limit.", NULL);
+        return;
+    }
+    bool fine = value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &own,
+                             &err);
+    ensure(fine);
+    value_packer_init(&p, merged);
+    pack_body(&p, &own, outer);
+    e->body_at = start;
+    e->body_len = merged->len - start;
+    fine = value_unpack(slice_make(merged->data + start, e->body_len), &r->zone, &whole, &err);
+    ensure(fine);
+    take_outer_consent(e, &whole);
+    if (e->body_len > LIMIT_EVENT_BYTES) {
+        e->refusal = refuse("event-too-large", "The event is over 32 KiB.", NULL);
+    }
+}
+
+/* Put the batch's context and integrations into each event: written into a second buffer, because
  * few clients send them and those events may grow. */
 static void merge_outer(struct request *r)
 {
+    struct outer_map outer[REQUEST_OUTER_MAPS] = {0};
     struct buf merged;
     struct error err;
     msgpack_zone_clear(&r->zone);
-    buf_init(&merged, r->bodies.len_max);
-    for (size_t i = 0; i < r->count; i++) {
-        struct request_event *e = &r->events[i];
-        msgpack_object own;
-        msgpack_packer p;
-        size_t at = 0;
-        if (e->refusal.code != NULL) {
-            continue;
-        }
-        bool fine = value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone,
-                                 &own, &err);
-        ensure(fine);
-        /* Twice the sizes is more than the result can have. */
-        if (!buf_reserve(&merged, e->body_len + r->outer.len + BODY_SPARE)) {
-            e->refusal = refuse("request-too-large", "The request is over the size limit.", NULL);
-            continue;
-        }
-        msgpack_object wrapped[2];
-        size_t start = merged.len;
-        value_packer_init(&p, &merged);
-        msgpack_object outer = {.type = MSGPACK_OBJECT_MAP};
-        msgpack_object_kv kvs[2];
-        outer.via.map.ptr = kvs;
-        while (at < r->outer.len && outer.via.map.size < 2) {
-            (void)msgpack_unpack((const char *)r->outer.data, r->outer.len, &at, &r->zone,
-                                 &wrapped[0]);
-            (void)msgpack_unpack((const char *)r->outer.data, r->outer.len, &at, &r->zone,
-                                 &wrapped[1]);
-            struct slice name = slice_make(NULL, 0);
-            (void)value_text(&wrapped[0], &name);
-            const msgpack_object *mine = value_member(&own, name);
-            kvs[outer.via.map.size].key = wrapped[0];
-            kvs[outer.via.map.size].val = wrapped[1];
-            if (value_is(mine, MSGPACK_OBJECT_MAP) &&
-                wrapped[1].type == MSGPACK_OBJECT_MAP) {
-                /* Both have it: merge one level down, in place of the event's own. */
-                struct buf inner;
-                msgpack_packer ip;
-                buf_init(&inner, e->body_len + r->outer.len + BODY_SPARE);
-                value_packer_init(&ip, &inner);
-                pack_merged(&ip, mine, &wrapped[1]);
-                struct slice kept = arena_copy(&r->arena, buf_slice(&inner));
-                buf_done(&inner);
-                msgpack_object result;
-                fine = value_unpack(kept, &r->zone, &result, &err);
-                ensure(fine);
-                union {
-                    const msgpack_object *from;
-                    msgpack_object *to;
-                } cast = {.from = mine};
-                *cast.to = result;
-            }
-            outer.via.map.size++;
-        }
-        pack_merged(&p, &own, &outer);
-        msgpack_object whole;
-        fine = value_unpack(arena_copy(&r->arena, slice_make(merged.data + start,
-                                                             merged.len - start)),
-                            &r->zone, &whole, &err);
-        ensure(fine);
-        take_outer_consent(e, &whole);
-        e->body_at = start;
-        e->body_len = merged.len - start;
-        if (e->body_len > LIMIT_EVENT_BYTES) {
-            e->refusal = refuse("event-too-large", "The event is over 32 KiB.", NULL);
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        outer[i].is_given = r->outer[i].len > 0;
+        if (outer[i].is_given) {
+            bool fine = value_unpack(buf_slice(&r->outer[i]), &r->zone, &outer[i].map, &err);
+            ensure(fine);
         }
     }
-    struct buf old = r->bodies;
+    buf_init(&merged, r->bodies.len_max);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->events[i].refusal.code == NULL) {
+            merge_event(r, &r->events[i], outer, &merged);
+        }
+    }
+    buf_done(&r->bodies);
     r->bodies = merged;
-    buf_done(&old);
 }
 
 static void check_event(struct request *r, struct request_event *e, enum event_type type,
@@ -810,7 +834,9 @@ void request_parse(struct request *r, enum event_type type, struct slice json, s
     struct parser p = {.request = r, .type = type};
     arena_clear(&r->arena);
     buf_clear(&r->bodies);
-    buf_clear(&r->outer);
+    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
+        buf_clear(&r->outer[i]);
+    }
     r->refusal = refuse(NULL, NULL, NULL);
     r->write_key = slice_make(NULL, 0);
     r->sent_ms = TIME_ABSENT;
@@ -824,7 +850,7 @@ void request_parse(struct request *r, enum event_type type, struct slice json, s
         r->count = 0;
         return;
     }
-    if (r->outer.len > 0) {
+    if (r->outer[0].len > 0 || r->outer[1].len > 0) {
         merge_outer(r);
     }
     for (size_t i = 0; i < r->count; i++) {

@@ -27,7 +27,7 @@ struct refusal {
     const char *field; /* JSON pointer into the event, or NULL */
 };
 
-enum { TIME_ABSENT = -1 };
+enum { TIME_ABSENT = -1, REQUEST_OUTER_MAPS = 2 };
 
 struct request_event {
     struct event event; /* times and source are set later, by request_stamp() */
@@ -56,7 +56,7 @@ struct request {
     size_t capacity;
     struct arena arena;
     struct buf bodies;
-    struct buf outer; /* context and integrations of a batch, one map */
+    struct buf outer[REQUEST_OUTER_MAPS]; /* context and integrations of a batch, where given */
     msgpack_zone zone;
 };
 

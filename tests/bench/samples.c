@@ -16,7 +16,7 @@
 #include "shared/block.h"
 #include "shared/dictionary.h"
 
-enum { BYTES_MAX = 1 << 30, RECEIVED_MS = 1 << 30, WRITE_KEYS = 8 };
+enum { BYTES_MAX = 1 << 30, RECEIVED_MS = 1000, WRITE_KEYS = 8 };
 
 struct samples {
     struct buf bytes;
