@@ -177,9 +177,9 @@ static void set_cookie(struct api *api, struct http_request *http, const struct 
     bool has_domain = settings->cookie_domain[0] != 0;
     bool is_secure = slice_is(http_header(http, "X-Forwarded-Proto"), "https");
     snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; Max-Age=%lld; SameSite=Lax%s%.*s%s",
-             settings->cookie_name, SLICE_ARGS(id), (long long)(settings->cookie_lifetime_ms / 1000),
-             has_domain ? "; Domain=" : "", 255, settings->cookie_domain,
-             is_secure ? "; Secure" : "");
+             settings->cookie_name, SLICE_ARGS(id),
+             (long long)(settings->cookie_lifetime_ms / 1000), has_domain ? "; Domain=" : "", 255,
+             settings->cookie_domain, is_secure ? "; Secure" : "");
     http_add_header(http, "Set-Cookie", slice_text(cookie));
 }
 
@@ -340,8 +340,8 @@ static void get_me(struct api *api, struct http_request *http)
     if (id.len == 0) {
         id = http_cookie(http, api->collector->settings.cookie_name);
     }
-    bool found = id.len > 0 &&
-                 read_card(api, (struct identifier){slice_text("anonymous_id"), id}, s, &card);
+    bool found =
+        id.len > 0 && read_card(api, (struct identifier){slice_text("anonymous_id"), id}, s, &card);
     json_writer_init(&w, &s->body);
     json_open_object(&w);
     json_key(&w, "anonymousId");
@@ -473,8 +473,9 @@ struct waiting {
 static void answer_unknown(struct http_request *http, bool reachable)
 {
     http_answer_error(http, 404, "unknown-customer",
-                      reachable ? "Nobody has this identifier."
-                                : "This edge does not know the identifier and cannot reach the hub.",
+                      reachable
+                          ? "Nobody has this identifier."
+                          : "This edge does not know the identifier and cannot reach the hub.",
                       NULL);
 }
 
@@ -592,8 +593,8 @@ static void put_metrics(struct api *api, struct buf *out)
                 (double)k.events);
     metrics_put(out, "tributary_commits_total", "counter", "Blocks synced to the spool.",
                 (double)k.commits);
-    metrics_put(out, "tributary_failed_commits_total", "counter", "Blocks that could not be stored.",
-                (double)k.failed_commits);
+    metrics_put(out, "tributary_failed_commits_total", "counter",
+                "Blocks that could not be stored.", (double)k.failed_commits);
     metrics_put(out, "tributary_event_plain_bytes_total", "counter",
                 "Bytes of events before compression.", (double)k.plain_bytes);
     metrics_put(out, "tributary_event_sealed_bytes_total", "counter",
@@ -616,8 +617,7 @@ static void put_metrics(struct api *api, struct buf *out)
     metrics_put(out, "tributary_hub_connected", "gauge", "1 when the hub answers.",
                 downlink_is_connected(c->downlink));
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
-                "The hub's clock minus this one's.",
-                (double)downlink_clock_offset_ms(c->downlink));
+                "The hub's clock minus this one's.", (double)downlink_clock_offset_ms(c->downlink));
     refusals_put_metrics(c->refusals, out);
 }
 
@@ -645,11 +645,11 @@ static const struct {
     const char *path;
     enum event_type type; /* EVENT_TYPES: a batch */
 } event_routes[] = {
-    {"/v1/track", EVENT_TRACK}, {"/v1/identify", EVENT_IDENTIFY}, {"/v1/page", EVENT_PAGE},
-    {"/v1/screen", EVENT_SCREEN}, {"/v1/group", EVENT_GROUP},     {"/v1/alias", EVENT_ALIAS},
-    {"/v1/t", EVENT_TRACK},     {"/v1/i", EVENT_IDENTIFY},        {"/v1/p", EVENT_PAGE},
-    {"/v1/s", EVENT_SCREEN},    {"/v1/g", EVENT_GROUP},           {"/v1/a", EVENT_ALIAS},
-    {"/v1/batch", EVENT_TYPES}, {"/v1/b", EVENT_TYPES},           {"/v1/import", EVENT_TYPES},
+    {"/v1/track", EVENT_TRACK},   {"/v1/identify", EVENT_IDENTIFY}, {"/v1/page", EVENT_PAGE},
+    {"/v1/screen", EVENT_SCREEN}, {"/v1/group", EVENT_GROUP},       {"/v1/alias", EVENT_ALIAS},
+    {"/v1/t", EVENT_TRACK},       {"/v1/i", EVENT_IDENTIFY},        {"/v1/p", EVENT_PAGE},
+    {"/v1/s", EVENT_SCREEN},      {"/v1/g", EVENT_GROUP},           {"/v1/a", EVENT_ALIAS},
+    {"/v1/batch", EVENT_TYPES},   {"/v1/b", EVENT_TYPES},           {"/v1/import", EVENT_TYPES},
 };
 
 static bool route_post(struct api *api, struct http_request *http, struct slice path)

@@ -117,8 +117,8 @@ static bool open_parts(struct collector *c, struct error *err)
     c->refusals = refusals_new();
     c->uplink = uplink_open(c->spool, c->link, c->channel, (unsigned)c->settings.blocks_in_flight,
                             &clock_real);
-    c->downlink = downlink_open(c->edge, c->spool, c->link, c->channel, &clock_real, gate_version(c->gate),
-                                on_gate_changed, c);
+    c->downlink = downlink_open(c->edge, c->spool, c->link, c->channel, &clock_real,
+                                gate_version(c->gate), on_gate_changed, c);
     return committer_open(c->spool, &c->enrolment, (size_t)c->settings.pending_bytes_max,
                           &clock_real, on_appended, c, &c->committer, err) &&
            api_open(c, &c->api, err);

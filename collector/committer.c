@@ -62,9 +62,9 @@ static bool begin_epoch(struct committer *c, struct error *err)
     struct buf header;
     int64_t now = clock_now_ms(c->clock);
     buf_init(&header, 1024);
-    struct seal_epoch *epoch =
-        seal_epoch_begin(slice_text(c->enrolment->id), c->enrolment->sign_secret,
-                         c->enrolment->hub_public, spool_epoch(c->spool), now, &rand_secure, &header);
+    struct seal_epoch *epoch = seal_epoch_begin(slice_text(c->enrolment->id),
+                                                c->enrolment->sign_secret, c->enrolment->hub_public,
+                                                spool_epoch(c->spool), now, &rand_secure, &header);
     bool fine = spool_add_epoch(c->spool, seal_epoch_number(epoch), buf_slice(&header), err);
     buf_done(&header);
     if (!fine) {

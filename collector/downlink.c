@@ -150,9 +150,8 @@ static void *run(void *arg)
 }
 
 struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
-                               struct link_client *link,
-                               const struct seal_channel *channel, const struct clock *clock,
-                               uint64_t gate_version,
+                               struct link_client *link, const struct seal_channel *channel,
+                               const struct clock *clock, uint64_t gate_version,
                                void (*gate_changed)(void *user, struct slice state), void *user)
 {
     struct downlink *d = memory_allocate_zeroed(sizeof *d);

@@ -18,9 +18,8 @@ struct downlink;
 /* `gate_changed` is called on a thread of the link with new definitions, which are durable then.
  * All arguments are borrowed and must outlive it. */
 struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
-                               struct link_client *link,
-                               const struct seal_channel *channel, const struct clock *clock,
-                               uint64_t gate_version,
+                               struct link_client *link, const struct seal_channel *channel,
+                               const struct clock *clock, uint64_t gate_version,
                                void (*gate_changed)(void *user, struct slice state), void *user);
 /* Poll no more. The link may be closed then, which ends the poll under way. */
 void downlink_stop(struct downlink *downlink);

@@ -9,7 +9,7 @@
  */
 struct edge {
     struct store *store;
-    pthread_mutex_t lock; /* of the batches below: polls and look-ups apply */
+    pthread_mutex_t lock;       /* of the batches below: polls and look-ups apply */
     struct store_batch dropped; /* identifiers that cards gave up, written before the rest */
     struct store_batch batch;
     uint32_t cursor_count;
@@ -25,7 +25,8 @@ struct key {
 
 static void key_start(struct key *key, char kind)
 {
-    key->buf = (struct buf){.data = key->bytes, .capacity = KEY_BYTES_MAX, .len_max = KEY_BYTES_MAX};
+    key->buf =
+        (struct buf){.data = key->bytes, .capacity = KEY_BYTES_MAX, .len_max = KEY_BYTES_MAX};
     buf_put_u8(&key->buf, (uint8_t)kind);
 }
 

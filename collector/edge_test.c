@@ -204,8 +204,8 @@ static void test_an_identifier_too_long_to_be_stored_is_nobody(void **state)
     assert_true(edge_find(f->edge, (struct identifier){slice_text("email"), longest}, &f->found,
                           &found, &f->err));
     assert_false(found);
-    assert_true(edge_find(f->edge, (struct identifier){longest, longest}, &f->found, &found,
-                          &f->err));
+    assert_true(
+        edge_find(f->edge, (struct identifier){longest, longest}, &f->found, &found, &f->err));
     assert_false(found);
     text[LIMIT_IDENTIFIER_BYTES] = 0;
     must_apply(f, (struct card){1, 1, {text}, {0}});

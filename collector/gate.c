@@ -20,7 +20,8 @@ struct gate {
 
 static int compare_sources(const void *a, const void *b)
 {
-    return slice_compare(((const struct gate_source *)a)->key, ((const struct gate_source *)b)->key);
+    return slice_compare(((const struct gate_source *)a)->key,
+                         ((const struct gate_source *)b)->key);
 }
 
 static const msgpack_object *array_or_null(const msgpack_object *object)
@@ -112,9 +113,8 @@ struct refusal gate_check(const struct gate_source *source, const struct request
 {
     struct refusal fine = {NULL, NULL, NULL};
     static const char pointer[] = "/context/consent/categoryPreferences";
-    uint32_t count = source->is_exempt || source->required == NULL
-                         ? 0
-                         : source->required->via.array.size;
+    uint32_t count =
+        source->is_exempt || source->required == NULL ? 0 : source->required->via.array.size;
     for (uint32_t i = 0; i < count; i++) {
         struct slice category;
         if (!value_text(&source->required->via.array.ptr[i], &category)) {

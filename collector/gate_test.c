@@ -119,13 +119,12 @@ static void test_what_a_source_requires_decides_what_passes(void **state)
         request_parse(&f->request, EVENT_TRACK, buf_slice(&json), &rand);
         buf_done(&json);
         assert_int_equal(f->request.count, 1);
-        struct refusal refusal =
-            gate_check(gate_find_source(f->gate, slice_text(consents[i].source)),
-                       &f->request.events[0]);
-        bool as_expected = consents[i].code == NULL
-                               ? refusal.code == NULL
-                               : refusal.code != NULL &&
-                                     strcmp(refusal.code, consents[i].code) == 0;
+        struct refusal refusal = gate_check(
+            gate_find_source(f->gate, slice_text(consents[i].source)), &f->request.events[0]);
+        bool as_expected =
+            consents[i].code == NULL
+                ? refusal.code == NULL
+                : refusal.code != NULL && strcmp(refusal.code, consents[i].code) == 0;
         if (!as_expected) {
             fail_msg("%s: %s", consents[i].what, refusal.code == NULL ? "passed" : refusal.code);
         }

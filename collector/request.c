@@ -67,8 +67,8 @@ struct parser {
     struct json_packer packer;
     struct request_event *event;
     enum field field;
-    bool skips;      /* the current event is refused, or the value is of no interest */
-    int skip_depth;  /* containers open below where skipping began */
+    bool skips;     /* the current event is refused, or the value is of no interest */
+    int skip_depth; /* containers open below where skipping began */
     enum step steps[6];
     struct slice category;
     const char *object_pointer; /* not NULL: the next value must be an object or null */
@@ -204,8 +204,8 @@ static bool is_no_object(struct parser *p)
     if (p->place != PLACE_EVENT || p->packer.depth != 1 || p->object_pointer == NULL) {
         return false;
     }
-    refuse_event(p, refuse("invalid-shape", "A member of the event must be an object.",
-                           p->object_pointer));
+    refuse_event(
+        p, refuse("invalid-shape", "A member of the event must be an object.", p->object_pointer));
     return true;
 }
 
@@ -421,8 +421,8 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     }
     if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
         if (!utf8_is_valid(text)) {
-            refuse_event(p, refuse("invalid-utf8", "A text is not valid UTF-8.",
-                                   pointer_of(p->field)));
+            refuse_event(
+                p, refuse("invalid-utf8", "A text is not valid UTF-8.", pointer_of(p->field)));
         } else {
             take_text_field(p, text);
         }
@@ -749,8 +749,8 @@ static void merge_event(struct request *r, struct request_event *e,
         e->refusal = refuse("request-too-large", "The request is over the size limit.", NULL);
         return;
     }
-    bool fine = value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &own,
-                             &err);
+    bool fine =
+        value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &own, &err);
     ensure(fine);
     value_packer_init(&p, merged);
     pack_body(&p, &own, outer);
@@ -796,30 +796,30 @@ static void check_event(struct request *r, struct request_event *e, enum event_t
     if (type != EVENT_TYPES) {
         event->type = type;
     } else if (!e->has_type || event->type == EVENT_TYPES) {
-        e->refusal = refuse("invalid-type",
-                            "\"type\" is none of track, identify, page, screen, group, alias.",
-                            "/type");
+        e->refusal =
+            refuse("invalid-type",
+                   "\"type\" is none of track, identify, page, screen, group, alias.", "/type");
         return;
     }
     bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
     event->name = event->type == EVENT_TRACK ? e->event_name : is_view ? e->page_name : event->name;
     if (event->type == EVENT_TRACK && event->name.len == 0) {
-        e->refusal = refuse("missing-event-name", "A track event needs its name in \"event\".",
-                            "/event");
+        e->refusal =
+            refuse("missing-event-name", "A track event needs its name in \"event\".", "/event");
     } else if (event->message_id.len > LIMIT_MESSAGE_ID_BYTES) {
-        e->refusal = refuse("invalid-message-id", "\"messageId\" is longer than 128 bytes.",
-                            "/messageId");
+        e->refusal =
+            refuse("invalid-message-id", "\"messageId\" is longer than 128 bytes.", "/messageId");
     } else if (event->name.len > LIMIT_EVENT_BYTES / 8) {
         e->refusal = refuse("event-too-large", "The name of the event is over 4 KiB.", "/event");
     } else if (event->user_id.len > LIMIT_IDENTIFIER_BYTES ||
                event->anonymous_id.len > LIMIT_IDENTIFIER_BYTES) {
-        e->refusal = refuse("identifier-too-long", "An identifier is longer than 256 bytes.",
-                            event->user_id.len > LIMIT_IDENTIFIER_BYTES ? "/userId"
-                                                                        : "/anonymousId");
+        e->refusal =
+            refuse("identifier-too-long", "An identifier is longer than 256 bytes.",
+                   event->user_id.len > LIMIT_IDENTIFIER_BYTES ? "/userId" : "/anonymousId");
     } else if (event->user_id.len == 0 && event->anonymous_id.len == 0 && !e->has_external_id) {
-        e->refusal = refuse("missing-identifier",
-                            "The event has neither userId nor anonymousId nor an external id.",
-                            NULL);
+        e->refusal =
+            refuse("missing-identifier",
+                   "The event has neither userId nor anonymousId nor an external id.", NULL);
     } else if (event->message_id.len == 0) {
         uint8_t uuid[UUID_BYTES];
         char *text = arena_allocate(&r->arena, UUID_TEXT_BYTES);

@@ -7,7 +7,9 @@
 #include "shared/limits.h"
 
 #define ROW(field, type, initial, min, max, sentence)                                              \
-    {#field, type, offsetof(struct settings, field), initial, min, max, sentence}
+    {                                                                                              \
+#field, type, offsetof(struct settings, field), initial, min, max, sentence                \
+    }
 
 static const struct config_row rows[] = {
     ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary/collector", 0, 0,
@@ -60,7 +62,8 @@ bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_
 {
     int used = 0;
     config_defaults(rows, ROWS, ret);
-    *ret_done = argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--print-config") == 0);
+    *ret_done =
+        argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--print-config") == 0);
     if (*ret_done) {
         if (strcmp(argv[1], "--help") == 0) {
             print_help();
@@ -72,8 +75,8 @@ bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_
     if (!config_read_arguments(rows, ROWS, argc, argv, ret, &used, err)) {
         return false;
     }
-    return used == argc || error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them",
-                                     argv[used]);
+    return used == argc ||
+           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
 }
 
 struct enrolment_text {
@@ -86,7 +89,9 @@ struct enrolment_text {
 };
 
 #define ENROLMENT_ROW(field, sentence)                                                             \
-    {#field, CONFIG_TEXT, offsetof(struct enrolment_text, field), NULL, 0, 0, sentence}
+    {                                                                                              \
+#field, CONFIG_TEXT, offsetof(struct enrolment_text, field), NULL, 0, 0, sentence          \
+    }
 
 static const struct config_row enrolment_rows[] = {
     ENROLMENT_ROW(collector, "Name of the collector."),
@@ -117,8 +122,8 @@ static bool read_gate_state(const char *path, const char *file, struct buf *ret,
         return true;
     }
     /* A relative name is beside the enrolment file. */
-    snprintf(full, sizeof full, "%.*s%s", slash == NULL || file[0] == '/' ? 0 : (int)(slash - path) + 1,
-             path, file);
+    snprintf(full, sizeof full, "%.*s%s",
+             slash == NULL || file[0] == '/' ? 0 : (int)(slash - path) + 1, path, file);
     FILE *in = fopen(full, "re");
     if (in == NULL) {
         return error_set(err, ERROR_INVALID, "cannot read %s", full);

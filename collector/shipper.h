@@ -24,7 +24,7 @@ struct shipper_slot {
 
 struct shipper {
     unsigned window;
-    uint64_t next; /* never sent so far */
+    uint64_t next;     /* never sent so far */
     unsigned failures; /* in a row, over all blocks */
     struct shipper_slot slots[SHIPPER_WINDOW_MAX];
 };

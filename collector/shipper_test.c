@@ -270,8 +270,8 @@ static void send_block(struct simulation *sim, uint64_t sequence)
     bool is_answer_lost = is_lost || chance(sim, 15);
     int64_t there = sim->now_ms + 1 + (int64_t)rand_below(&sim->rand, 300);
     place->arrives_ms = is_lost ? INT64_MAX : there;
-    place->again_ms = !is_lost && chance(sim, 10) ? there + (int64_t)rand_below(&sim->rand, 900)
-                                                  : INT64_MAX;
+    place->again_ms =
+        !is_lost && chance(sim, 10) ? there + (int64_t)rand_below(&sim->rand, 900) : INT64_MAX;
     place->ends_ms = is_answer_lost ? sim->now_ms + TIMEOUT_MS
                                     : there + 1 + (int64_t)rand_below(&sim->rand, 300);
     place->answered = !is_answer_lost;
@@ -384,8 +384,7 @@ int main(void)
         cmocka_unit_test(test_a_revoked_collector_keeps_its_blocks_and_asks_once_a_minute),
         cmocka_unit_test(test_numbers_that_are_not_in_the_spool_do_not_hold_up_the_rest),
         cmocka_unit_test(test_an_answer_about_a_block_that_is_not_under_way_changes_nothing),
-        cmocka_unit_test(
-            test_over_a_bad_line_every_block_gets_through_and_none_is_forgotten_early),
+        cmocka_unit_test(test_over_a_bad_line_every_block_gets_through_and_none_is_forgotten_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

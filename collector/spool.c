@@ -42,7 +42,8 @@ static bool scan(struct spool *s, struct error *err)
     struct store_iterator *it = store_iterator_open(s->store, NULL);
     uint64_t first = UINT64_MAX;
     uint64_t next = 0;
-    for (store_iterator_seek(it, make_key('b', 0, key)); is_kind(it, 'b'); store_iterator_next(it)) {
+    for (store_iterator_seek(it, make_key('b', 0, key)); is_kind(it, 'b');
+         store_iterator_next(it)) {
         uint64_t sequence = read_u64(store_iterator_key(it).data + 1);
         first = first == UINT64_MAX ? sequence : first;
         next = sequence + 1;
@@ -56,7 +57,8 @@ static bool scan(struct spool *s, struct error *err)
         uint64_t kept = read_u64(store_iterator_value(it).data);
         next = kept > next ? kept : next;
     }
-    for (store_iterator_seek(it, make_key('q', 0, key)); is_kind(it, 'q'); store_iterator_next(it)) {
+    for (store_iterator_seek(it, make_key('q', 0, key)); is_kind(it, 'q');
+         store_iterator_next(it)) {
         s->aside++;
     }
     s->next = next;

@@ -239,8 +239,7 @@ static void test_a_block_set_aside_is_kept_but_not_handed_out(void **state)
     /* The bytes are there for the operator. */
     uint8_t key[9] = {'q'};
     bool found;
-    assert_true(
-        store_get(f->store, NULL, slice_make(key, sizeof key), &f->block, &found, &f->err));
+    assert_true(store_get(f->store, NULL, slice_make(key, sizeof key), &f->block, &found, &f->err));
     assert_true(found && slice_is(buf_slice(&f->block), "bad"));
 }
 
@@ -310,11 +309,11 @@ static void check_model(struct fixture *f, struct model *m, bool was_cut, uint64
         snprintf(text, sizeof text, "block %llu", (unsigned long long)i);
         bool may_be_back = was_cut && !m->is_settled[i];
         if (found ? !m->is_here[i] && !may_be_back : m->is_here[i]) {
-            fail_msg("seed=%llu sequence=%llu: %s", (unsigned long long)seed,
-                     (unsigned long long)i, found ? "came back" : "is lost");
+            fail_msg("seed=%llu sequence=%llu: %s", (unsigned long long)seed, (unsigned long long)i,
+                     found ? "came back" : "is lost");
         }
-        if (found && (!slice_is(buf_slice(&f->block), text) ||
-                      i < spool_first_sequence(f->spool))) {
+        if (found &&
+            (!slice_is(buf_slice(&f->block), text) || i < spool_first_sequence(f->spool))) {
             fail_msg("seed=%llu sequence=%llu: wrong", (unsigned long long)seed,
                      (unsigned long long)i);
         }

@@ -54,8 +54,9 @@ static void act(struct uplink *u, uint64_t sequence, enum shipper_action action)
     if (action == SHIPPER_FORGET) {
         fine = spool_acknowledge(u->spool, sequence, &err);
     } else if (action == SHIPPER_SET_ASIDE) {
-        log_error("block-set-aside", "The hub refuses a block as damaged; it is kept aside. "
-                                     "sequence=%llu",
+        log_error("block-set-aside",
+                  "The hub refuses a block as damaged; it is kept aside. "
+                  "sequence=%llu",
                   (unsigned long long)sequence);
         fine = spool_set_aside(u->spool, sequence, &err);
     }

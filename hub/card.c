@@ -5,9 +5,8 @@ enum { CARD_IDENTIFIERS_MAX = 256, CARD_MERGED_MAX = 256 };
 /* The latest seen are at the end: profiles add identifiers in the order they come. */
 static void put_identifiers(const struct profile *p, msgpack_packer *k)
 {
-    size_t skip = p->identifier_count > CARD_IDENTIFIERS_MAX
-                      ? p->identifier_count - CARD_IDENTIFIERS_MAX
-                      : 0;
+    size_t skip =
+        p->identifier_count > CARD_IDENTIFIERS_MAX ? p->identifier_count - CARD_IDENTIFIERS_MAX : 0;
     msgpack_pack_array(k, p->identifier_count - skip);
     for (size_t i = skip; i < p->identifier_count; i++) {
         msgpack_pack_array(k, 2);

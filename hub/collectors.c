@@ -68,7 +68,8 @@ static bool take_entry(void *user, const struct registry_entry *entry)
     struct collectors *c = user;
     uint8_t public_key[SEAL_SIGN_PUBLIC_BYTES];
     bool is_revoked;
-    if (entry->key.len > SEAL_COLLECTOR_ID_MAX || !read_body(entry->body, public_key, &is_revoked)) {
+    if (entry->key.len > SEAL_COLLECTOR_ID_MAX ||
+        !read_body(entry->body, public_key, &is_revoked)) {
         return true;
     }
     struct known *k = find(c, entry->key);

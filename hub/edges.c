@@ -290,7 +290,9 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     struct contact contact = {clock_now_ms(e->parts.clock), poll};
     collectors_note(e->parts.collectors, collector_id, note_contact, &contact);
     struct parked *p = memory_allocate_zeroed(sizeof *p);
-    int64_t wait = poll->wait_ms < 0 ? 0 : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX : poll->wait_ms;
+    int64_t wait = poll->wait_ms < 0             ? 0
+                   : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX
+                                                 : poll->wait_ms;
     p->collector = keys->number;
     p->deadline_ms = clock_now_ms(e->parts.clock) + wait;
     p->is_due = true; /* look once at once */

@@ -21,8 +21,8 @@ MUST_CHECK bool eventlog_open(struct store *store, struct eventlog **ret, struct
 void eventlog_close(struct eventlog **log);
 
 enum eventlog_kind { /* stored: never renumber */
-    EVENTLOG_BLOCK = 1,
-    EVENTLOG_CATALOG = 2,
+                     EVENTLOG_BLOCK = 1,
+                     EVENTLOG_CATALOG = 2,
 };
 
 /* A block: its collector's number, when it came, and by how much that collector's clock is

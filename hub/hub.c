@@ -29,8 +29,8 @@ static bool read_keys(struct hub *h, struct error *err)
     h->secret_key = sodium_malloc(SEAL_KEY_BYTES);
     ensure(h->secret_key != NULL);
     if (!hub_settings_read_key(h->settings.key_file, h->secret_key, SEAL_KEY_BYTES, err) ||
-        !hub_settings_read_line(h->settings.admin_token_file, h->admin_token,
-                                sizeof h->admin_token, err)) {
+        !hub_settings_read_line(h->settings.admin_token_file, h->admin_token, sizeof h->admin_token,
+                                err)) {
         return false;
     }
     crypto_scalarmult_base(h->public_key, h->secret_key);
@@ -55,10 +55,9 @@ static bool check_partitions(struct hub *h, struct error *err)
     buf_init(&value, 64);
     bool fine = store_get(h->log_store, NULL, slice_text("P"), &value, &found, err);
     if (fine && found && (value.len != 4 || read_u32(value.data) != h->settings.partitions)) {
-        fine = error_set(err, ERROR_INVALID,
-                         "this hub was made with %u partitions; set partitions = %u",
-                         value.len == 4 ? read_u32(value.data) : 0,
-                         value.len == 4 ? read_u32(value.data) : 0);
+        fine = error_set(
+            err, ERROR_INVALID, "this hub was made with %u partitions; set partitions = %u",
+            value.len == 4 ? read_u32(value.data) : 0, value.len == 4 ? read_u32(value.data) : 0);
     }
     if (fine && !found) {
         buf_clear(&value);

@@ -1,6 +1,5 @@
 #include "hub/intake.h"
 
-
 #include <pthread.h>
 #include <stdlib.h>
 #include "hub/receipts.h"
@@ -56,8 +55,8 @@ static struct open_epoch *find_epoch(struct intake *in, struct slice id, uint64_
     return e;
 }
 
-static bool load_receipts(struct intake *in, struct slice id, uint64_t number,
-                          struct receipts *ret, struct error *err)
+static bool load_receipts(struct intake *in, struct slice id, uint64_t number, struct receipts *ret,
+                          struct error *err)
 {
     struct buf key;
     struct buf value;
@@ -329,8 +328,8 @@ static struct open_epoch *verify(struct intake *in, struct slice id,
     pthread_mutex_lock(&in->epochs_lock);
     struct open_epoch *e = open_epoch(in, id, keys, block->header, err);
     pthread_mutex_unlock(&in->epochs_lock);
-    if (e != NULL && (!seal_block_peek(block->block, ret, err) ||
-                      !seal_open_block(e->seal, ret, &plain, err))) {
+    if (e != NULL &&
+        (!seal_block_peek(block->block, ret, err) || !seal_open_block(e->seal, ret, &plain, err))) {
         e = NULL;
     }
     buf_done(&plain);

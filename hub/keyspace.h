@@ -51,8 +51,8 @@ struct key key_redirect(struct profile_id profile);
 struct slice key_prefix(const struct key *key, size_t n);
 enum {
     KEY_PREFIX_KIND = 1,
-    KEY_PREFIX_NUMBER = 1 + 4,                  /* of members, edges, outboxes */
-    KEY_PREFIX_PROFILE = 1 + PROFILE_ID_BYTES,  /* of journals, timelines, deferred messages */
+    KEY_PREFIX_NUMBER = 1 + 4,                 /* of members, edges, outboxes */
+    KEY_PREFIX_PROFILE = 1 + PROFILE_ID_BYTES, /* of journals, timelines, deferred messages */
 };
 
 /* The profile id at the end of a member or timer key, or at the start of a timeline key. */

@@ -126,13 +126,11 @@ bool reader_events(const struct reader *reader, struct profile_id profile, struc
                    void (*each)(void *user, struct slice place, const struct event *event),
                    void *user, bool *ret_more, struct error *err)
 {
-    struct key from = before.len == 16
-                          ? key_timeline(profile, (int64_t)read_u64(before.data),
-                                         read_u64(before.data + 8))
-                          : key_timeline(profile, INT64_MAX, UINT64_MAX);
+    struct key from = before.len == 16 ? key_timeline(profile, (int64_t)read_u64(before.data),
+                                                      read_u64(before.data + 8))
+                                       : key_timeline(profile, INT64_MAX, UINT64_MAX);
     struct timeline *timeline = timeline_new();
-    bool fine =
-        scan_events(reader, timeline, profile, &from, limit, each, user, ret_more, err);
+    bool fine = scan_events(reader, timeline, profile, &from, limit, each, user, ret_more, err);
     timeline_free(&timeline);
     return fine;
 }

@@ -23,18 +23,16 @@ MUST_CHECK bool reader_profile_of(const struct reader *reader, struct identifier
 /* Up to `limit` events of a timeline, newest first, that are older than the place `before` (16
  * bytes, empty for the newest). `each` gets the place of the event and the event. *ret_more says
  * that there are older ones. */
-MUST_CHECK bool reader_events(const struct reader *reader, struct profile_id profile,
-                              struct slice before, size_t limit,
-                              void (*each)(void *user, struct slice place,
-                                           const struct event *event),
-                              void *user, bool *ret_more, struct error *err);
+MUST_CHECK bool
+reader_events(const struct reader *reader, struct profile_id profile, struct slice before,
+              size_t limit, void (*each)(void *user, struct slice place, const struct event *event),
+              void *user, bool *ret_more, struct error *err);
 
 /* Every event of a timeline, newest first. `timeline` is the caller's, for many calls. */
-MUST_CHECK bool reader_each_event(const struct reader *reader, struct timeline *timeline,
-                                  struct profile_id profile,
-                                  void (*each)(void *user, struct slice place,
-                                               const struct event *event),
-                                  void *user, struct error *err);
+MUST_CHECK bool
+reader_each_event(const struct reader *reader, struct timeline *timeline, struct profile_id profile,
+                  void (*each)(void *user, struct slice place, const struct event *event),
+                  void *user, struct error *err);
 
 /* Values under a profile's journal, oldest first. */
 MUST_CHECK bool reader_journal(const struct reader *reader, struct profile_id profile, size_t limit,
@@ -43,18 +41,16 @@ MUST_CHECK bool reader_journal(const struct reader *reader, struct profile_id pr
 
 /* Members of a segment in the order of partitions and ids, after the place `after` (partition
  * and id; partition 0 and a zero id to begin). */
-MUST_CHECK bool reader_members(const struct reader *reader, uint32_t segment, uint32_t partition,
-                               struct profile_id after, size_t limit,
-                               void (*each)(void *user, struct profile_id profile,
-                                            int64_t since_ms),
-                               void *user, uint32_t *ret_partition, struct profile_id *ret_last,
-                               bool *ret_more, struct error *err);
+MUST_CHECK bool reader_members(
+    const struct reader *reader, uint32_t segment, uint32_t partition, struct profile_id after,
+    size_t limit, void (*each)(void *user, struct profile_id profile, int64_t since_ms), void *user,
+    uint32_t *ret_partition, struct profile_id *ret_last, bool *ret_more, struct error *err);
 
 /* All profiles in the order of partitions and ids, likewise. */
 MUST_CHECK bool reader_profiles(const struct reader *reader, uint32_t partition,
                                 struct profile_id after, size_t limit,
-                                void (*each)(void *user, const struct profile *profile),
-                                void *user, uint32_t *ret_partition, struct profile_id *ret_last,
+                                void (*each)(void *user, const struct profile *profile), void *user,
+                                uint32_t *ret_partition, struct profile_id *ret_last,
                                 bool *ret_more, struct error *err);
 
 #endif

@@ -117,12 +117,11 @@ static bool read_entry(struct registry *r, struct slice key, struct slice value,
     int64_t at_ms;
     bool made = msgpack_zone_init(&zone, 1024);
     ensure(made);
-    bool fine = key.len >= 2 && value_unpack(value, &zone, &root, err) &&
-                root.type == MSGPACK_OBJECT_ARRAY && root.via.array.size == 4 &&
-                value_int(&root.via.array.ptr[0], &id) &&
-                value_int(&root.via.array.ptr[1], &version) &&
-                value_int(&root.via.array.ptr[2], &at_ms) &&
-                value_bin(&root.via.array.ptr[3], &body);
+    bool fine =
+        key.len >= 2 && value_unpack(value, &zone, &root, err) &&
+        root.type == MSGPACK_OBJECT_ARRAY && root.via.array.size == 4 &&
+        value_int(&root.via.array.ptr[0], &id) && value_int(&root.via.array.ptr[1], &version) &&
+        value_int(&root.via.array.ptr[2], &at_ms) && value_bin(&root.via.array.ptr[3], &body);
     if (fine) {
         enum registry_kind kind = (enum registry_kind)key.data[1];
         struct entry *e = insert(r, kind, slice_skip(key, 2));
@@ -529,8 +528,8 @@ static bool delete_locked(struct registry *r, enum registry_kind kind, struct sl
     return true;
 }
 
-bool registry_delete(struct registry *r, enum registry_kind kind, struct slice key,
-                     bool *ret_found, struct catalog_error *where, struct error *err)
+bool registry_delete(struct registry *r, enum registry_kind kind, struct slice key, bool *ret_found,
+                     struct catalog_error *where, struct error *err)
 {
     *where = (struct catalog_error){.code = "invalid-definition"};
     pthread_mutex_lock(&r->lock);

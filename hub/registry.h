@@ -15,11 +15,11 @@
 struct registry;
 
 enum registry_kind { /* stored: never renumber */
-    REGISTRY_COLLECTOR = 1,
-    REGISTRY_SOURCE = 2,
-    REGISTRY_SEGMENT = 3,
-    REGISTRY_TRAIT = 4,
-    REGISTRY_RULES = 5, /* one entry, "rules" */
+                     REGISTRY_COLLECTOR = 1,
+                     REGISTRY_SOURCE = 2,
+                     REGISTRY_SEGMENT = 3,
+                     REGISTRY_TRAIT = 4,
+                     REGISTRY_RULES = 5, /* one entry, "rules" */
 };
 
 struct registry_entry {

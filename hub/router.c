@@ -67,8 +67,8 @@ static bool enter_epoch(struct router *r, const struct eventlog_record *record, 
     buf_init(&header, 4096);
     eventlog_header_key(record->collector_id, number, &key);
     bool is_same = r->epoch != NULL && slice_equal(buf_slice(&key), buf_slice(&r->epoch_key));
-    bool fine = is_same ||
-                store_get(eventlog_store(r->log), NULL, buf_slice(&key), &header, &found, err);
+    bool fine =
+        is_same || store_get(eventlog_store(r->log), NULL, buf_slice(&key), &header, &found, err);
     if (fine && !is_same) {
         seal_epoch_end(&r->epoch);
         buf_clear(&r->epoch_key);
@@ -242,8 +242,7 @@ static uint64_t first_record(struct router *r)
 }
 
 struct router *router_open(struct eventlog *log, struct workers *workers, uint32_t partitions,
-                           struct slice catalog,
-                           const uint8_t hub_public[SEAL_KEY_BYTES],
+                           struct slice catalog, const uint8_t hub_public[SEAL_KEY_BYTES],
                            const uint8_t hub_secret[SEAL_KEY_BYTES])
 {
     struct router *r = memory_allocate_zeroed(sizeof *r);

@@ -16,8 +16,7 @@ struct router;
 /* `catalog` holds the definitions in force where reading begins; it is copied. All other arguments
  * are borrowed. */
 struct router *router_open(struct eventlog *log, struct workers *workers, uint32_t partitions,
-                           struct slice catalog,
-                           const uint8_t hub_public[SEAL_KEY_BYTES],
+                           struct slice catalog, const uint8_t hub_public[SEAL_KEY_BYTES],
                            const uint8_t hub_secret[SEAL_KEY_BYTES]);
 /* Stop reading. Call before workers_close(). */
 void router_close(struct router **router);

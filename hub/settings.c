@@ -6,7 +6,9 @@
 #include "shared/limits.h"
 
 #define ROW(field, type, initial, min, max, sentence)                                              \
-    {#field, type, offsetof(struct hub_settings, field), initial, min, max, sentence}
+    {                                                                                              \
+#field, type, offsetof(struct hub_settings, field), initial, min, max, sentence            \
+    }
 
 static const struct config_row rows[] = {
     ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary/hub", 0, 0,
@@ -50,7 +52,7 @@ static void print_help(void)
 }
 
 bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
-                   struct error *err)
+                       struct error *err)
 {
     int used = 0;
     config_defaults(rows, ROWS, ret);
@@ -67,8 +69,8 @@ bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bo
     if (!config_read_arguments(rows, ROWS, argc, argv, ret, &used, err)) {
         return false;
     }
-    return used == argc || error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them",
-                                     argv[used]);
+    return used == argc ||
+           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
 }
 
 bool hub_settings_read_line(const char *path, char *ret, size_t size, struct error *err)

@@ -23,11 +23,12 @@ struct hub_settings {
 
 /* Defaults, then arguments (and the files that they name). --help and --print-config are handled:
  * *ret_done says that the program has nothing more to do. */
-MUST_CHECK bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
-                              struct error *err);
+MUST_CHECK bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret,
+                                  bool *ret_done, struct error *err);
 
 /* One line of hex of `len` bytes from a file. */
-MUST_CHECK bool hub_settings_read_key(const char *path, uint8_t *ret, size_t len, struct error *err);
+MUST_CHECK bool hub_settings_read_key(const char *path, uint8_t *ret, size_t len,
+                                      struct error *err);
 /* One line of text. */
 MUST_CHECK bool hub_settings_read_line(const char *path, char *ret, size_t size, struct error *err);
 

@@ -278,10 +278,10 @@ static bool check_entries(const struct block_reader *r, enum column column, bool
     for (size_t i = 0; i < r->count; i++) {
         const msgpack_object *entry = &r->columns[column]->via.array.ptr[i];
         int64_t number;
-        bool fine = numbers ? value_int(entry, &number) && number >= -LIMIT_TIME_MS &&
-                                  number <= LIMIT_TIME_MS
-                            : entry->type == MSGPACK_OBJECT_STR ||
-                                  entry->type == MSGPACK_OBJECT_NIL;
+        bool fine =
+            numbers
+                ? value_int(entry, &number) && number >= -LIMIT_TIME_MS && number <= LIMIT_TIME_MS
+                : entry->type == MSGPACK_OBJECT_STR || entry->type == MSGPACK_OBJECT_NIL;
         if (!fine) {
             return false;
         }
@@ -345,8 +345,7 @@ bool block_reader_open(struct block_reader *r, struct slice block, struct error 
     }
     bool fine = take_members(r, &root) && check_entries(r, COLUMN_RECEIVED, true) &&
                 check_entries(r, COLUMN_AGES, true) && check_entries(r, COLUMN_SOURCES, false) &&
-                check_entries(r, COLUMN_NAMES, false) &&
-                check_message_ids(r) &&
+                check_entries(r, COLUMN_NAMES, false) && check_message_ids(r) &&
                 check_ids(r, COLUMN_ANONYMOUS_IDS, UUIDS_ANONYMOUS) &&
                 check_ids(r, COLUMN_USER_IDS, UUIDS_USER) && check_bodies(r);
     if (!fine) {

@@ -14,12 +14,11 @@
 #include "shared/uuid.h"
 
 /* The example of FORMATS.md: a block of two events before compression. */
-static const char example_hex[] =
-    "dc00100102cf000001a1ffbf84f0c402000192000592cd04600092a3776562a3"
-    "77656292a6566965776564c092a36d2d31c392c3c092c0a3752d31921309c410"
-    "101112131415161718191a1b1c1d1e1fc410202122232425262728292a2b2c2d"
-    "2e2fc400c41c81aa70726f7065727469657381a3736b75a14181a67472616974"
-    "7380";
+static const char example_hex[] = "dc00100102cf000001a1ffbf84f0c402000192000592cd04600092a3776562a3"
+                                  "77656292a6566965776564c092a36d2d31c392c3c092c0a3752d31921309c410"
+                                  "101112131415161718191a1b1c1d1e1fc410202122232425262728292a2b2c2d"
+                                  "2e2fc400c41c81aa70726f7065727469657381a3736b75a14181a67472616974"
+                                  "7380";
 enum { EXAMPLE_BYTES = 130 };
 
 struct fixture {
@@ -172,8 +171,8 @@ static struct event random_event(struct fixture *f)
 {
     struct buf body;
     msgpack_packer p;
-    size_t extra = rand_below(&f->rand, 20) == 0 ? rand_below(&f->rand, 20000)
-                                                 : rand_below(&f->rand, 200);
+    size_t extra =
+        rand_below(&f->rand, 20) == 0 ? rand_below(&f->rand, 20000) : rand_below(&f->rand, 200);
     char *text = arena_allocate(&f->arena, extra);
     memset(text, 'x', extra);
     buf_init(&body, 64 * 1024);
@@ -380,15 +379,15 @@ static void test_members_that_contradict_each_other_are_refused(void **state)
         uint8_t was;
         uint8_t is;
     } rows[] = {
-        {3, 0x01, 0x02},   /* a later version */
-        {4, 0x02, 0x03},   /* more events than there are */
-        {4, 0x02, 0x01},   /* fewer */
-        {17, 0x01, 0x06},  /* no such type */
-        {49, 0xc3, 0xc0},  /* a message without an id */
-        {51, 0xc3, 0xc2},  /* neither a UUID nor none */
-        {52, 0xc0, 0xc3},  /* a UUID that is not there */
-        {60, 0x13, 0x12},  /* bodies shorter than what is there */
-        {61, 0x09, 0x0a},  /* longer */
+        {3, 0x01, 0x02},  /* a later version */
+        {4, 0x02, 0x03},  /* more events than there are */
+        {4, 0x02, 0x01},  /* fewer */
+        {17, 0x01, 0x06}, /* no such type */
+        {49, 0xc3, 0xc0}, /* a message without an id */
+        {51, 0xc3, 0xc2}, /* neither a UUID nor none */
+        {52, 0xc0, 0xc3}, /* a UUID that is not there */
+        {60, 0x13, 0x12}, /* bodies shorter than what is there */
+        {61, 0x09, 0x0a}, /* longer */
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -101,8 +101,8 @@ static void test_slices_compare_in_byte_order_and_a_prefix_sorts_first(void **st
         const char *b;
         int order;
     } rows[] = {
-        {"", "", 0},        {"", "a", -1},      {"a", "", 1},       {"a", "a", 0},
-        {"a", "ab", -1},    {"b", "ab", 1},     {"a\x7f", "a\x80", -1}, {"\xff", "a", 1},
+        {"", "", 0},     {"", "a", -1},  {"a", "", 1},           {"a", "a", 0},
+        {"a", "ab", -1}, {"b", "ab", 1}, {"a\x7f", "a\x80", -1}, {"\xff", "a", 1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

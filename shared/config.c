@@ -38,8 +38,7 @@ static bool parse_bytes(struct slice text, int64_t *ret)
     int shift = 0;
     for (size_t i = 0; i < 4; i++) {
         struct slice unit = slice_text(units[i]);
-        if (text.len > unit.len &&
-            slice_equal(slice_skip(text, text.len - unit.len), unit)) {
+        if (text.len > unit.len && slice_equal(slice_skip(text, text.len - unit.len), unit)) {
             shift = 10 * ((int)i + 1);
             text.len -= unit.len;
             break;
@@ -141,8 +140,8 @@ static struct slice trim(struct slice text)
     return text;
 }
 
-static bool set_line(const struct config_row *rows, size_t count, struct slice line,
-                     void *settings, struct error *err)
+static bool set_line(const struct config_row *rows, size_t count, struct slice line, void *settings,
+                     struct error *err)
 {
     line = trim(line);
     if (line.len == 0 || line.data[0] == '#') {
@@ -176,8 +175,8 @@ bool config_read_text(const struct config_row *rows, size_t count, const char *n
     return true;
 }
 
-bool config_read_file(const struct config_row *rows, size_t count, const char *path,
-                      void *settings, struct error *err)
+bool config_read_file(const struct config_row *rows, size_t count, const char *path, void *settings,
+                      struct error *err)
 {
     struct buf text;
     char chunk[4096];
@@ -223,8 +222,8 @@ static bool set_argument(const struct config_row *rows, size_t count, const char
     return set_value(row, slice_text(value), settings, err);
 }
 
-bool config_read_arguments(const struct config_row *rows, size_t count, int argc,
-                           char *const *argv, void *settings, int *ret_used, struct error *err)
+bool config_read_arguments(const struct config_row *rows, size_t count, int argc, char *const *argv,
+                           void *settings, int *ret_used, struct error *err)
 {
     int i = 1;
     while (i < argc && strncmp(argv[i], "--", 2) == 0) {

@@ -17,8 +17,8 @@ struct settings {
 static const struct config_row rows[] = {
     {"name", CONFIG_TEXT, offsetof(struct settings, name), "store", 0, 0, "What it is called."},
     {"workers", CONFIG_NUMBER, offsetof(struct settings, workers), "2", 1, 64, "Threads."},
-    {"spool-bytes", CONFIG_BYTES, offsetof(struct settings, spool_bytes), "64MiB", 4096,
-     INT64_MAX, "How much may wait."},
+    {"spool-bytes", CONFIG_BYTES, offsetof(struct settings, spool_bytes), "64MiB", 4096, INT64_MAX,
+     "How much may wait."},
     {"idle", CONFIG_DURATION, offsetof(struct settings, idle_ms), "30s", 1000, 86400000,
      "How long a connection may say nothing."},
     {"verbose", CONFIG_FLAG, offsetof(struct settings, verbose), "no", 0, 0, "Say more."},
@@ -263,8 +263,8 @@ static void test_what_is_printed_reads_back_as_the_same_settings(void **state)
     size_t len = 0;
     (void)state;
     config_defaults(rows, ROWS, &s);
-    assert_true(read_text("name = Lyon\nworkers = 3\nspool-bytes = 7777\nidle = 2h\nverbose=on\n", &s,
-                          &err));
+    assert_true(read_text("name = Lyon\nworkers = 3\nspool-bytes = 7777\nidle = 2h\nverbose=on\n",
+                          &s, &err));
     FILE *out = open_memstream(&text, &len);
     assert_non_null(out);
     config_print(rows, ROWS, &s, out);

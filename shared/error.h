@@ -25,8 +25,7 @@ struct error {
 };
 
 /* Fill *err and return false, so that `return error_set(...)` reads as failing. */
-bool error_set(struct error *err, enum error_kind kind, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+bool error_set(struct error *err, enum error_kind kind, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Put "context: " before the text of *err and return false. The kind stays. */
 bool error_add_context(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -68,11 +68,11 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
     bool fine = value_int(&at[0], &type) && type >= 0 && type < EVENT_TYPES &&
                 value_int(&at[1], &ret->timestamp_ms) && value_int(&at[2], &ret->received_ms) &&
                 value_text(&at[3], &ret->source) && value_text(&at[4], &ret->message_id) &&
-                read_optional(&at[5], &ret->anonymous_id) &&
-                read_optional(&at[6], &ret->user_id) && read_optional(&at[7], &ret->name) &&
-                at[8].type == MSGPACK_OBJECT_MAP && ret->timestamp_ms >= 0 &&
-                ret->timestamp_ms <= LIMIT_TIME_MS && ret->received_ms >= 0 &&
-                ret->received_ms <= LIMIT_TIME_MS && ret->message_id.len > 0;
+                read_optional(&at[5], &ret->anonymous_id) && read_optional(&at[6], &ret->user_id) &&
+                read_optional(&at[7], &ret->name) && at[8].type == MSGPACK_OBJECT_MAP &&
+                ret->timestamp_ms >= 0 && ret->timestamp_ms <= LIMIT_TIME_MS &&
+                ret->received_ms >= 0 && ret->received_ms <= LIMIT_TIME_MS &&
+                ret->message_id.len > 0;
     if (!fine) {
         return error_set(err, ERROR_CORRUPT, "an event has a member of the wrong type");
     }
@@ -83,8 +83,8 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
 
 const msgpack_object *event_properties(const struct event *event)
 {
-    const char *name = event->type == EVENT_IDENTIFY || event->type == EVENT_GROUP ? "traits"
-                                                                                  : "properties";
+    const char *name =
+        event->type == EVENT_IDENTIFY || event->type == EVENT_GROUP ? "traits" : "properties";
     const msgpack_object *found = value_member_c(&event->body_map, name);
     return value_is(found, MSGPACK_OBJECT_MAP) ? found : NULL;
 }

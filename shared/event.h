@@ -4,7 +4,8 @@
  * name. Its body is the rest of what the client sent (context, properties or traits,
  * integrations…), one MessagePack map. An event is written as one MessagePack array:
  *
- *     [type, timestamp, receivedAt, source, messageId, anonymousId | nil, userId | nil, name | nil, body]
+ *     [type, timestamp, receivedAt, source, messageId, anonymousId | nil, userId | nil, name | nil,
+ * body]
  *
  * Times are milliseconds since 1970. Slices are borrowed from whoever made the event.
  */
@@ -14,13 +15,13 @@
 #include "shared/value.h"
 
 enum event_type { /* stored: never renumber */
-    EVENT_TRACK = 0,
-    EVENT_IDENTIFY = 1,
-    EVENT_PAGE = 2,
-    EVENT_SCREEN = 3,
-    EVENT_GROUP = 4,
-    EVENT_ALIAS = 5,
-    EVENT_TYPES
+                  EVENT_TRACK = 0,
+                  EVENT_IDENTIFY = 1,
+                  EVENT_PAGE = 2,
+                  EVENT_SCREEN = 3,
+                  EVENT_GROUP = 4,
+                  EVENT_ALIAS = 5,
+                  EVENT_TYPES
 };
 
 struct event {

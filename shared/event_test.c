@@ -9,13 +9,13 @@
 
 /* The example of FORMATS.md. */
 static const uint8_t example[] = {
-    0x99, 0x00, 0xcf, 0x00, 0x00, 0x01, 0xa1, 0xff, 0xbf, 0x80, 0x90, 0xcf, 0x00, 0x00, 0x01, 0xa1,
-    0xff, 0xbf, 0x84, 0xf0, 0xa3, 'w',  'e',  'b',  0xa3, 'm',  '-',  '1',  0xa3, 'a',  '-',  '1',
-    0xc0, 0xa6, 'V',  'i',  'e',  'w',  'e',  'd',  0x81, 0xaa, 'p',  'r',  'o',  'p',  'e',  'r',
-    't',  'i',  'e',  's',  0x81, 0xa3, 's',  'k',  'u',  0xa1, 'A',
+    0x99, 0x00, 0xcf, 0x00, 0x00, 0x01, 0xa1, 0xff, 0xbf, 0x80, 0x90, 0xcf, 0x00, 0x00, 0x01,
+    0xa1, 0xff, 0xbf, 0x84, 0xf0, 0xa3, 'w',  'e',  'b',  0xa3, 'm',  '-',  '1',  0xa3, 'a',
+    '-',  '1',  0xc0, 0xa6, 'V',  'i',  'e',  'w',  'e',  'd',  0x81, 0xaa, 'p',  'r',  'o',
+    'p',  'e',  'r',  't',  'i',  'e',  's',  0x81, 0xa3, 's',  'k',  'u',  0xa1, 'A',
 };
 
-static const uint8_t example_body[] = {0x81, 0xaa, 'p', 'r', 'o', 'p',  'e',  'r', 't', 'i',
+static const uint8_t example_body[] = {0x81, 0xaa, 'p',  'r',  'o', 'p', 'e', 'r',  't', 'i',
                                        'e',  's',  0x81, 0xa3, 's', 'k', 'u', 0xa1, 'A'};
 
 static struct event example_event(void)
@@ -246,8 +246,7 @@ int main(void)
         cmocka_unit_test(test_the_example_of_the_formats_page_holds),
         cmocka_unit_test(test_seeded_random_events_round_trip),
         cmocka_unit_test(test_what_is_no_event_is_refused),
-        cmocka_unit_test(
-            test_each_prefix_of_an_event_is_refused_and_each_member_of_the_wrong_type),
+        cmocka_unit_test(test_each_prefix_of_an_event_is_refused_and_each_member_of_the_wrong_type),
         cmocka_unit_test(test_types_are_known_by_their_names_and_numbers),
         cmocka_unit_test(test_identify_and_group_have_traits_and_the_others_properties),
     };

@@ -295,10 +295,9 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, server, MHD_OPTION_CONNECTION_LIMIT, o->connections_max,
         MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)POOL_BYTES, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U,
-        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024U, o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE
-                                                              : MHD_OPTION_END,
-        o->threads, MHD_OPTION_END);
+        (size_t)POOL_BYTES, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_LISTEN_BACKLOG_SIZE,
+        1024U, o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads,
+        MHD_OPTION_END);
     if (server->daemon == NULL) {
         free(server);
         return error_set(err, ERROR_UNAVAILABLE, "cannot listen on %s (is the port taken?)",

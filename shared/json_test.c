@@ -141,11 +141,12 @@ static void test_numbers_keep_their_value_and_whole_ones_stay_whole(void **state
 static void test_what_is_no_json_is_refused(void **state)
 {
     static const char *const rows[] = {
-        "",       " ",        "{",          "[1,]",     "{\"a\":}", "{a:1}",   "'a'",
-        "01",     "+1",       ".5",         "1.",       "1e",       "-",       "NaN",
-        "nul",    "[1 2]",    "{} {}",      "[] x",     "\"a",      "\"\\x\"", "\"\\u12\"",
-        "[1}",    "{\"a\"}",  "\"a\nb\"",   "\"\t\"",   "{1:2}",    "tru",     "0x10",
-        "[Infinity]", "\xef\xbb\xbf[]x", "{\"a\":1,}", "]", "// x\n1",
+        "",           " ",       "{",         "[1,]",  "{\"a\":}",   "{a:1}",
+        "'a'",        "01",      "+1",        ".5",    "1.",         "1e",
+        "-",          "NaN",     "nul",       "[1 2]", "{} {}",      "[] x",
+        "\"a",        "\"\\x\"", "\"\\u12\"", "[1}",   "{\"a\"}",    "\"a\nb\"",
+        "\"\t\"",     "{1:2}",   "tru",       "0x10",  "[Infinity]", "\xef\xbb\xbf[]x",
+        "{\"a\":1,}", "]",       "// x\n1",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum json_fault fault = read_text(*state, rows[i]);
@@ -334,9 +335,9 @@ static void test_the_writer_puts_commas_quotes_and_escapes(void **state)
 
 static void test_binary_is_written_as_hex_and_what_json_lacks_as_null(void **state)
 {
-    static const uint8_t bytes[] = {0x94, 0xc4, 0x03, 0x00, 0xab, 0xff, 0xd4, 0x05, 0x01,
-                                    0xca, 0x3f, 0x00, 0x00, 0x00, 0xcb, 0x7f, 0xf0, 0, 0,
-                                    0,    0,    0,    0};
+    static const uint8_t bytes[] = {0x94, 0xc4, 0x03, 0x00, 0xab, 0xff, 0xd4, 0x05,
+                                    0x01, 0xca, 0x3f, 0x00, 0x00, 0x00, 0xcb, 0x7f,
+                                    0xf0, 0,    0,    0,    0,    0,    0};
     struct fixture *f = *state;
     struct error err;
     assert_true(value_unpack(slice_make(bytes, sizeof bytes), &f->zone, &f->value, &err));
@@ -371,8 +372,8 @@ static void test_seeded_random_doubles_read_back_as_they_were(void **state)
 /* A random value as JSON text, in the form in which the writer would put it. */
 static void put_random(struct rand *rand, struct buf *out, int depth)
 {
-    static const char *const leaves[] = {"null", "true",  "false",        "0",
-                                         "-17",  "0.25",  "\"\"",         "\"x\xc3\xa9\"",
+    static const char *const leaves[] = {"null", "true",  "false",       "0",
+                                         "-17",  "0.25",  "\"\"",        "\"x\xc3\xa9\"",
                                          "4711", "1e-07", "\"\\u0007\"", "[]"};
     uint64_t kind = depth == 0 ? 9 : rand_below(rand, 10);
     if (kind > 2) {

@@ -22,8 +22,7 @@ static char url[64];
 /* A port that was free a moment ago. */
 static int set_up(void **state)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)state;
@@ -197,8 +196,7 @@ static void *answer_backwards(void *user)
     pthread_mutex_lock(&q->lock);
     while (q->count > 0) {
         q->count--;
-        answer(q->kept[q->count].reply,
-               slice_make(q->kept[q->count].bytes, q->kept[q->count].len));
+        answer(q->kept[q->count].reply, slice_make(q->kept[q->count].bytes, q->kept[q->count].len));
     }
     pthread_mutex_unlock(&q->lock);
     return NULL;
@@ -499,8 +497,7 @@ static void test_closing_in_the_midst_of_requests_that_send_the_next_ends_all_of
         for (int i = 0; i < CHAINS; i++) {
             chains[i] = (struct chain){.client = client, .outcomes = o, .number = i};
             atomic_store(&chains[i].left, 1000000);
-            link_client_request(client, slice_text("x"), PATIENCE_MS, on_link_of_chain,
-                                &chains[i]);
+            link_client_request(client, slice_text("x"), PATIENCE_MS, on_link_of_chain, &chains[i]);
         }
         int64_t start = clock_monotonic_ns(&clock_real);
         while (atomic_load(&handled) < round * 10) {

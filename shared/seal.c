@@ -104,7 +104,8 @@ static bool read_header(struct slice bytes, struct header *ret, struct error *er
     fine = fine && value_int(&at[0], &version) && version == HEADER_VERSION &&
            value_text(&at[1], &ret->open.collector_id) && ret->open.collector_id.len > 0 &&
            ret->open.collector_id.len <= SEAL_COLLECTOR_ID_MAX && value_int(&at[2], &epoch) &&
-           epoch >= 0 && value_int(&at[3], &ret->open.created_ms) && value_bin(&at[4], &ret->sealed) &&
+           epoch >= 0 && value_int(&at[3], &ret->open.created_ms) &&
+           value_bin(&at[4], &ret->sealed) &&
            ret->sealed.len == SEAL_KEY_BYTES + crypto_box_SEALBYTES &&
            value_bin(&at[5], &ret->signature) && ret->signature.len == crypto_sign_BYTES;
     if (fine) {
@@ -138,9 +139,8 @@ bool seal_epoch_open(struct slice header, const uint8_t sign_public[SEAL_SIGN_PU
     }
     buf_init(&input, 4096);
     sign_input(h.body, &input);
-    bool genuine =
-        sign_public == NULL ||
-        crypto_sign_verify_detached(h.signature.data, input.data, input.len, sign_public) == 0;
+    bool genuine = sign_public == NULL || crypto_sign_verify_detached(h.signature.data, input.data,
+                                                                      input.len, sign_public) == 0;
     buf_done(&input);
     if (!genuine) {
         return error_set(err, ERROR_CORRUPT, "the signature of an epoch header is wrong");
@@ -414,8 +414,8 @@ bool seal_open_reply(const struct seal_channel *channel,
     if (!read_message(reply, false, &m, err)) {
         return false;
     }
-    if (!decrypt(channel->down, m.nonce.data, slice_make(request_nonce, SEAL_NONCE_BYTES),
-                 m.cipher, ret)) {
+    if (!decrypt(channel->down, m.nonce.data, slice_make(request_nonce, SEAL_NONCE_BYTES), m.cipher,
+                 ret)) {
         return error_set(err, ERROR_CORRUPT, "a reply is not the hub's to this request");
     }
     return true;

@@ -18,7 +18,7 @@
 #include "shared/rand.h"
 
 enum {
-    SEAL_KEY_BYTES = 32,       /* public and secret keys of the hub, data keys, seeds */
+    SEAL_KEY_BYTES = 32, /* public and secret keys of the hub, data keys, seeds */
     SEAL_SIGN_PUBLIC_BYTES = 32,
     SEAL_SIGN_SECRET_BYTES = 64,
     SEAL_COLLECTOR_ID_MAX = 64,
@@ -52,8 +52,8 @@ MUST_CHECK bool seal_header_peek(struct slice header, struct seal_header *ret, s
 MUST_CHECK bool seal_epoch_open(struct slice header,
                                 const uint8_t sign_public[SEAL_SIGN_PUBLIC_BYTES],
                                 const uint8_t hub_public[SEAL_KEY_BYTES],
-                                const uint8_t hub_secret[SEAL_KEY_BYTES],
-                                struct seal_epoch **ret, struct error *err);
+                                const uint8_t hub_secret[SEAL_KEY_BYTES], struct seal_epoch **ret,
+                                struct error *err);
 
 void seal_epoch_end(struct seal_epoch **epoch);
 uint64_t seal_epoch_number(const struct seal_epoch *epoch);

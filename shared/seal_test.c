@@ -106,8 +106,8 @@ static bool open_block(struct fixture *f, const struct seal_epoch *epoch, struct
 {
     struct seal_block block;
     struct error err = {.kind = ERROR_NONE};
-    bool fine = seal_block_peek(sealed, &block, &err) &&
-                seal_open_block(epoch, &block, &f->plain, &err);
+    bool fine =
+        seal_block_peek(sealed, &block, &err) && seal_open_block(epoch, &block, &f->plain, &err);
     assert_true(fine || err.kind == ERROR_CORRUPT);
     return fine;
 }
@@ -190,9 +190,8 @@ static void test_the_vectors_follow_from_the_description(void **state)
     assert_int_equal(crypto_sign_verify_detached(f->header.data + f->header.len - 64, input.data,
                                                  input.len, f->sign_public),
                      0);
-    assert_int_equal(crypto_box_seal_open(plain, f->header.data + 30, 80, f->hub_public,
-                                          f->hub_secret),
-                     0);
+    assert_int_equal(
+        crypto_box_seal_open(plain, f->header.data + 30, 80, f->hub_public, f->hub_secret), 0);
     assert_memory_equal(plain, key.data, SEAL_KEY_BYTES);
     buf_done(&key);
     buf_done(&input);
@@ -335,12 +334,12 @@ static void test_a_header_of_another_collector_or_for_another_hub_is_refused(voi
     uint8_t public[SEAL_KEY_BYTES];
     uint8_t secret[SEAL_SIGN_SECRET_BYTES];
     crypto_sign_keypair(public, secret);
-    assert_false(seal_epoch_open(buf_slice(&f->header), public, f->hub_public, f->hub_secret,
-                                 &epoch, &err));
+    assert_false(
+        seal_epoch_open(buf_slice(&f->header), public, f->hub_public, f->hub_secret, &epoch, &err));
     assert_int_equal(err.kind, ERROR_CORRUPT);
     crypto_box_keypair(public, secret);
-    assert_false(seal_epoch_open(buf_slice(&f->header), f->sign_public, public, secret, &epoch,
-                                 &err));
+    assert_false(
+        seal_epoch_open(buf_slice(&f->header), f->sign_public, public, secret, &epoch, &err));
     assert_int_equal(err.kind, ERROR_CORRUPT);
     assert_null(epoch);
 }
@@ -348,8 +347,7 @@ static void test_a_header_of_another_collector_or_for_another_hub_is_refused(voi
 static void test_epoch_numbers_grow_also_when_the_clock_went_back(void **state)
 {
     struct fixture *f = *state;
-    const int64_t clock[] = {vector_ms + 1, vector_ms + 1, vector_ms - 100000000, 0,
-                                    vector_ms + 2};
+    const int64_t clock[] = {vector_ms + 1, vector_ms + 1, vector_ms - 100000000, 0, vector_ms + 2};
     uint64_t previous = vector_epoch;
     for (size_t i = 0; i < sizeof clock / sizeof *clock; i++) {
         for (int k = 0; k < 50; k++) {

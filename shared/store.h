@@ -79,7 +79,7 @@ struct store_options {
     size_t cache_bytes;        /* uncompressed blocks kept for reading */
     size_t table_bytes;        /* size of a table file */
     int open_files_max;
-    bool compress;             /* off where values are compressed or sealed already */
+    bool compress; /* off where values are compressed or sealed already */
 };
 
 /* Open or create the LevelDB in folder `path`, for this process alone. */

@@ -63,8 +63,7 @@ static leveldb_readoptions_t *read_options(const struct store_snapshot *snapshot
 }
 
 static bool leveldb_get_value(struct store *store, const struct store_snapshot *snapshot,
-                              struct slice key, struct buf *ret, bool *ret_found,
-                              struct error *err)
+                              struct slice key, struct buf *ret, bool *ret_found, struct error *err)
 {
     struct store_leveldb *s = self(store);
     leveldb_readoptions_t *read = snapshot == NULL ? s->read : read_options(snapshot);

@@ -79,8 +79,7 @@ static void table_put(struct table *table, struct slice key, struct slice value)
     }
     if (table->count == table->capacity) {
         table->capacity = table->capacity == 0 ? 16 : table->capacity * 2;
-        table->entries =
-            memory_resize(table->entries, table->capacity * sizeof *table->entries);
+        table->entries = memory_resize(table->entries, table->capacity * sizeof *table->entries);
     }
     memmove(&table->entries[at + 1], &table->entries[at],
             (table->count - at) * sizeof *table->entries);
@@ -155,8 +154,8 @@ static bool memory_write(struct store *store, const struct store_batch *batch, b
     return !fails || error_set(err, ERROR_UNAVAILABLE, "the store was told to fail this write");
 }
 
-static bool memory_get(struct store *store, const struct store_snapshot *snapshot,
-                       struct slice key, struct buf *ret, bool *ret_found, struct error *err)
+static bool memory_get(struct store *store, const struct store_snapshot *snapshot, struct slice key,
+                       struct buf *ret, bool *ret_found, struct error *err)
 {
     struct store_memory *s = self(store);
     bool fits = true;

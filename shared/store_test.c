@@ -215,9 +215,8 @@ static void test_keys_are_in_byte_order_and_may_hold_anything(void **state)
     static const struct {
         const char *key;
         size_t len;
-    } keys[] = {{"", 0},        {"\0", 1},   {"\0\0", 2}, {"\0\xff", 2}, {"a", 1}, {"a\0", 2},
-                {"aa", 2},      {"b", 1},    {"\x7f", 1}, {"\x80", 1},   {"\xff", 1},
-                {"\xff\xff", 2}};
+    } keys[] = {{"", 0},   {"\0", 1}, {"\0\0", 2}, {"\0\xff", 2}, {"a", 1},    {"a\0", 2},
+                {"aa", 2}, {"b", 1},  {"\x7f", 1}, {"\x80", 1},   {"\xff", 1}, {"\xff\xff", 2}};
     enum { KEYS = sizeof keys / sizeof *keys };
     struct fixture *f = *state;
     for (size_t i = KEYS; i-- > 0;) {
@@ -240,7 +239,7 @@ static void test_seeking_finds_the_first_not_before_and_the_last_before(void **s
 {
     static const struct {
         const char *key;
-        const char *at;     /* "-": not valid */
+        const char *at; /* "-": not valid */
         const char *before;
     } rows[] = {
         {"", "b", "-"},  {"a", "b", "-"},  {"b", "b", "-"}, {"bb", "d", "b"}, {"c", "d", "b"},
@@ -456,9 +455,8 @@ static void *read_pairs(void *arg)
         bool found_a = false;
         bool found_b = false;
         struct store_snapshot *snapshot = store_snapshot_open(r->f->store);
-        bool fine =
-            store_get(r->f->store, snapshot, slice_text("a"), &a, &found_a, &err) &&
-            store_get(r->f->store, snapshot, slice_text("b"), &b, &found_b, &err);
+        bool fine = store_get(r->f->store, snapshot, slice_text("a"), &a, &found_a, &err) &&
+                    store_get(r->f->store, snapshot, slice_text("b"), &b, &found_b, &err);
         struct store_iterator *it = store_iterator_open(r->f->store, snapshot);
         store_iterator_seek(it, slice_text("b"));
         bool same = found_a == found_b && slice_equal(buf_slice(&a), buf_slice(&b)) &&
@@ -518,11 +516,9 @@ static void test_a_late_power_cut_loses_only_unsynced_writes(void **state)
     put(f, "c", "too late");
     put(f, "d", "too late");
     erase(f, "b");
-    assert_string_equal(all(f, NULL),
-                        "a=unsynced, but followed by a sync c=too late d=too late ");
+    assert_string_equal(all(f, NULL), "a=unsynced, but followed by a sync c=too late d=too late ");
     store_memory_crash(f->store);
-    assert_string_equal(all(f, NULL),
-                        "a=unsynced, but followed by a sync b=synced c=synced ");
+    assert_string_equal(all(f, NULL), "a=unsynced, but followed by a sync b=synced c=synced ");
     put(f, "e", "1");
     assert_true(write_batch(f, true)); /* an empty synced batch syncs what was before it */
     store_memory_crash(f->store);

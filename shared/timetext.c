@@ -38,9 +38,9 @@ struct time_text time_text_format(int64_t ms)
     ms = ms < 0 ? 0 : ms > LIMIT_TIME_MS ? LIMIT_TIME_MS : ms;
     date_from_days(ms / 86400000, &year, &month, &day);
     int64_t rest = ms % 86400000;
-    snprintf(result.text, sizeof result.text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-             year % 10000, month % 100, day % 100, (int)(rest / 3600000) % 100,
-             (int)(rest / 60000 % 60), (int)(rest / 1000 % 60), (int)(rest % 1000));
+    snprintf(result.text, sizeof result.text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year % 10000,
+             month % 100, day % 100, (int)(rest / 3600000) % 100, (int)(rest / 60000 % 60),
+             (int)(rest / 1000 % 60), (int)(rest % 1000));
     return result;
 }
 

@@ -12,8 +12,11 @@ static bool is_valid_by_the_book(struct slice text)
     size_t i = 0;
     while (i < text.len) {
         uint8_t lead = text.data[i++];
-        int more = lead < 0x80 ? 0 : lead >> 5 == 6 ? 1 : lead >> 4 == 14 ? 2 : lead >> 3 == 30 ? 3
-                                                                                               : -1;
+        int more = lead < 0x80       ? 0
+                   : lead >> 5 == 6  ? 1
+                   : lead >> 4 == 14 ? 2
+                   : lead >> 3 == 30 ? 3
+                                     : -1;
         if (more < 0) {
             return false;
         }
@@ -54,14 +57,14 @@ static void test_malformed_text_is_told_from_well_formed(void **state)
         {"\x80", 1, false},
         {"\xbf", 1, false},
         {"\xc3", 1, false},
-        {"\xc0\x80", 2, false},             /* overlong U+0000 */
-        {"\xc1\xbf", 2, false},             /* overlong U+007F */
-        {"\xe0\x80\xaf", 3, false},         /* overlong '/' */
-        {"\xe0\x9f\xbf", 3, false},         /* overlong U+07FF */
-        {"\xf0\x8f\xbf\xbf", 4, false},     /* overlong U+FFFF */
-        {"\xed\xa0\x80", 3, false},         /* U+D800 */
-        {"\xed\xbf\xbf", 3, false},         /* U+DFFF */
-        {"\xf4\x90\x80\x80", 4, false},     /* U+110000 */
+        {"\xc0\x80", 2, false},         /* overlong U+0000 */
+        {"\xc1\xbf", 2, false},         /* overlong U+007F */
+        {"\xe0\x80\xaf", 3, false},     /* overlong '/' */
+        {"\xe0\x9f\xbf", 3, false},     /* overlong U+07FF */
+        {"\xf0\x8f\xbf\xbf", 4, false}, /* overlong U+FFFF */
+        {"\xed\xa0\x80", 3, false},     /* U+D800 */
+        {"\xed\xbf\xbf", 3, false},     /* U+DFFF */
+        {"\xf4\x90\x80\x80", 4, false}, /* U+110000 */
         {"\xf5\x80\x80\x80", 4, false},
         {"\xff", 1, false},
         {"\xfe", 1, false},
@@ -70,7 +73,9 @@ static void test_malformed_text_is_told_from_well_formed(void **state)
         {"\xf0\x90\x28\xbc", 4, false},
         {"12345678\xc3", 9, false},
         {"1234567\xc3\xa9", 9, true},
-        {"12345678" "12345678\x80", 17, false},
+        {"12345678"
+         "12345678\x80",
+         17, false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -126,15 +131,15 @@ static void test_text_is_composed_by_normal_form_c(void **state)
         const char *normal;
     } rows[] = {
         {"plain", "plain"},
-        {"e\xcc\x81", "\xc3\xa9"},                                     /* e + acute */
+        {"e\xcc\x81", "\xc3\xa9"}, /* e + acute */
         {"\xc3\xa9", "\xc3\xa9"},
-        {"A\xcc\x8a", "\xc3\x85"},                                     /* A + ring */
-        {"\xe2\x84\xab", "\xc3\x85"},                                  /* Angstrom sign */
-        {"\xe2\x84\xa6", "\xce\xa9"},                                  /* Ohm sign */
-        {"q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87"},                    /* marks in order */
-        {"\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81"},      /* Hangul */
-        {"\xef\xac\x81", "\xef\xac\x81"},                              /* fi stays: C, not KC */
-        {"\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc"},                  /* excluded from composition */
+        {"A\xcc\x8a", "\xc3\x85"},                                /* A + ring */
+        {"\xe2\x84\xab", "\xc3\x85"},                             /* Angstrom sign */
+        {"\xe2\x84\xa6", "\xce\xa9"},                             /* Ohm sign */
+        {"q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87"},               /* marks in order */
+        {"\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81"}, /* Hangul */
+        {"\xef\xac\x81", "\xef\xac\x81"},                         /* fi stays: C, not KC */
+        {"\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc"},             /* excluded from composition */
         {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"},
     };
     struct arena arena;

@@ -33,15 +33,15 @@ static const struct {
     uint8_t shape;
     uint8_t bytes;
 } heads[32] = {
-    [0x04] = {SHAPE_BYTES, 1}, [0x05] = {SHAPE_BYTES, 2},  [0x06] = {SHAPE_BYTES, 4},
-    [0x07] = {SHAPE_EXT, 1},   [0x08] = {SHAPE_EXT, 2},    [0x09] = {SHAPE_EXT, 4},
-    [0x0a] = {SHAPE_PLAIN, 4}, [0x0b] = {SHAPE_PLAIN, 8},  [0x0c] = {SHAPE_PLAIN, 1},
-    [0x0d] = {SHAPE_PLAIN, 2}, [0x0e] = {SHAPE_PLAIN, 4},  [0x0f] = {SHAPE_PLAIN, 8},
-    [0x10] = {SHAPE_PLAIN, 1}, [0x11] = {SHAPE_PLAIN, 2},  [0x12] = {SHAPE_PLAIN, 4},
-    [0x13] = {SHAPE_PLAIN, 8}, [0x14] = {SHAPE_PLAIN, 2},  [0x15] = {SHAPE_PLAIN, 3},
-    [0x16] = {SHAPE_PLAIN, 5}, [0x17] = {SHAPE_PLAIN, 9},  [0x18] = {SHAPE_PLAIN, 17},
-    [0x19] = {SHAPE_BYTES, 1}, [0x1a] = {SHAPE_BYTES, 2},  [0x1b] = {SHAPE_BYTES, 4},
-    [0x1c] = {SHAPE_ARRAY, 2}, [0x1d] = {SHAPE_ARRAY, 4},  [0x1e] = {SHAPE_MAP, 2},
+    [0x04] = {SHAPE_BYTES, 1}, [0x05] = {SHAPE_BYTES, 2}, [0x06] = {SHAPE_BYTES, 4},
+    [0x07] = {SHAPE_EXT, 1},   [0x08] = {SHAPE_EXT, 2},   [0x09] = {SHAPE_EXT, 4},
+    [0x0a] = {SHAPE_PLAIN, 4}, [0x0b] = {SHAPE_PLAIN, 8}, [0x0c] = {SHAPE_PLAIN, 1},
+    [0x0d] = {SHAPE_PLAIN, 2}, [0x0e] = {SHAPE_PLAIN, 4}, [0x0f] = {SHAPE_PLAIN, 8},
+    [0x10] = {SHAPE_PLAIN, 1}, [0x11] = {SHAPE_PLAIN, 2}, [0x12] = {SHAPE_PLAIN, 4},
+    [0x13] = {SHAPE_PLAIN, 8}, [0x14] = {SHAPE_PLAIN, 2}, [0x15] = {SHAPE_PLAIN, 3},
+    [0x16] = {SHAPE_PLAIN, 5}, [0x17] = {SHAPE_PLAIN, 9}, [0x18] = {SHAPE_PLAIN, 17},
+    [0x19] = {SHAPE_BYTES, 1}, [0x1a] = {SHAPE_BYTES, 2}, [0x1b] = {SHAPE_BYTES, 4},
+    [0x1c] = {SHAPE_ARRAY, 2}, [0x1d] = {SHAPE_ARRAY, 4}, [0x1e] = {SHAPE_MAP, 2},
     [0x1f] = {SHAPE_MAP, 4},
 };
 

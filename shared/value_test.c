@@ -105,8 +105,8 @@ static void test_a_dotted_name_is_tried_as_it_stands_before_it_reaches_into_obje
         const char *name;
         int64_t number; /* 0: not there */
     } rows[] = {
-        {"a.b", 1},   {"a.c", 2}, {"a.d.e", 3}, {"a.d.f", 0}, {"x.y.z", 4}, {"a", 0},
-        {"a.", 0},    {".", 0},   {"", 0},      {"a..b", 0},  {"q.r", 0},   {"a.c.d", 0},
+        {"a.b", 1}, {"a.c", 2}, {"a.d.e", 3}, {"a.d.f", 0}, {"x.y.z", 4}, {"a", 0},
+        {"a.", 0},  {".", 0},   {"", 0},      {"a..b", 0},  {"q.r", 0},   {"a.c.d", 0},
     };
     msgpack_pack_map(&f->packer, 3);
     value_pack_cstr(&f->packer, "a.b");
@@ -142,20 +142,28 @@ static void test_damaged_bytes_are_refused(void **state)
         size_t len;
     } rows[] = {
         {"", 0},
-        {"\xc1", 1},                 /* never used */
-        {"\x01\x02", 2},             /* followed by more */
-        {"\x92\x01", 2},             /* ends too early, here and below */
+        {"\xc1", 1},     /* never used */
+        {"\x01\x02", 2}, /* followed by more */
+        {"\x92\x01", 2}, /* ends too early, here and below */
         {"\x81\x01", 2},
-        {"\xa3" "ab", 3},
+        {"\xa3"
+         "ab",
+         3},
         {"\xd9", 1},
         {"\xd9\x02x", 3},
         {"\xda\x00", 2},
-        {"\xc4\x05" "abcd", 6},
+        {"\xc4\x05"
+         "abcd",
+         6},
         {"\xc6\x00\x00\x00", 4},
         {"\xcb\x00\x00\x00\x00\x00\x00\x00", 8},
         {"\xcd\x01", 2},
-        {"\xd8\x01" "1234567890abcde", 17},
-        {"\xc7\x04\x01" "abc", 6},
+        {"\xd8\x01"
+         "1234567890abcde",
+         17},
+        {"\xc7\x04\x01"
+         "abc",
+         6},
         {"\xc7\xff", 2},
         {"\xdc\x00", 2},
         {"\xdc\x00\x02\x01", 4},
@@ -163,7 +171,9 @@ static void test_damaged_bytes_are_refused(void **state)
         {"\xdf\xff\xff\xff\xff", 5},
         {"\xdd\x10\x00\x00\x00\x01\x01", 7},
         {"\x91\xdf\x7f\xff\xff\xff\xc0", 7},
-        {"\xdb\xff\xff\xff\xff" "a", 6},
+        {"\xdb\xff\xff\xff\xff"
+         "a",
+         6},
         {"\xc9\xff\xff\xff\xff\x01", 6},
     };
     struct fixture *f = *state;
@@ -185,10 +195,10 @@ static void test_every_head_is_read_to_the_end_of_its_content(void **state)
 {
     /* For each first byte: as many zeros as it needs make a value, one fewer or more does not. */
     static const uint8_t content[256] = {
-        [0xc4] = 1, [0xc5] = 2, [0xc6] = 4, [0xc7] = 2, [0xc8] = 3, [0xc9] = 5,  [0xca] = 4,
-        [0xcb] = 8, [0xcc] = 1, [0xcd] = 2, [0xce] = 4, [0xcf] = 8, [0xd0] = 1,  [0xd1] = 2,
-        [0xd2] = 4, [0xd3] = 8, [0xd4] = 2, [0xd5] = 3, [0xd6] = 5, [0xd7] = 9,  [0xd8] = 17,
-        [0xd9] = 1, [0xda] = 2, [0xdb] = 4, [0xdc] = 2, [0xdd] = 4, [0xde] = 2,  [0xdf] = 4,
+        [0xc4] = 1, [0xc5] = 2, [0xc6] = 4, [0xc7] = 2, [0xc8] = 3, [0xc9] = 5, [0xca] = 4,
+        [0xcb] = 8, [0xcc] = 1, [0xcd] = 2, [0xce] = 4, [0xcf] = 8, [0xd0] = 1, [0xd1] = 2,
+        [0xd2] = 4, [0xd3] = 8, [0xd4] = 2, [0xd5] = 3, [0xd6] = 5, [0xd7] = 9, [0xd8] = 17,
+        [0xd9] = 1, [0xda] = 2, [0xdb] = 4, [0xdc] = 2, [0xdd] = 4, [0xde] = 2, [0xdf] = 4,
     };
     struct fixture *f = *state;
     for (unsigned head = 0; head < 256; head++) {

@@ -230,8 +230,8 @@ bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
     return m.fine;
 }
 
-void wire_write_poll_reply(const struct wire_poll_reply *r, uint32_t card_count,
-                           struct slice cards, struct buf *out)
+void wire_write_poll_reply(const struct wire_poll_reply *r, uint32_t card_count, struct slice cards,
+                           struct buf *out)
 {
     msgpack_packer p;
     start(&p, out, 6, WIRE_POLL);

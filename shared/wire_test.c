@@ -40,8 +40,8 @@ static bool read_message(struct fixture *f)
 
 static void put_card(struct buf *out)
 {
-    static const uint8_t id[PROFILE_ID_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-                                                 16};
+    static const uint8_t id[PROFILE_ID_BYTES] = {1, 2,  3,  4,  5,  6,  7,  8,
+                                                 9, 10, 11, 12, 13, 14, 15, 16};
     msgpack_packer p;
     value_packer_init(&p, out);
     msgpack_pack_array(&p, CARD_MEMBERS);
@@ -99,8 +99,8 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     static struct wire_poll_reply reply_back;
     struct wire_card card;
     struct buf cards;
-    poll = (struct wire_poll){.sent_ms = 5, .wait_ms = 30000, .gate_version = 7,
-                              .cursor_count = LIMIT_PARTITIONS};
+    poll = (struct wire_poll){
+        .sent_ms = 5, .wait_ms = 30000, .gate_version = 7, .cursor_count = LIMIT_PARTITIONS};
     for (uint32_t i = 0; i < LIMIT_PARTITIONS; i++) {
         poll.cursors[i] = (uint64_t)i << 40;
     }
@@ -115,8 +115,11 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     buf_init(&cards, 4096);
     put_card(&cards);
     put_card(&cards);
-    reply = (struct wire_poll_reply){.hub_ms = 6, .gate_version = 8, .gate = slice_text("gate"),
-                                     .cursor_count = 2, .cursors = {1, 2}};
+    reply = (struct wire_poll_reply){.hub_ms = 6,
+                                     .gate_version = 8,
+                                     .gate = slice_text("gate"),
+                                     .cursor_count = 2,
+                                     .cursors = {1, 2}};
     buf_clear(&f->bytes);
     wire_write_poll_reply(&reply, 2, buf_slice(&cards), &f->bytes);
     buf_done(&cards);
@@ -219,8 +222,18 @@ static void test_what_is_no_message_is_refused(void **state)
         const char *bytes;
         size_t len;
     } rows[] = {
-        {"", 0},     {"\x90", 1},         {"\x91\x04", 2},     {"\x91\xff", 2}, {"\x80", 1},
-        {"\x01", 1}, {"\x91\xa1" "1", 3}, {"\x92\x01", 2},     {"\xc1", 1},     {"\x91\xc0", 2},
+        {"", 0},
+        {"\x90", 1},
+        {"\x91\x04", 2},
+        {"\x91\xff", 2},
+        {"\x80", 1},
+        {"\x01", 1},
+        {"\x91\xa1"
+         "1",
+         3},
+        {"\x92\x01", 2},
+        {"\xc1", 1},
+        {"\x91\xc0", 2},
         {"\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 10},
     };
     struct fixture *f = *state;

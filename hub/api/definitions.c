@@ -256,8 +256,8 @@ static bool is_name(struct slice key)
     return fine;
 }
 
-static void put_collector(struct slice public_key,
-                          int64_t enrolled_ms, int64_t revoked_ms, struct buf *out)
+static void put_collector(struct slice public_key, int64_t enrolled_ms, int64_t revoked_ms,
+                          struct buf *out)
 {
     msgpack_packer k;
     value_packer_init(&k, out);
@@ -319,8 +319,7 @@ static void enroll(struct call *call, struct slice key)
                        &len, NULL) != 0 ||
         len != sizeof bytes) {
         http_answer_error(call->http, 400, "invalid-collector",
-                          "\"publicKey\" must be an Ed25519 key of 32 bytes in hex.",
-                          "/publicKey");
+                          "\"publicKey\" must be an Ed25519 key of 32 bytes in hex.", "/publicKey");
         return;
     }
     buf_init(&definition, 4096);

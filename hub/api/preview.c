@@ -63,8 +63,8 @@ static void look_at(void *user, const struct profile *profile)
     v->profile = copy_profile(profile, v->err);
     if (catalog_needs_rebuild(v->catalog, v->profile)) {
         catalog_rebuild_begin(v->catalog, v->profile);
-        v->failed = !reader_each_event(&v->reader, v->timeline, v->profile->id, note_event, v,
-                                       v->err);
+        v->failed =
+            !reader_each_event(&v->reader, v->timeline, v->profile->id, note_event, v, v->err);
     }
     v->looked_at++;
     if (!v->failed &&

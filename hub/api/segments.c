@@ -10,8 +10,8 @@ struct progress {
     bool is_live;
 };
 
-static bool read_progress(struct hub *hub, uint32_t segment, uint64_t version,
-                          struct progress *ret, struct error *err)
+static bool read_progress(struct hub *hub, uint32_t segment, uint64_t version, struct progress *ret,
+                          struct error *err)
 {
     double total = 0;
     double done = 0;
@@ -27,7 +27,7 @@ static bool read_progress(struct hub *hub, uint32_t segment, uint64_t version,
         ret->size += size;
         ret->is_live = ret->is_live && is_live;
         total += (double)stats.profiles + 1;
-        done += is_live ? (double)stats.profiles + 1
+        done += is_live                            ? (double)stats.profiles + 1
                 : stats.catalog_version >= version ? (double)stats.backfilled
                                                    : 0;
     }

@@ -359,7 +359,7 @@ static const char refused_rule[] =
     "together the two profiles would have more of a type than the identity rules allow";
 
 static void refuse_merge(struct partition *p, struct profile *survivor, struct profile_id loser,
-                   bool claimant_is_loser, const struct evidence *why)
+                         bool claimant_is_loser, const struct evidence *why)
 {
     struct writer w;
     identity_journal(p, survivor, JOURNAL_REFUSED, why, nothing, &loser, refused_rule);
@@ -377,7 +377,7 @@ static void refuse_merge(struct partition *p, struct profile *survivor, struct p
 }
 
 static void accept_merge(struct partition *p, struct profile *survivor, struct profile_id loser,
-                   const msgpack_object *limited, const struct evidence *why)
+                         const msgpack_object *limited, const struct evidence *why)
 {
     struct writer w;
     /* Reserved now, so that a merge decided in between counts them. */
@@ -513,8 +513,7 @@ static bool ship_journal(void *user, struct slice key, struct slice value)
 
 /* Records under a prefix as one array, whose count is filled in behind them. */
 static bool ship(struct partition *p, struct writer *w, const struct key *key,
-                 bool (*each)(void *user, struct slice key, struct slice value),
-                 struct error *err)
+                 bool (*each)(void *user, struct slice key, struct slice value), struct error *err)
 {
     struct shipping s = {.w = w, .partition = p};
     buf_put_u8(&w->out, 0xdd); /* array 32 */
@@ -613,8 +612,8 @@ static bool absorb_records(struct partition *p, struct profile *survivor,
             !value_bin(&timeline->via.array.ptr[i + 1], &record)) {
             return false;
         }
-        struct key key = key_timeline(survivor->id, (int64_t)read_u64(tail.data),
-                                      read_u64(tail.data + 8));
+        struct key key =
+            key_timeline(survivor->id, (int64_t)read_u64(tail.data), read_u64(tail.data + 8));
         view_put(&p->view, &key, record);
     }
     for (uint32_t i = 0; i < journal->via.array.size; i++) {
@@ -657,7 +656,8 @@ bool identity_on_absorb(struct partition *p, const msgpack_object *m, struct sli
     r.fine = value_bin(take(&r), &bytes) && r.fine;
     const msgpack_object *timeline = take(&r);
     const msgpack_object *journal = take(&r);
-    if (!r.fine || timeline->type != MSGPACK_OBJECT_ARRAY || journal->type != MSGPACK_OBJECT_ARRAY) {
+    if (!r.fine || timeline->type != MSGPACK_OBJECT_ARRAY ||
+        journal->type != MSGPACK_OBJECT_ARRAY) {
         return damaged(err);
     }
     if (!partition_load(p, id, &survivor, err)) {

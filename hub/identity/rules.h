@@ -16,9 +16,9 @@
 
 struct identity_rule {
     struct slice type;
-    int64_t priority;  /* the highest stays when an event contradicts a profile */
-    int64_t limit;     /* of this type in one profile; 0: none */
-    bool is_known;     /* whoever has one is known, not anonymous */
+    int64_t priority; /* the highest stays when an event contradicts a profile */
+    int64_t limit;    /* of this type in one profile; 0: none */
+    bool is_known;    /* whoever has one is known, not anonymous */
     enum identifier_normalizer normalizer;
     const msgpack_object *blocked; /* array of values that identify nobody, or NULL */
 };
@@ -42,7 +42,8 @@ struct identity_rule identity_rule_of(const struct identity_rules *rules, struct
 
 /* The identifiers of an event, normalised, without blocked ones and without repeats, the
  * anonymous id first, then by falling priority. Of a type with a limit
- * only that many are taken, those named first (userId before external ids). They live in `arena` or in the event. */
+ * only that many are taken, those named first (userId before external ids). They live in `arena` or
+ * in the event. */
 size_t identity_extract(const struct identity_rules *rules, const struct event *event,
                         struct arena *arena, struct identifier ret[LIMIT_EVENT_IDENTIFIERS]);
 

@@ -4,7 +4,7 @@
 /* An event on its way, taken apart. */
 struct arrival {
     uint32_t collector;
-    struct slice bytes; /* as event_pack() wrote it */
+    struct slice bytes;            /* as event_pack() wrote it */
     const msgpack_object *demoted; /* identifiers that may not count: [[type, value]…] */
     struct event event;
     size_t id_count;
@@ -121,8 +121,7 @@ static const struct identifier *find_conflict(struct partition *p, const struct 
     return NULL;
 }
 
-static bool apply_identifiers(struct partition *p, struct profile *profile,
-                              const struct arrival *a)
+static bool apply_identifiers(struct partition *p, struct profile *profile, const struct arrival *a)
 {
     bool changed = false;
     int64_t at = a->event.timestamp_ms;
@@ -176,9 +175,9 @@ static bool apply_traits(struct partition *p, struct profile *profile, const str
 
 static bool apply_consents(struct profile *profile, const struct arrival *a)
 {
-    const msgpack_object *preferences = value_member_c(
-        value_member_c(value_member_c(&a->event.body_map, "context"), "consent"),
-        "categoryPreferences");
+    const msgpack_object *preferences =
+        value_member_c(value_member_c(value_member_c(&a->event.body_map, "context"), "consent"),
+                       "categoryPreferences");
     bool changed = false;
     if (!value_is(preferences, MSGPACK_OBJECT_MAP)) {
         return false;
@@ -199,8 +198,7 @@ static bool apply_consents(struct profile *profile, const struct arrival *a)
 static void put_timeline(struct partition *p, const struct profile *profile,
                          const struct arrival *a)
 {
-    struct key key =
-        key_timeline(profile->id, a->event.timestamp_ms, hash_of(a->event.message_id));
+    struct key key = key_timeline(profile->id, a->event.timestamp_ms, hash_of(a->event.message_id));
     buf_clear(&p->scratch);
     timeline_compress(p->timeline, a->bytes, &p->scratch);
     view_put(&p->view, &key, buf_slice(&p->scratch));
@@ -226,8 +224,7 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     (void)profile_make_interest(profile, a->collector, &is_new_interest);
     bool is_known = partition_is_known(p, profile);
     p->stats.known += is_known && !was_known;
-    bool card_changed =
-        touch.identifiers || edge_trait || touch.consents || is_new_interest;
+    bool card_changed = touch.identifiers || edge_trait || touch.consents || is_new_interest;
     /* A new profile is a member of what holds for those without any event. */
     touch.everything = profile->event_count == 1;
     return partition_settle(p, profile, touch, card_changed, err);
@@ -285,8 +282,7 @@ bool apply_to_profile(struct partition *p, const msgpack_object *m, struct slice
 }
 
 /* Count each message id once. */
-static bool is_duplicate(struct partition *p, const struct arrival *a, bool *ret,
-                         struct error *err)
+static bool is_duplicate(struct partition *p, const struct arrival *a, bool *ret, struct error *err)
 {
     uint8_t hash[16];
     hash128_of(a->event.message_id, hash);

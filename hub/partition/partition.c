@@ -13,9 +13,9 @@ static void put_facts(struct partition *p)
     msgpack_packer k;
     struct key key = key_fact("stats");
     const struct partition_stats *s = &p->stats;
-    const uint64_t figures[] = {s->profiles, s->known, s->events, s->duplicates, s->merges,
-                                s->refused_links, s->backfilled, s->catalog_version,
-                                s->backfill_version};
+    const uint64_t figures[] = {s->profiles,   s->known,           s->events,
+                                s->duplicates, s->merges,          s->refused_links,
+                                s->backfilled, s->catalog_version, s->backfill_version};
     buf_clear(out);
     value_packer_init(&k, out);
     msgpack_pack_array(&k, sizeof figures / sizeof *figures);
@@ -449,8 +449,9 @@ static bool bring_up_to_date(struct partition *p, struct profile *profile, struc
         struct key key = key_timeline(profile->id, 0, 0);
         buf_init(&r.event, LIMIT_EVENT_BYTES * 4);
         catalog_rebuild_begin(p->catalog, profile);
-        bool fine = view_each(&p->view, key_prefix(&key, KEY_PREFIX_PROFILE), rebuild_event, &r,
-                              err) && r.fine;
+        bool fine =
+            view_each(&p->view, key_prefix(&key, KEY_PREFIX_PROFILE), rebuild_event, &r, err) &&
+            r.fine;
         buf_done(&r.event);
         if (!fine) {
             return false;
@@ -595,8 +596,7 @@ bool partition_settle(struct partition *p, struct profile *profile, struct catal
     catalog_evaluate(p->catalog, profile, touch, p->now_ms, on_membership, &s, &timer);
     /* Part of the segments was looked at: an earlier timer of another stays. It may fire early,
      * which does no harm. */
-    if (!touch.everything && profile->timer_ms > 0 &&
-        (timer == 0 || profile->timer_ms < timer)) {
+    if (!touch.everything && profile->timer_ms > 0 && (timer == 0 || profile->timer_ms < timer)) {
         timer = profile->timer_ms;
     }
     partition_set_timer(p, profile, timer);

@@ -15,7 +15,7 @@ void timeline_free(struct timeline **timeline);
 /* Append the record of an event (as event_pack() wrote it) to *out. */
 void timeline_compress(struct timeline *timeline, struct slice event, struct buf *out);
 /* The event of a record, in *ret (replacing what was in it). */
-MUST_CHECK bool timeline_decompress(struct timeline *timeline, struct slice record,
-                                    struct buf *ret, struct error *err);
+MUST_CHECK bool timeline_decompress(struct timeline *timeline, struct slice record, struct buf *ret,
+                                    struct error *err);
 
 #endif

@@ -63,8 +63,8 @@ static void overlay(struct view *view, struct slice key, struct slice value, boo
         }
         entry = arena_allocate(&view->arena, sizeof *entry);
         struct view_entry **bucket = &view->buckets[hash & (view->bucket_count - 1)];
-        *entry = (struct view_entry){.next = *bucket, .hash = hash,
-                                     .key = arena_copy(&view->arena, key)};
+        *entry = (struct view_entry){
+            .next = *bucket, .hash = hash, .key = arena_copy(&view->arena, key)};
         *bucket = entry;
     }
     entry->value = arena_copy(&view->arena, value);
@@ -108,8 +108,8 @@ bool view_get(struct view *view, const struct key *key, struct buf *ret, bool *r
 }
 
 static bool each_on_disk(struct view *view, struct slice prefix,
-                         bool (*each)(void *user, struct slice key, struct slice value),
-                         void *user, bool *goes_on, struct error *err)
+                         bool (*each)(void *user, struct slice key, struct slice value), void *user,
+                         bool *goes_on, struct error *err)
 {
     struct store_iterator *it = store_iterator_open(view->store, NULL);
     for (store_iterator_seek(it, prefix);

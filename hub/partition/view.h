@@ -28,8 +28,8 @@ void view_delete(struct view *view, const struct key *key);
 void view_put_only(struct view *view, const struct key *key, struct slice value);
 void view_delete_only(struct view *view, const struct key *key);
 
-MUST_CHECK bool view_get(struct view *view, const struct key *key, struct buf *ret,
-                         bool *ret_found, struct error *err);
+MUST_CHECK bool view_get(struct view *view, const struct key *key, struct buf *ret, bool *ret_found,
+                         struct error *err);
 
 /* Each key with the prefix, on disk and then in the overlay, deleted ones left out; in no
  * particular order. `each` returns false to stop. */

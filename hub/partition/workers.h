@@ -17,8 +17,8 @@ struct workers;
 struct workers_options {
     uint32_t partitions;
     unsigned threads;
-    size_t cache_bytes;         /* over all partitions */
-    size_t queued_bytes_max;    /* workers_post() waits beyond it */
+    size_t cache_bytes;      /* over all partitions */
+    size_t queued_bytes_max; /* workers_post() waits beyond it */
     const struct clock *clock;
     void (*edge)(void *user, uint32_t collector); /* a collector's outbox has something new */
     void *user;

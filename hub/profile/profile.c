@@ -291,8 +291,7 @@ struct profile_interest *profile_make_interest(struct profile *p, uint32_t colle
     }
     *ret_is_new = true;
     if (p->interest_count >= LIMIT_PROFILE_COLLECTORS) {
-        memmove(p->interests, p->interests + 1,
-                (p->interest_count - 1) * sizeof *p->interests);
+        memmove(p->interests, p->interests + 1, (p->interest_count - 1) * sizeof *p->interests);
         p->interest_count--;
     }
     GROW(p, interest);

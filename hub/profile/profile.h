@@ -88,8 +88,8 @@ struct profile {
     uint64_t catalog_version; /* the definitions that states and memberships follow */
     int64_t timer_ms;         /* when to look again though nothing happened; 0: never */
     uint64_t journal_next;
-    uint64_t deferred_next;   /* messages kept while frozen */
-    bool is_frozen;           /* proposed to another profile, waiting for its answer */
+    uint64_t deferred_next; /* messages kept while frozen */
+    bool is_frozen;         /* proposed to another profile, waiting for its answer */
 
     size_t identifier_count, identifier_capacity;
     struct profile_identifier *identifiers;
@@ -140,8 +140,7 @@ void profile_drop_state(struct profile *profile, uint64_t condition);
 /* Insert a time in order. */
 void profile_state_add(struct profile *profile, struct profile_state *state, int64_t ms);
 
-struct profile_membership *profile_find_membership(const struct profile *profile,
-                                                   uint32_t segment);
+struct profile_membership *profile_find_membership(const struct profile *profile, uint32_t segment);
 void profile_enter(struct profile *profile, uint32_t segment, int64_t since_ms);
 void profile_leave(struct profile *profile, uint32_t segment);
 

@@ -52,8 +52,8 @@ bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error 
     arena_init(&c->arena, 4096);
     bool made = msgpack_zone_init(&c->zone, 8192);
     ensure(made);
-    if (!value_unpack(buf_slice(&c->bytes), &c->zone, &root, err) ||
-        !read_catalog(c, &root, err) || !catalog_compile(c, where, err)) {
+    if (!value_unpack(buf_slice(&c->bytes), &c->zone, &root, err) || !read_catalog(c, &root, err) ||
+        !catalog_compile(c, where, err)) {
         catalog_free(&c);
         return false;
     }
@@ -93,8 +93,8 @@ const struct identity_rules *catalog_rules(const struct catalog *c)
 
 bool catalog_is_edge_trait(const struct catalog *c, struct slice trait)
 {
-    uint32_t count = value_is(c->edge_traits, MSGPACK_OBJECT_ARRAY) ? c->edge_traits->via.array.size
-                                                                    : 0;
+    uint32_t count =
+        value_is(c->edge_traits, MSGPACK_OBJECT_ARRAY) ? c->edge_traits->via.array.size : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct slice name;
         if (value_text(&c->edge_traits->via.array.ptr[i], &name) && slice_equal(name, trait)) {
@@ -354,8 +354,7 @@ static bool holds(struct evaluation *e, const struct node *node)
         return trait_holds(node, e->profile);
     case NODE_COUNT: {
         const struct condition *k = &e->catalog->conditions[node->condition];
-        int64_t count =
-            count_at(k, profile_find_state(e->profile, k->id), e->now_ms, &e->timer_ms);
+        int64_t count = count_at(k, profile_find_state(e->profile, k->id), e->now_ms, &e->timer_ms);
         return count_holds(&node->comparison, count);
     }
     case NODE_KNOWN:
@@ -377,9 +376,8 @@ static bool is_touched(const struct segment *segment, struct catalog_touch touch
 }
 
 void catalog_evaluate(const struct catalog *c, struct profile *profile, struct catalog_touch touch,
-                      int64_t now_ms,
-                      void (*changed)(void *user, uint32_t segment, bool is_member), void *user,
-                      int64_t *ret_timer_ms)
+                      int64_t now_ms, void (*changed)(void *user, uint32_t segment, bool is_member),
+                      void *user, int64_t *ret_timer_ms)
 {
     struct evaluation e = {.catalog = c, .profile = profile, .now_ms = now_ms};
     for (size_t i = 0; i < c->segment_count; i++) {

@@ -72,8 +72,8 @@ static bool has_only(struct compiler *c, const msgpack_object *object, const cha
 {
     for (uint32_t i = 0; i < object->via.map.size; i++) {
         struct slice key = slice_make("", 0);
-        bool found = value_text(&object->via.map.ptr[i].key, &key) &&
-                     comparison_op_from(key) != OPS;
+        bool found =
+            value_text(&object->via.map.ptr[i].key, &key) && comparison_op_from(key) != OPS;
         for (size_t a = 0; !found && allowed[a] != NULL; a++) {
             found = slice_is(key, allowed[a]);
         }
@@ -314,8 +314,9 @@ static struct node *compile_flag(struct compiler *c, const msgpack_object *objec
     static const char *const allowed[] = {"known", "identifier", "consent", NULL};
     bool is_known = value_member_c(object, "known") != NULL;
     bool is_consent = value_member_c(object, "consent") != NULL;
-    struct node *node =
-        new_node(c, is_known ? NODE_KNOWN : is_consent ? NODE_CONSENT : NODE_IDENTIFIER);
+    struct node *node = new_node(c, is_known     ? NODE_KNOWN
+                                    : is_consent ? NODE_CONSENT
+                                                 : NODE_IDENTIFIER);
     if (node == NULL || !has_only(c, object, allowed)) {
         return NULL;
     }
@@ -359,9 +360,9 @@ static struct node *fail_cycle(struct compiler *c, struct slice key)
             buf_put_format(&names, ", ");
         }
     }
-    struct node *none = fail(c, "segment-cycle",
-                             "The segments %.*suse each other in a circle, by way of \"%.*s\".",
-                             (int)names.len, (const char *)names.data, SLICE_ARGS(key));
+    struct node *none =
+        fail(c, "segment-cycle", "The segments %.*suse each other in a circle, by way of \"%.*s\".",
+             (int)names.len, (const char *)names.data, SLICE_ARGS(key));
     buf_done(&names);
     return none;
 }

@@ -19,9 +19,9 @@ struct condition {
     enum event_type type;
     size_t where_count;
     struct where where[WHERE_MAX];
-    int64_t within_ms;  /* 0: ever */
-    int64_t keep;       /* times worth remembering */
-    uint64_t version;   /* profiles with an older catalog version lack its state */
+    int64_t within_ms; /* 0: ever */
+    int64_t keep;      /* times worth remembering */
+    uint64_t version;  /* profiles with an older catalog version lack its state */
 };
 
 enum node_kind {

@@ -4,10 +4,17 @@
 #include "shared/utf8.h"
 
 static const char *const op_names[OPS] = {
-    [OP_EQ] = "eq",   [OP_NE] = "ne",         [OP_GT] = "gt",
-    [OP_GTE] = "gte", [OP_LT] = "lt",         [OP_LTE] = "lte",
-    [OP_IN] = "in",   [OP_NOT_IN] = "not_in", [OP_CONTAINS] = "contains",
-    [OP_STARTS_WITH] = "starts_with",         [OP_EXISTS] = "exists",
+    [OP_EQ] = "eq",
+    [OP_NE] = "ne",
+    [OP_GT] = "gt",
+    [OP_GTE] = "gte",
+    [OP_LT] = "lt",
+    [OP_LTE] = "lte",
+    [OP_IN] = "in",
+    [OP_NOT_IN] = "not_in",
+    [OP_CONTAINS] = "contains",
+    [OP_STARTS_WITH] = "starts_with",
+    [OP_EXISTS] = "exists",
 };
 
 enum comparison_op comparison_op_from(struct slice name)
@@ -58,8 +65,9 @@ static bool fits(enum comparison_op op, const msgpack_object *value, struct erro
     case OPS:
         break;
     }
-    return is_scalar(value) || error_set(err, ERROR_INVALID,
-                                         "\"%s\" needs a text, a number or a boolean", op_names[op]);
+    return is_scalar(value) ||
+           error_set(err, ERROR_INVALID, "\"%s\" needs a text, a number or a boolean",
+                     op_names[op]);
 }
 
 bool comparison_read(const msgpack_object *condition, struct comparison *ret, struct error *err)
@@ -67,9 +75,8 @@ bool comparison_read(const msgpack_object *condition, struct comparison *ret, st
     bool found = false;
     for (uint32_t i = 0; i < condition->via.map.size; i++) {
         struct slice key;
-        enum comparison_op op = value_text(&condition->via.map.ptr[i].key, &key)
-                                    ? comparison_op_from(key)
-                                    : OPS;
+        enum comparison_op op =
+            value_text(&condition->via.map.ptr[i].key, &key) ? comparison_op_from(key) : OPS;
         if (op == OPS) {
             continue;
         }

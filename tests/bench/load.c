@@ -87,8 +87,8 @@ static void read_templates(struct load *l)
         request_parse(&request, EVENT_TYPES, slice_make(line, (size_t)len), &l->rand);
         ensure(request.refusal.code == NULL);
         request_stamp(&request, slice_text("bench"), 1000);
-        l->templates = memory_resize(l->templates, (l->template_count + request.count) *
-                                                       sizeof *l->templates);
+        l->templates =
+            memory_resize(l->templates, (l->template_count + request.count) * sizeof *l->templates);
         for (size_t i = 0; i < request.count; i++) {
             struct event e = request.events[i].event;
             ensure(request.events[i].refusal.code == NULL && e.type != EVENT_IDENTIFY);
@@ -239,8 +239,8 @@ static bool is_stored(struct block *block, struct slice reply)
     bool made = msgpack_zone_init(&zone, 1024);
     ensure(made);
     bool fine = seal_open_reply(block->load->channel, block->nonce, reply, &plain, &err) &&
-                wire_read(buf_slice(&plain), &zone, &type, &members, &err) &&
-                type == WIRE_BLOCK && wire_read_block_reply(&members, &r) &&
+                wire_read(buf_slice(&plain), &zone, &type, &members, &err) && type == WIRE_BLOCK &&
+                wire_read_block_reply(&members, &r) &&
                 (r.status == WIRE_STORED || r.status == WIRE_REPLAYED);
     msgpack_zone_destroy(&zone);
     buf_done(&plain);
@@ -332,7 +332,8 @@ int main(int argc, char **argv)
     struct load l = {0};
     sigset_t signals;
     if (argc != 7 || (strcmp(argv[2], "fill") != 0 && strcmp(argv[2], "sessions") != 0)) {
-        fprintf(stderr, "usage: load ENROLMENT fill|sessions PROFILES FIRST COUNT SEED < requests\n");
+        fprintf(stderr,
+                "usage: load ENROLMENT fill|sessions PROFILES FIRST COUNT SEED < requests\n");
         return 2;
     }
     uint64_t profiles = strtoull(argv[3], NULL, 10);
@@ -363,7 +364,8 @@ int main(int argc, char **argv)
     wait_for_signal();
     int64_t start = clock_monotonic_ns(&clock_real);
     ship(&l);
-    printf("{\"events\": %llu, \"blocks\": %zu, \"bytes\": %zu, \"seconds\": %.3f, \"retries\": %zu}\n",
+    printf("{\"events\": %llu, \"blocks\": %zu, \"bytes\": %zu, \"seconds\": %.3f, \"retries\": "
+           "%zu}\n",
            (unsigned long long)count, l.block_count, l.sealed_bytes,
            (double)(clock_monotonic_ns(&clock_real) - start) / 1e9, l.retries);
     link_client_close(&l.link);

@@ -148,8 +148,12 @@ static int train(const struct event *events, size_t count, size_t bytes, const c
     add_blocks(&s, events, count / 2, 1);
     add_blocks(&s, events, count, 4);
     add_blocks(&s, events, count, 16);
-    ZDICT_fastCover_params_t params = {
-        .d = 8, .f = 20, .accel = 1, .steps = 40, .nbThreads = 2, .zParams = {.compressionLevel = 3}};
+    ZDICT_fastCover_params_t params = {.d = 8,
+                                       .f = 20,
+                                       .accel = 1,
+                                       .steps = 40,
+                                       .nbThreads = 2,
+                                       .zParams = {.compressionLevel = 3}};
     size_t len = ZDICT_optimizeTrainFromBuffer_fastCover(dictionary, bytes, s.bytes.data, s.sizes,
                                                          (unsigned)s.count, &params);
     if (ZDICT_isError(len)) {
@@ -186,8 +190,8 @@ static void print_figure(const char *name, const struct samples *s, struct slice
         total = 0;
         double start = now_us();
         for (size_t i = 0; i < s->count; i++) {
-            size_t len = ZSTD_compress_usingCDict(zstd, out, bound, s->bytes.data + at, s->sizes[i],
-                                                  dict);
+            size_t len =
+                ZSTD_compress_usingCDict(zstd, out, bound, s->bytes.data + at, s->sizes[i], dict);
             ensure(!ZSTD_isError(len));
             total += len;
             at += s->sizes[i];
@@ -195,8 +199,8 @@ static void print_figure(const char *name, const struct samples *s, struct slice
         double took = now_us() - start;
         best = took < best ? took : best;
     }
-    printf("{\"what\": \"%s\", \"level\": %d, \"plain\": %.1f, \"bytes\": %.1f, \"us\": %.2f}\n", name,
-           level, (double)s->bytes.len / (double)s->events, (double)total / (double)s->events,
+    printf("{\"what\": \"%s\", \"level\": %d, \"plain\": %.1f, \"bytes\": %.1f, \"us\": %.2f}\n",
+           name, level, (double)s->bytes.len / (double)s->events, (double)total / (double)s->events,
            best / (double)s->events);
     ZSTD_freeCCtx(zstd);
     ZSTD_freeCDict(dict);

@@ -269,8 +269,8 @@ static bool deliver(struct node *node, uint32_t source)
         return false;
     }
     node->from[source].first = mail->next;
-    if (!partition_handle(node->partition, (int32_t)source, mail->position,
-                          buf_slice(&mail->bytes), w->now_ms, &err)) {
+    if (!partition_handle(node->partition, (int32_t)source, mail->position, buf_slice(&mail->bytes),
+                          w->now_ms, &err)) {
         fail_msg("seed %llu: %s", (unsigned long long)w->seed, err.message);
     }
     /* Sometimes it comes twice. */
