@@ -5,17 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool error_set(struct error *err, enum error_kind kind, const char *format, ...)
+int error_fill(struct error *err, enum error_kind kind, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     err->kind = kind;
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    return false;
+    return 0;
 }
 
-bool error_add_context(struct error *err, const char *format, ...)
+int error_prefix(struct error *err, const char *format, ...)
 {
     char context[128];
     char text[sizeof err->message];
@@ -25,7 +25,7 @@ bool error_add_context(struct error *err, const char *format, ...)
     va_end(args);
     memcpy(text, err->message, sizeof text);
     snprintf(err->message, sizeof err->message, "%s: %.*s", context, 120, text);
-    return false;
+    return 0;
 }
 
 const char *error_kind_name(enum error_kind kind)

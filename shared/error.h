@@ -24,11 +24,21 @@ struct error {
     char message[256];
 };
 
-/* Fill *err and return false, so that `return error_set(...)` reads as failing. */
-bool error_set(struct error *err, enum error_kind kind, const char *format, ...) PRINTF_LIKE(3, 4);
+/* error_set(err, kind, format, ...) fills *err and gives false, so that `return error_set(...)`
+ * reads as failing. error_add_context(err, format, ...) puts "context: " before the text of *err
+ * and gives false; the kind stays. They are macros so that compilers and analyzers see the false.
+ */
+#define error_set(...) error_false(error_fill(__VA_ARGS__))
+#define error_add_context(...) error_false(error_prefix(__VA_ARGS__))
 
-/* Put "context: " before the text of *err and return false. The kind stays. */
-bool error_add_context(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+int error_fill(struct error *err, enum error_kind kind, const char *format, ...) PRINTF_LIKE(3, 4);
+int error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static inline bool error_false(int done)
+{
+    (void)done;
+    return false;
+}
 
 /* The name of a kind for logs, such as "invalid". */
 const char *error_kind_name(enum error_kind kind);
