@@ -93,7 +93,7 @@ node_modules: package.json tag-js/package.json tests/package.json package-lock.j
 	@touch $@
 
 e2e: all
-	@node tests/e2e/run.mjs
+	@BUILD_DIR=$(BUILD) node tests/e2e/run.mjs
 
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all

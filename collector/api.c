@@ -616,8 +616,10 @@ static void put_metrics(struct api *api, struct buf *out)
                        slice_text(""), (double)u.blocks_unanswered);
     metrics_put(out, "tributary_hub_connected", "gauge", "1 when the hub answers.",
                 downlink_is_connected(c->downlink));
+    int64_t offset_ms;
+    (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
-                "The hub's clock minus this one's.", (double)downlink_clock_offset_ms(c->downlink));
+                "The hub's clock minus this one's.", (double)offset_ms);
     refusals_put_metrics(c->refusals, out);
 }
 
@@ -632,7 +634,7 @@ static void get_metrics(struct api *api, struct http_request *http)
 static void get_ready(struct api *api, struct http_request *http)
 {
     struct collector *c = api->collector;
-    if (spool_bytes(c->spool) >= (uint64_t)c->settings.spool_bytes_max) {
+    if (spool_is_full(c->spool)) {
         http_answer_error(http, 503, "spool-full", "The spool is full.", NULL);
     } else {
         http_answer_static(http, 200, "application/json", slice_text("{\"ready\":true}"));

@@ -115,10 +115,11 @@ static bool open_parts(struct collector *c, struct error *err)
         return error_add_context(err, "hub_link");
     }
     c->refusals = refusals_new();
-    c->uplink = uplink_open(c->spool, c->link, c->channel, (unsigned)c->settings.blocks_in_flight,
-                            &clock_real);
-    c->downlink = downlink_open(c->edge, c->spool, c->link, c->channel, &clock_real,
-                                gate_version(c->gate), on_gate_changed, c);
+    c->clock_offset = clock_offset_new(&clock_real);
+    c->uplink = uplink_open(c->spool, c->link, c->channel, c->clock_offset,
+                            (unsigned)c->settings.blocks_in_flight, &clock_real);
+    c->downlink = downlink_open(c->edge, c->spool, c->link, c->channel, c->clock_offset,
+                                &clock_real, gate_version(c->gate), on_gate_changed, c);
     return committer_open(c->spool, &c->enrolment, (size_t)c->settings.pending_bytes_max,
                           &clock_real, on_appended, c, &c->committer, err) &&
            api_open(c, &c->api, err);
@@ -163,6 +164,7 @@ void collector_close(struct collector **collector)
     link_client_close(&c->link); /* ends polls and blocks in flight */
     uplink_close(&c->uplink);
     downlink_close(&c->downlink);
+    clock_offset_free(&c->clock_offset);
     seal_channel_free(&c->channel);
     gate_free(&c->gate);
     refusals_free(&c->refusals);

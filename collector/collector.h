@@ -24,6 +24,7 @@ struct collector {
     struct edge *edge;
     struct seal_channel *channel;
     struct link_client *link;
+    struct clock_offset *clock_offset;
     struct uplink *uplink;
     struct downlink *downlink;
     struct committer *committer;

@@ -21,9 +21,9 @@ struct downlink {
     bool closing;
     uint64_t gate_version;
     int64_t answered_ms;
-    int64_t offset_ms;
+    struct clock_offset *offset;
+    bool has_asked; /* the first poll does not wait, so that the offset is known at once */
     uint8_t nonce[SEAL_NONCE_BYTES]; /* of the poll under way */
-    int64_t sent_ms;
     pthread_t thread;
 };
 
@@ -66,8 +66,9 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
     }
     if (fine) {
         pthread_mutex_lock(&d->lock);
+        d->has_asked = true;
         d->answered_ms = clock_now_ms(d->clock);
-        d->offset_ms = r->hub_ms - d->answered_ms;
+        clock_offset_note(d->offset, r->hub_ms);
         pthread_mutex_unlock(&d->lock);
     }
     free(r);
@@ -101,8 +102,8 @@ static void send_poll(struct downlink *d)
     struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
     struct buf message;
     struct buf request;
-    poll->sent_ms = clock_now_ms(d->clock);
-    poll->wait_ms = WAIT_MS;
+    (void)clock_offset_get(d->offset, &poll->clock_offset_ms);
+    poll->wait_ms = d->has_asked ? WAIT_MS : 0;
     poll->gate_version = d->gate_version;
     poll->spool_blocks = spool_blocks(d->spool);
     poll->spool_bytes = spool_bytes(d->spool);
@@ -151,7 +152,8 @@ static void *run(void *arg)
 
 struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
                                struct link_client *link, const struct seal_channel *channel,
-                               const struct clock *clock, uint64_t gate_version,
+                               struct clock_offset *offset, const struct clock *clock,
+                               uint64_t gate_version,
                                void (*gate_changed)(void *user, struct slice state), void *user)
 {
     struct downlink *d = memory_allocate_zeroed(sizeof *d);
@@ -159,6 +161,7 @@ struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
     d->spool = spool;
     d->link = link;
     d->channel = channel;
+    d->offset = offset;
     d->clock = clock;
     d->gate_version = gate_version;
     d->gate_changed = gate_changed;
@@ -201,14 +204,6 @@ bool downlink_is_connected(struct downlink *d)
     bool connected = d->answered_ms > 0 && clock_now_ms(d->clock) - d->answered_ms < CONNECTED_MS;
     pthread_mutex_unlock(&d->lock);
     return connected;
-}
-
-int64_t downlink_clock_offset_ms(struct downlink *d)
-{
-    pthread_mutex_lock(&d->lock);
-    int64_t offset = d->offset_ms;
-    pthread_mutex_unlock(&d->lock);
-    return offset;
 }
 
 struct lookup {

@@ -7,6 +7,7 @@
 #ifndef TRIBUTARY_COLLECTOR_DOWNLINK_H
 #define TRIBUTARY_COLLECTOR_DOWNLINK_H
 
+#include "collector/clock_offset.h"
 #include "collector/edge.h"
 #include "collector/spool.h"
 #include "shared/clock.h"
@@ -19,7 +20,8 @@ struct downlink;
  * All arguments are borrowed and must outlive it. */
 struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
                                struct link_client *link, const struct seal_channel *channel,
-                               const struct clock *clock, uint64_t gate_version,
+                               struct clock_offset *offset, const struct clock *clock,
+                               uint64_t gate_version,
                                void (*gate_changed)(void *user, struct slice state), void *user);
 /* Poll no more. The link may be closed then, which ends the poll under way. */
 void downlink_stop(struct downlink *downlink);
@@ -28,8 +30,6 @@ void downlink_close(struct downlink **downlink);
 
 /* The hub answered a poll within the last 45 s. */
 bool downlink_is_connected(struct downlink *downlink);
-/* The hub's clock minus this one's, as of the last poll; 0 before. */
-int64_t downlink_clock_offset_ms(struct downlink *downlink);
 
 enum downlink_lookup { DOWNLINK_FOUND, DOWNLINK_NOBODY, DOWNLINK_UNREACHABLE };
 

@@ -109,29 +109,38 @@ static const struct consent_preference *find_preference(const struct request_eve
     return NULL;
 }
 
+static struct refusal check_category(const struct request_event *event, struct slice category)
+{
+    static const char pointer[] = "/context/consent/categoryPreferences";
+    const struct consent_preference *preference = find_preference(event, category);
+    if (preference == NULL) {
+        return (struct refusal){
+            "consent-missing", "The event does not say that storing it was consented to.", pointer};
+    }
+    if (!preference->granted) {
+        return (struct refusal){"consent-denied", "The person has not consented to storing.",
+                                pointer};
+    }
+    return (struct refusal){NULL, NULL, NULL};
+}
+
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event)
 {
-    struct refusal fine = {NULL, NULL, NULL};
-    static const char pointer[] = "/context/consent/categoryPreferences";
-    uint32_t count =
-        source->is_exempt || source->required == NULL ? 0 : source->required->via.array.size;
-    for (uint32_t i = 0; i < count; i++) {
+    struct refusal refusal = {NULL, NULL, NULL};
+    uint32_t count = source->required == NULL ? 0 : source->required->via.array.size;
+    if (source->is_exempt) {
+        return refusal;
+    }
+    if (count == 0) {
+        return check_category(event, slice_text("analytics"));
+    }
+    for (uint32_t i = 0; i < count && refusal.code == NULL; i++) {
         struct slice category;
-        if (!value_text(&source->required->via.array.ptr[i], &category)) {
-            continue;
-        }
-        const struct consent_preference *preference = find_preference(event, category);
-        if (preference == NULL) {
-            return (struct refusal){"consent-missing",
-                                    "The event does not say that storing it was consented to.",
-                                    pointer};
-        }
-        if (!preference->granted) {
-            return (struct refusal){"consent-denied", "The person has not consented to storing.",
-                                    pointer};
+        if (value_text(&source->required->via.array.ptr[i], &category)) {
+            refusal = check_category(event, category);
         }
     }
-    return fine;
+    return refusal;
 }
 
 bool gate_allows_origin(const struct gate *gate, struct slice origin)

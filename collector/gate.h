@@ -23,7 +23,8 @@ uint64_t gate_version(const struct gate *gate);
 const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key);
 struct slice gate_source_key(const struct gate_source *source);
 
-/* May this event of the source be stored? No code: yes. */
+/* May this event of the source be stored? No code: yes. A source that is not exempt and names no
+ * category needs consent to "analytics". */
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event);
 
 /* Some source names this origin, so that its pages may send cookies. */

@@ -98,8 +98,11 @@ static const struct {
      "consent-denied"},
     {"an exempt source needs none", "till", NULL, NULL},
     {"an exempt source asks for none", "till", "{\"analytics\":false}", NULL},
-    {"a source that requires nothing", "app", NULL, NULL},
-    {"a source whose consent is of the wrong type requires nothing", "odd", NULL, NULL},
+    {"a source that names no category needs analytics", "app", NULL, "consent-missing"},
+    {"and has it denied", "app", "{\"analytics\":false}", "consent-denied"},
+    {"or granted", "app", "{\"analytics\":true}", NULL},
+    {"a source whose consent is of the wrong type names none", "odd", NULL, "consent-missing"},
+    {"a source of the wrong type names none", "odder", "{\"marketing\":true}", "consent-missing"},
 };
 
 static void test_what_a_source_requires_decides_what_passes(void **state)

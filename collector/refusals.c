@@ -49,7 +49,9 @@ static struct row *find_row(struct refusals *r, struct slice source, const char 
     }
     struct row *row = &r->rows[r->row_count++];
     row->source_len = source.len;
-    memcpy(row->source, source.data, source.len);
+    if (source.len > 0) {
+        memcpy(row->source, source.data, source.len);
+    }
     row->code = code;
     return row;
 }

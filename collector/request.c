@@ -45,11 +45,9 @@ static const struct {
 /* Where in an event's body the parser stands, as far as the gate cares. */
 enum step {
     STEP_OTHER,
-    STEP_CONTEXT,      /* depth 1: context */
-    STEP_CONSENT,      /* depth 2: context.consent */
-    STEP_PREFERENCES,  /* depth 3: context.consent.categoryPreferences */
-    STEP_EXTERNAL_IDS, /* depth 2: context.externalIds */
-    STEP_EXTERNAL_ID,  /* depth 4: context.externalIds[].id */
+    STEP_CONTEXT,     /* depth 1: context */
+    STEP_CONSENT,     /* depth 2: context.consent */
+    STEP_PREFERENCES, /* depth 3: context.consent.categoryPreferences */
 };
 
 enum place {
@@ -361,7 +359,8 @@ static int on_boolean(void *ctx, int value)
             misplaced(p);
             return 1;
         }
-        if (p->place == PLACE_EVENT && p->packer.depth == 4 && p->steps[3] == STEP_PREFERENCES &&
+        if (p->place == PLACE_EVENT && p->packer.depth == 4 && p->packer.open[3].is_map &&
+            p->steps[3] == STEP_PREFERENCES &&
             p->event->preference_count < LIMIT_CONSENT_CATEGORIES) {
             p->event->preferences[p->event->preference_count++] =
                 (struct consent_preference){p->category, value != 0};
@@ -429,9 +428,6 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
         p->field = FIELD_NONE;
         return 1;
     }
-    if (p->place == PLACE_EVENT && p->packer.depth == 4 && p->steps[4] == STEP_EXTERNAL_ID) {
-        p->event->has_external_id |= len > 0;
-    }
     if (is_no_object(p)) {
         return 1;
     }
@@ -449,7 +445,7 @@ static enum field field_from(struct slice key)
     return FIELD_NONE;
 }
 
-/* Follow the two paths that the gate looks at. */
+/* Follow the path that the gate looks at. */
 static void follow(struct parser *p, struct slice key)
 {
     enum step step = STEP_OTHER;
@@ -458,29 +454,28 @@ static void follow(struct parser *p, struct slice key)
         step = slice_is(key, "context") ? STEP_CONTEXT : STEP_OTHER;
         break;
     case 2:
-        if (p->steps[1] == STEP_CONTEXT) {
-            step = slice_is(key, "consent")       ? STEP_CONSENT
-                   : slice_is(key, "externalIds") ? STEP_EXTERNAL_IDS
-                                                  : STEP_OTHER;
+        if (p->steps[1] == STEP_CONTEXT && slice_is(key, "consent")) {
+            step = STEP_CONSENT;
         }
         break;
     case 3:
         if (p->steps[1] == STEP_CONTEXT && p->steps[2] == STEP_CONSENT &&
             slice_is(key, "categoryPreferences")) {
             step = STEP_PREFERENCES;
-            p->event->has_preferences = true;
         }
         break;
     case 4:
-        if (p->steps[1] == STEP_CONTEXT && p->steps[2] == STEP_EXTERNAL_IDS &&
-            slice_is(key, "id")) {
-            step = STEP_EXTERNAL_ID;
-        } else if (p->steps[3] == STEP_PREFERENCES) {
+        if (p->steps[3] == STEP_PREFERENCES) {
             p->category = arena_copy(&p->request->arena, key);
         }
         break;
     default:
         return;
+    }
+    if (step != STEP_OTHER) {
+        /* Of a member given twice the last counts, for the hub as well. */
+        p->event->preference_count = 0;
+        p->event->has_preferences = step == STEP_PREFERENCES;
     }
     p->steps[p->packer.depth] = step;
     for (int i = p->packer.depth + 1; i < 5; i++) {
@@ -674,13 +669,12 @@ static void pack_merged(msgpack_packer *p, const msgpack_object *own, const msgp
 }
 
 /* What the gate looks at, where it came from the outer context. */
-static void take_outer_consent(struct request_event *e, const msgpack_object *body)
+static void take_outer_consent(struct request *r, struct request_event *e,
+                               const msgpack_object *body)
 {
     const msgpack_object *context = value_member_c(body, "context");
     const msgpack_object *preferences =
         value_member_c(value_member_c(context, "consent"), "categoryPreferences");
-    const msgpack_object *ids = value_member_c(context, "externalIds");
-    e->has_external_id |= value_is(ids, MSGPACK_OBJECT_ARRAY) && ids->via.array.size > 0;
     if (e->has_preferences || !value_is(preferences, MSGPACK_OBJECT_MAP)) {
         return;
     }
@@ -690,6 +684,8 @@ static void take_outer_consent(struct request_event *e, const msgpack_object *bo
         const msgpack_object_kv *kv = &preferences->via.map.ptr[i];
         if (e->preference_count < LIMIT_CONSENT_CATEGORIES && value_text(&kv->key, &to->category) &&
             value_bool(&kv->val, &to->granted)) {
+            /* The bytes it was read from move when the next event is merged. */
+            to->category = arena_copy(&r->arena, to->category);
             e->preference_count++;
         }
     }
@@ -758,7 +754,7 @@ static void merge_event(struct request *r, struct request_event *e,
     e->body_len = merged->len - start;
     fine = value_unpack(slice_make(merged->data + start, e->body_len), &r->zone, &whole, &err);
     ensure(fine);
-    take_outer_consent(e, &whole);
+    take_outer_consent(r, e, &whole);
     if (e->body_len > LIMIT_EVENT_BYTES) {
         e->refusal = refuse("event-too-large", "The event is over 32 KiB.", NULL);
     }
@@ -789,6 +785,29 @@ static void merge_outer(struct request *r)
     r->bodies = merged;
 }
 
+/* Is there an external id that the hub could use: a type, and an id as text or number? */
+static bool has_external_id(struct request *r, const struct request_event *e)
+{
+    struct error err;
+    msgpack_object body;
+    bool found = false;
+    msgpack_zone_clear(&r->zone);
+    bool fine =
+        value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &body, &err);
+    ensure(fine);
+    const msgpack_object *ids = value_member_c(value_member_c(&body, "context"), "externalIds");
+    uint32_t count = value_is(ids, MSGPACK_OBJECT_ARRAY) ? ids->via.array.size : 0;
+    for (uint32_t i = 0; i < count && i < LIMIT_EXTERNAL_IDS && !found; i++) {
+        const msgpack_object *id = value_member_c(&ids->via.array.ptr[i], "id");
+        struct slice type;
+        struct slice text;
+        int64_t number;
+        found = value_text(value_member_c(&ids->via.array.ptr[i], "type"), &type) && type.len > 0 &&
+                ((value_text(id, &text) && text.len > 0) || value_int(id, &number));
+    }
+    return found;
+}
+
 static void check_event(struct request *r, struct request_event *e, enum event_type type,
                         struct rand *rand)
 {
@@ -801,6 +820,8 @@ static void check_event(struct request *r, struct request_event *e, enum event_t
                    "\"type\" is none of track, identify, page, screen, group, alias.", "/type");
         return;
     }
+    e->has_external_id =
+        event->user_id.len == 0 && event->anonymous_id.len == 0 && has_external_id(r, e);
     bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
     event->name = event->type == EVENT_TRACK ? e->event_name : is_view ? e->page_name : event->name;
     if (event->type == EVENT_TRACK && event->name.len == 0) {

@@ -37,7 +37,7 @@ struct request_event {
     int64_t timestamp_ms; /* TIME_ABSENT or the client's time, likewise the next two */
     int64_t original_ms;
     int64_t sent_ms;
-    bool has_external_id;
+    bool has_external_id; /* looked for where there is neither user nor anonymous id */
     bool has_type;
     bool has_preferences;
     size_t preference_count;

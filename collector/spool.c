@@ -11,7 +11,7 @@
 struct spool {
     struct store *store;
     uint64_t bytes_max;
-    uint64_t epoch;
+    _Atomic uint64_t epoch;
     _Atomic uint64_t first;
     _Atomic uint64_t next;
     _Atomic uint64_t blocks;
@@ -20,7 +20,7 @@ struct spool {
     struct store_batch batch; /* of the appending thread */
 };
 
-enum { KEY_BYTES = 9 };
+enum { KEY_BYTES = 9, FULL_MARGIN = 64 * 1024 };
 
 static struct slice make_key(char kind, uint64_t number, uint8_t ret[KEY_BYTES])
 {
@@ -199,6 +199,11 @@ bool spool_acknowledge(struct spool *s, uint64_t sequence, struct error *err)
 bool spool_set_aside(struct spool *s, uint64_t sequence, struct error *err)
 {
     return take_out(s, sequence, true, err);
+}
+
+bool spool_is_full(const struct spool *s)
+{
+    return s->bytes + FULL_MARGIN > s->bytes_max;
 }
 
 uint64_t spool_blocks(const struct spool *s)

@@ -42,6 +42,8 @@ MUST_CHECK bool spool_acknowledge(struct spool *spool, uint64_t sequence, struct
 /* The hub refuses the block as damaged: keep it out of the way, for the operator. */
 MUST_CHECK bool spool_set_aside(struct spool *spool, uint64_t sequence, struct error *err);
 
+/* The next append would fail with ERROR_FULL, unless its block is tiny. */
+bool spool_is_full(const struct spool *spool);
 uint64_t spool_blocks(const struct spool *spool);
 uint64_t spool_bytes(const struct spool *spool);
 uint64_t spool_blocks_aside(const struct spool *spool);

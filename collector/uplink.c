@@ -6,7 +6,7 @@
 #include "shared/log.h"
 #include "shared/wire.h"
 
-enum { ANSWER_MS_MAX = 15000 };
+enum { ANSWER_MS_MAX = 15000, CLOCK_WAIT_MS = 100 };
 
 struct flight {
     struct uplink *uplink;
@@ -18,6 +18,7 @@ struct uplink {
     struct spool *spool;
     struct link_client *link;
     const struct seal_channel *channel;
+    struct clock_offset *offset;
     const struct clock *clock;
     struct buf block; /* of the sending thread, like the next three */
     struct buf header;
@@ -45,8 +46,6 @@ static void count(struct uplink *u, enum wire_status status)
     u->stats.is_revoked = status == WIRE_REVOKED;
 }
 
-/* Everything the reply says is on the hub's disk; usually that is this block and older ones whose
- * own replies are under way. */
 static void act(struct uplink *u, uint64_t sequence, enum shipper_action action)
 {
     struct error err;
@@ -101,6 +100,9 @@ static void on_done(void *user, bool answered, struct slice reply)
     }
     pthread_mutex_lock(&u->lock);
     if (understood) {
+        if (r.hub_ms > 0) {
+            clock_offset_note(u->offset, r.hub_ms);
+        }
         count(u, r.status);
         action = shipper_reply(&u->shipper, flight->sequence, r.status, now);
     } else {
@@ -117,7 +119,7 @@ static void on_done(void *user, bool answered, struct slice reply)
     free(flight);
 }
 
-static void send_block(struct uplink *u, uint64_t sequence)
+static void send_block(struct uplink *u, uint64_t sequence, int64_t offset_ms)
 {
     struct error err = {0};
     bool found = false;
@@ -143,7 +145,7 @@ static void send_block(struct uplink *u, uint64_t sequence)
     uint64_t blocks = spool_blocks(u->spool);
     bool is_last = blocks <= under_way;
     struct wire_block message = {
-        .sent_ms = clock_now_ms(u->clock),
+        .clock_offset_ms = offset_ms,
         .header = buf_slice(&u->header),
         .block = buf_slice(&u->block),
         .spool_blocks = is_last ? 0 : blocks - under_way,
@@ -187,12 +189,17 @@ static void *run(void *arg)
         uint64_t sequence;
         int64_t wake_ms;
         int64_t now = clock_now_ms(u->clock);
+        int64_t offset_ms;
+        if (!clock_offset_get(u->offset, &offset_ms)) {
+            wait_until(u, now + CLOCK_WAIT_MS, now);
+            continue;
+        }
         if (!shipper_next(&u->shipper, spool_next_sequence(u->spool), now, &sequence, &wake_ms)) {
             wait_until(u, wake_ms, now);
             continue;
         }
         pthread_mutex_unlock(&u->lock);
-        send_block(u, sequence);
+        send_block(u, sequence, offset_ms);
         pthread_mutex_lock(&u->lock);
     }
     pthread_mutex_unlock(&u->lock);
@@ -200,13 +207,14 @@ static void *run(void *arg)
 }
 
 struct uplink *uplink_open(struct spool *spool, struct link_client *link,
-                           const struct seal_channel *channel, unsigned window,
-                           const struct clock *clock)
+                           const struct seal_channel *channel, struct clock_offset *offset,
+                           unsigned window, const struct clock *clock)
 {
     struct uplink *u = memory_allocate_zeroed(sizeof *u);
     u->spool = spool;
     u->link = link;
     u->channel = channel;
+    u->offset = offset;
     u->clock = clock;
     buf_init(&u->block, SIZE_MAX / 2);
     buf_init(&u->header, 4096);

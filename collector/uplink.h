@@ -6,6 +6,7 @@
 #ifndef TRIBUTARY_COLLECTOR_UPLINK_H
 #define TRIBUTARY_COLLECTOR_UPLINK_H
 
+#include "collector/clock_offset.h"
 #include "collector/spool.h"
 #include "shared/clock.h"
 #include "shared/link.h"
@@ -13,10 +14,11 @@
 
 struct uplink;
 
-/* All arguments are borrowed and must outlive it. */
+/* Nothing is sent before the clock's offset is known: the hub corrects the times of a block by it.
+ * All arguments are borrowed and must outlive it. */
 struct uplink *uplink_open(struct spool *spool, struct link_client *link,
-                           const struct seal_channel *channel, unsigned window,
-                           const struct clock *clock);
+                           const struct seal_channel *channel, struct clock_offset *offset,
+                           unsigned window, const struct clock *clock);
 /* Send nothing more. The link may be closed then, which ends what is in flight. */
 void uplink_stop(struct uplink *uplink);
 /* Wait for what is in flight, and free. */

@@ -4,8 +4,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-enum { OFFSET_NOISE_MS = 2000 };
-
 struct known {
     struct known *next;
     size_t id_len;
@@ -138,12 +136,6 @@ bool collectors_find(struct collectors *c, struct slice id, struct collector_key
     }
     pthread_mutex_unlock(&c->lock);
     return found;
-}
-
-int64_t collector_clock_offset(int64_t hub_ms, int64_t collector_ms)
-{
-    int64_t offset = hub_ms - collector_ms;
-    return offset > -OFFSET_NOISE_MS && offset < OFFSET_NOISE_MS ? 0 : offset;
 }
 
 void collectors_note(struct collectors *c, struct slice id,

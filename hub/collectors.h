@@ -25,10 +25,6 @@ struct collector_keys {
 /* False where nobody is enrolled under this id. */
 bool collectors_find(struct collectors *collectors, struct slice id, struct collector_keys *ret);
 
-/* How far a collector's clock is behind the hub's. Travel and scheduling take some time too: a
- * small difference says nothing about the clock and counts as none. */
-int64_t collector_clock_offset(int64_t hub_ms, int64_t collector_ms);
-
 struct collector_figures {
     int64_t last_seen_ms;
     int64_t clock_offset_ms; /* hub minus collector */

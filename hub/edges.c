@@ -279,7 +279,7 @@ static void note_contact(struct collector_figures *f, void *user)
 {
     const struct contact *c = user;
     f->last_seen_ms = c->now_ms;
-    f->clock_offset_ms = collector_clock_offset(c->now_ms, c->poll->sent_ms);
+    f->clock_offset_ms = c->poll->clock_offset_ms;
     f->spool_blocks = c->poll->spool_blocks;
     f->spool_bytes = c->poll->spool_bytes;
 }

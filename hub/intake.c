@@ -5,6 +5,9 @@
 #include "hub/receipts.h"
 #include "shared/log.h"
 
+/* Keys of epochs lie in locked pages: only so many are kept ready. */
+enum { OFFSET_NOISE_MS = 1000, EPOCHS_MAX = 256 };
+
 /* An epoch that is open: its key, and which of its blocks are here. */
 struct open_epoch {
     struct open_epoch *next;
@@ -13,7 +16,8 @@ struct open_epoch {
     uint64_t number;
     struct seal_epoch *seal;
     struct receipts receipts;
-    bool is_dirty; /* receipts changed in the commit that is being made */
+    bool is_dirty;  /* receipts changed in the commit that is being made */
+    unsigned users; /* blocks under way; an epoch without any may be closed */
 };
 
 struct pending {
@@ -72,7 +76,28 @@ static bool load_receipts(struct intake *in, struct slice id, uint64_t number, s
     return fine;
 }
 
-/* Epochs stay open; there is one an hour for each collector, and a restart opens them afresh. */
+static void close_epoch(struct open_epoch *e)
+{
+    seal_epoch_end(&e->seal);
+    receipts_done(&e->receipts);
+    free(e);
+}
+
+/* Close the one that was opened first and that nobody uses; it can be opened again. */
+static void close_oldest(struct intake *in)
+{
+    struct open_epoch **oldest = NULL;
+    for (struct open_epoch **link = &in->epochs; *link != NULL; link = &(*link)->next) {
+        oldest = (*link)->users == 0 ? link : oldest;
+    }
+    if (oldest != NULL) {
+        struct open_epoch *e = *oldest;
+        *oldest = e->next;
+        in->epoch_count--;
+        close_epoch(e);
+    }
+}
+
 static struct open_epoch *open_epoch(struct intake *in, struct slice id,
                                      const struct collector_keys *keys, struct slice header,
                                      struct error *err)
@@ -106,7 +131,11 @@ static struct open_epoch *open_epoch(struct intake *in, struct slice id,
     e->receipts = receipts;
     e->next = in->epochs;
     in->epochs = e;
-    in->epoch_count++;
+    if (++in->epoch_count > EPOCHS_MAX) {
+        e->users++; /* not this one */
+        close_oldest(in);
+        e->users--;
+    }
     return e;
 }
 
@@ -183,6 +212,13 @@ static void note_block(struct collector_figures *f, void *user)
     f->replayed += p->reply.status == WIRE_REPLAYED;
 }
 
+static void release_epoch(struct intake *in, struct open_epoch *e)
+{
+    pthread_mutex_lock(&in->epochs_lock);
+    e->users--;
+    pthread_mutex_unlock(&in->epochs_lock);
+}
+
 static void commit(struct intake *in, struct pending *list, size_t length)
 {
     struct error err;
@@ -205,6 +241,7 @@ static void commit(struct intake *in, struct pending *list, size_t length)
         }
         collectors_note(in->collectors, id, note_block, list);
         list->waiter.answer(list->waiter.user, &list->reply);
+        release_epoch(in, list->epoch);
         buf_done(&list->block);
         buf_done(&list->header);
         free(list);
@@ -265,9 +302,7 @@ void intake_close(struct intake **intake)
     pthread_join(in->thread, NULL);
     for (struct open_epoch *e = in->epochs; e != NULL;) {
         struct open_epoch *next = e->next;
-        seal_epoch_end(&e->seal);
-        receipts_done(&e->receipts);
-        free(e);
+        close_epoch(e);
         e = next;
     }
     pthread_mutex_destroy(&in->lock);
@@ -279,7 +314,6 @@ void intake_close(struct intake **intake)
 
 struct contact {
     int64_t now_ms;
-    int64_t offset_ms;
     const struct wire_block *block;
     bool is_refused;
 };
@@ -288,7 +322,7 @@ static void note_contact(struct collector_figures *f, void *user)
 {
     const struct contact *c = user;
     f->last_seen_ms = c->now_ms;
-    f->clock_offset_ms = c->offset_ms;
+    f->clock_offset_ms = c->block->clock_offset_ms;
     f->spool_blocks = c->block->spool_blocks;
     f->spool_bytes = c->block->spool_bytes;
     f->refused += c->is_refused;
@@ -330,10 +364,18 @@ static struct open_epoch *verify(struct intake *in, struct slice id,
     pthread_mutex_unlock(&in->epochs_lock);
     if (e != NULL &&
         (!seal_block_peek(block->block, ret, err) || !seal_open_block(e->seal, ret, &plain, err))) {
+        release_epoch(in, e);
         e = NULL;
     }
     buf_done(&plain);
     return e;
+}
+
+/* Answers take some time to travel: a small difference is none, and says nothing about a clock that
+ * is kept by NTP. */
+static int64_t correction(int64_t offset_ms)
+{
+    return offset_ms > -OFFSET_NOISE_MS && offset_ms < OFFSET_NOISE_MS ? 0 : offset_ms;
 }
 
 void intake_take(struct intake *in, struct slice id, const struct collector_keys *keys,
@@ -342,8 +384,7 @@ void intake_take(struct intake *in, struct slice id, const struct collector_keys
     struct error err;
     struct seal_block sealed;
     int64_t now = clock_now_ms(in->clock);
-    int64_t offset = collector_clock_offset(now, block->sent_ms);
-    struct contact contact = {now, offset, block, false};
+    struct contact contact = {now, block, false};
     if (keys->is_revoked) {
         refuse(in, id, &contact, WIRE_REVOKED, "A revoked collector sends.", waiter);
         return;
@@ -359,7 +400,7 @@ void intake_take(struct intake *in, struct slice id, const struct collector_keys
     p->sequence = sealed.sequence;
     p->event_count = sealed.event_count;
     p->collector = keys->number;
-    p->clock_offset_ms = offset;
+    p->clock_offset_ms = correction(block->clock_offset_ms);
     p->reply.hub_ms = now;
     p->waiter = waiter;
     buf_init(&p->block, LIMIT_WIRE_BYTES);

@@ -77,6 +77,12 @@ bool receipts_read(struct slice bytes, struct receipts *ret)
     }
     for (size_t at = 0; at < bytes.len; at += 16) {
         struct receipt_range range = {read_u64(bytes.data + at), read_u64(bytes.data + at + 8)};
+        bool ascends = range.from <= range.to &&
+                       (ret->count == 0 || range.from > ret->ranges[ret->count - 1].to);
+        if (!ascends) {
+            receipts_done(ret);
+            return false;
+        }
         insert(ret, ret->count, range);
     }
     return true;

@@ -22,6 +22,7 @@ struct registry {
     uint64_t version;         /* of the last change */
     uint64_t catalog_version; /* of the last change that partitions see */
     uint64_t gate_version;    /* of the last change that gates see */
+    uint64_t traits_version;  /* of the last change of traits */
     uint32_t next_id;
     size_t count;
     size_t capacity;
@@ -141,6 +142,7 @@ static void write_counters(const struct registry *r, struct buf *out)
     buf_put_u64(out, r->version);
     buf_put_u64(out, r->catalog_version);
     buf_put_u64(out, r->gate_version);
+    buf_put_u64(out, r->traits_version);
     buf_put_u32(out, r->next_id);
 }
 
@@ -160,11 +162,12 @@ static bool load(struct registry *r, struct error *err)
     store_iterator_close(&it);
     buf_init(&counters, 64);
     fine = fine && store_get(store, NULL, slice_text("V"), &counters, &found, err);
-    if (fine && found && counters.len == 28) {
+    if (fine && found && counters.len == 36) {
         r->version = read_u64(counters.data);
         r->catalog_version = read_u64(counters.data + 8);
         r->gate_version = read_u64(counters.data + 16);
-        r->next_id = read_u32(counters.data + 24);
+        r->traits_version = read_u64(counters.data + 24);
+        r->next_id = read_u32(counters.data + 32);
     }
     buf_done(&counters);
     return fine;
@@ -220,8 +223,8 @@ void registry_close(struct registry **registry)
 
 /* ---- The definitions as others see them ---- */
 
-static void pack_segment(msgpack_packer *k, struct buf *out, uint32_t id, struct slice key,
-                         uint64_t version, const struct buf *body)
+static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
+                         const struct buf *body)
 {
     struct error err;
     msgpack_zone zone;
@@ -231,7 +234,6 @@ static void pack_segment(msgpack_packer *k, struct buf *out, uint32_t id, struct
     bool fine = value_unpack(buf_slice(body), &zone, &root, &err);
     ensure(fine);
     const msgpack_object *where = value_member_c(&root, "where");
-    (void)out;
     msgpack_pack_map(k, 4);
     value_pack_cstr(k, "id");
     msgpack_pack_uint32(k, id);
@@ -273,15 +275,17 @@ static void put_catalog(const struct registry *r, const msgpack_object *preview,
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
         traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
     }
-    msgpack_pack_map(&k, 4);
+    msgpack_pack_map(&k, 5);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->catalog_version);
+    value_pack_cstr(&k, "edgeTraitsVersion");
+    msgpack_pack_uint64(&k, r->traits_version);
     value_pack_cstr(&k, "segments");
     msgpack_pack_array(&k, segments);
     for (size_t i = 0; i < r->count; i++) {
         const struct entry *e = &r->entries[i];
         if (e->kind == REGISTRY_SEGMENT) {
-            pack_segment(&k, out, e->id, buf_slice(&e->key), e->version, &e->body);
+            pack_segment(&k, e->id, buf_slice(&e->key), e->version, &e->body);
         }
     }
     if (preview != NULL) {
@@ -429,18 +433,21 @@ static void advance(struct registry *r, enum registry_kind kind)
     r->version++;
     r->catalog_version = is_for_partitions(kind) ? r->version : r->catalog_version;
     r->gate_version = is_for_gates(kind) ? r->version : r->gate_version;
+    r->traits_version = kind == REGISTRY_TRAIT ? r->version : r->traits_version;
 }
 
 struct counters {
     uint64_t version;
     uint64_t catalog_version;
     uint64_t gate_version;
+    uint64_t traits_version;
     uint32_t next_id;
 };
 
 static struct counters counters_of(const struct registry *r)
 {
-    return (struct counters){r->version, r->catalog_version, r->gate_version, r->next_id};
+    return (struct counters){r->version, r->catalog_version, r->gate_version, r->traits_version,
+                             r->next_id};
 }
 
 static void restore(struct registry *r, struct counters c)
@@ -448,6 +455,7 @@ static void restore(struct registry *r, struct counters c)
     r->version = c.version;
     r->catalog_version = c.catalog_version;
     r->gate_version = c.gate_version;
+    r->traits_version = c.traits_version;
     r->next_id = c.next_id;
 }
 

@@ -18,6 +18,7 @@ struct router {
     const uint8_t *hub_secret;
     _Atomic uint64_t next;
     _Atomic uint64_t failed;
+    _Atomic uint64_t unidentified;
     atomic_bool closing;
     uint64_t marked; /* everything before was marked in all partitions */
     struct block_reader *reader;
@@ -122,8 +123,21 @@ static bool find_home(struct router *r, const struct event *head, struct slice p
 
 static int64_t correct(int64_t ms, int64_t offset)
 {
-    int64_t corrected = ms + offset;
+    /* The offset is the collector's own word: it may be anything. */
+    int64_t bounded = offset < -LIMIT_TIME_MS  ? -LIMIT_TIME_MS
+                      : offset > LIMIT_TIME_MS ? LIMIT_TIME_MS
+                                               : offset;
+    int64_t corrected = ms + bounded;
     return corrected < 0 ? 0 : corrected > LIMIT_TIME_MS ? LIMIT_TIME_MS : corrected;
+}
+
+/* The sizes that collectors hold to; one that was taken over may send anything. */
+static bool is_within_limits(const struct event *event)
+{
+    return event->body.len <= LIMIT_EVENT_BYTES && event->name.len <= LIMIT_EVENT_BYTES / 8 &&
+           event->message_id.len <= LIMIT_MESSAGE_ID_BYTES &&
+           event->anonymous_id.len <= LIMIT_IDENTIFIER_BYTES &&
+           event->user_id.len <= LIMIT_IDENTIFIER_BYTES && event->source.len <= LIMIT_NAME_BYTES;
 }
 
 static void route_block(struct router *r, uint64_t number, const struct eventlog_record *record)
@@ -138,11 +152,16 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
     }
     for (size_t place = 1; block_reader_next(r->reader, &event); place++) {
         uint32_t home;
+        if (!is_within_limits(&event)) {
+            r->unidentified++;
+            continue;
+        }
         event.timestamp_ms = correct(event.timestamp_ms, record->clock_offset_ms);
         event.received_ms = correct(event.received_ms, record->clock_offset_ms);
         buf_clear(&r->event);
         event_pack(&event, &r->event);
         if (!find_home(r, &event, buf_slice(&r->event), &home)) {
+            r->unidentified++;
             continue;
         }
         buf_clear(&r->message);
@@ -299,4 +318,9 @@ uint64_t router_next(struct router *r)
 uint64_t router_failed_blocks(struct router *r)
 {
     return r->failed;
+}
+
+uint64_t router_unidentified(struct router *r)
+{
+    return r->unidentified;
 }

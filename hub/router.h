@@ -23,6 +23,8 @@ void router_close(struct router **router);
 
 /* The number of the record that is read next; blocks that were passed over. */
 uint64_t router_next(struct router *router);
+/* Events, since the start, without any identifier that counts. */
+uint64_t router_unidentified(struct router *router);
 uint64_t router_failed_blocks(struct router *router);
 
 #endif

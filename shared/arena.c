@@ -37,6 +37,15 @@ void arena_done(struct arena *arena)
     arena->chunks = NULL;
 }
 
+size_t arena_size(const struct arena *arena)
+{
+    size_t size = 0;
+    for (const struct arena_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->next) {
+        size += sizeof *chunk + chunk->size;
+    }
+    return size;
+}
+
 void *arena_allocate(struct arena *arena, size_t size)
 {
     size = (size + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);

@@ -19,6 +19,9 @@ void arena_init(struct arena *arena, size_t chunk_size);
 void arena_clear(struct arena *arena);
 void arena_done(struct arena *arena);
 
+/* Bytes that the arena occupies. */
+size_t arena_size(const struct arena *arena);
+
 /* Memory aligned for any type, not zeroed. Never NULL. */
 void *arena_allocate(struct arena *arena, size_t size);
 

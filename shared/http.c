@@ -47,8 +47,6 @@ struct http_request {
         const char *name;
         const char *value;
     } headers[HTTP_HEADERS_MAX];
-    void *user_data;
-    char peer[INET6_ADDRSTRLEN];
 };
 
 static struct http_request *request_new(struct http_server *server)
@@ -109,19 +107,6 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     *con_cls = NULL;
 }
 
-static void set_peer(struct http_request *r)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    r->peer[0] = 0;
-    if (info != NULL && info->client_addr != NULL) {
-        getnameinfo(info->client_addr,
-                    info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                             : sizeof(struct sockaddr_in),
-                    r->peer, sizeof r->peer, NULL, 0, NI_NUMERICHOST);
-    }
-}
-
 static void begin(struct http_request *r, struct MHD_Connection *connection, const char *url,
                   const char *method)
 {
@@ -135,7 +120,6 @@ static void begin(struct http_request *r, struct MHD_Connection *connection, con
     r->suspended = false;
     r->status = 0;
     r->header_count = 0;
-    r->user_data = NULL;
     r->answer_static = slice_make(NULL, 0);
     r->is_gzip = slice_is(http_header(r, "Content-Encoding"), "gzip");
 }
@@ -366,16 +350,6 @@ struct slice http_cookie(const struct http_request *r, const char *name)
     return optional(MHD_lookup_connection_value(r->connection, MHD_COOKIE_KIND, name));
 }
 
-struct slice http_peer(const struct http_request *r)
-{
-    union {
-        const struct http_request *from;
-        struct http_request *to;
-    } cast = {.from = r};
-    set_peer(cast.to);
-    return slice_text(r->peer);
-}
-
 struct each_query {
     void (*each)(void *user, struct slice name, struct slice value);
     void *user;
@@ -395,11 +369,6 @@ void http_each_query(const struct http_request *r,
 {
     struct each_query q = {each, user};
     MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, on_query, &q);
-}
-
-void **http_user_data(struct http_request *r)
-{
-    return &r->user_data;
 }
 
 static const char *keep_text(struct http_request *r, struct slice text)

@@ -43,14 +43,9 @@ struct slice http_body(const struct http_request *request);
 struct slice http_header(const struct http_request *request, const char *name);
 struct slice http_query(const struct http_request *request, const char *name);
 struct slice http_cookie(const struct http_request *request, const char *name);
-/* The address of the peer as text, without port. */
-struct slice http_peer(const struct http_request *request);
 /* Each query parameter in turn. */
 void http_each_query(const struct http_request *request,
                      void (*each)(void *user, struct slice name, struct slice value), void *user);
-
-/* A place for the handler's own data of this request, NULL at first. */
-void **http_user_data(struct http_request *request);
 
 /* Headers of the answer; up to HTTP_HEADERS_MAX, name and value are copied. */
 enum { HTTP_HEADERS_MAX = 16 };

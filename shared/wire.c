@@ -165,7 +165,7 @@ void wire_write_block(const struct wire_block *b, struct buf *out)
 {
     msgpack_packer p;
     start(&p, out, 6, WIRE_BLOCK);
-    msgpack_pack_int64(&p, b->sent_ms);
+    msgpack_pack_int64(&p, b->clock_offset_ms);
     value_pack_bin(&p, b->header);
     value_pack_bin(&p, b->block);
     msgpack_pack_uint64(&p, b->spool_blocks);
@@ -176,7 +176,7 @@ bool wire_read_block(const msgpack_object *members, struct wire_block *ret)
 {
     struct members m = members_of(members, 6);
     (void)take(&m);
-    ret->sent_ms = take_int(&m);
+    ret->clock_offset_ms = take_int(&m);
     ret->header = take_bin(&m);
     ret->block = take_bin(&m);
     ret->spool_blocks = take_unsigned(&m);
@@ -209,7 +209,7 @@ void wire_write_poll(const struct wire_poll *poll, struct buf *out)
 {
     msgpack_packer p;
     start(&p, out, 7, WIRE_POLL);
-    msgpack_pack_int64(&p, poll->sent_ms);
+    msgpack_pack_int64(&p, poll->clock_offset_ms);
     msgpack_pack_int64(&p, poll->wait_ms);
     msgpack_pack_uint64(&p, poll->gate_version);
     msgpack_pack_uint64(&p, poll->spool_blocks);
@@ -221,7 +221,7 @@ bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
 {
     struct members m = members_of(members, 7);
     (void)take(&m);
-    ret->sent_ms = take_int(&m);
+    ret->clock_offset_ms = take_int(&m);
     ret->wait_ms = take_int(&m);
     ret->gate_version = take_unsigned(&m);
     ret->spool_blocks = take_unsigned(&m);

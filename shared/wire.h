@@ -26,7 +26,7 @@ enum wire_status { /* stored: never renumber */
 const char *wire_status_name(enum wire_status status);
 
 struct wire_block {
-    int64_t sent_ms; /* the collector's clock, for its offset */
+    int64_t clock_offset_ms; /* the hub's clock minus the collector's, as the latter knows it */
     struct slice header;
     struct slice block;
     uint64_t spool_blocks; /* how much waits behind what was sent, for the operator */
@@ -43,10 +43,10 @@ struct wire_block_reply {
 };
 
 struct wire_poll {
-    int64_t sent_ms;
-    int64_t wait_ms;       /* answer empty after this long */
-    uint64_t gate_version; /* what the collector has */
-    uint64_t spool_blocks; /* as in wire_block */
+    int64_t clock_offset_ms; /* as in wire_block */
+    int64_t wait_ms;         /* answer empty after this long */
+    uint64_t gate_version;   /* what the collector has */
+    uint64_t spool_blocks;   /* as in wire_block */
     uint64_t spool_bytes;
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS]; /* for each partition: safely stored up to here */

@@ -62,7 +62,7 @@ static void put_card(struct buf *out)
 static void test_a_block_and_its_reply_read_back(void **state)
 {
     struct fixture *f = *state;
-    struct wire_block block = {.sent_ms = 1795292103120,
+    struct wire_block block = {.clock_offset_ms = 1795292103120,
                                .header = slice_text("header"),
                                .block = slice_text("block"),
                                .spool_blocks = 12,
@@ -71,7 +71,7 @@ static void test_a_block_and_its_reply_read_back(void **state)
     wire_write_block(&block, &f->bytes);
     assert_true(read_message(f) && f->type == WIRE_BLOCK);
     assert_true(wire_read_block(&f->members, &back));
-    assert_int_equal(back.sent_ms, block.sent_ms);
+    assert_int_equal(back.clock_offset_ms, block.clock_offset_ms);
     assert_true(slice_is(back.header, "header") && slice_is(back.block, "block"));
     assert_int_equal(back.spool_blocks, 12);
     assert_true(back.spool_bytes == INT64_MAX);
@@ -99,8 +99,10 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     static struct wire_poll_reply reply_back;
     struct wire_card card;
     struct buf cards;
-    poll = (struct wire_poll){
-        .sent_ms = 5, .wait_ms = 30000, .gate_version = 7, .cursor_count = LIMIT_PARTITIONS};
+    poll = (struct wire_poll){.clock_offset_ms = 5,
+                              .wait_ms = 30000,
+                              .gate_version = 7,
+                              .cursor_count = LIMIT_PARTITIONS};
     for (uint32_t i = 0; i < LIMIT_PARTITIONS; i++) {
         poll.cursors[i] = (uint64_t)i << 40;
     }

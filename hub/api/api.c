@@ -54,7 +54,11 @@ void call_answer_invalid(struct call *call, const struct catalog_error *where,
         call_answer_failure(call, err);
         return;
     }
-    http_answer_error(call->http, 400, where->code, err->message,
+    char message[sizeof err->message + sizeof where->segment + 32];
+    bool names_segment = where->segment[0] != 0 && strcmp(where->segment, "preview") != 0;
+    snprintf(message, sizeof message, names_segment ? "Segment \"%s\": %s" : "%s%s",
+             names_segment ? where->segment : "", err->message);
+    http_answer_error(call->http, 400, where->code, message,
                       where->field[0] == 0 ? NULL : where->field);
 }
 

@@ -106,29 +106,11 @@ static const char *source_mistake(const msgpack_object *body, const char **ret_f
     return NULL;
 }
 
-/* A source that says nothing about consent needs that to analytics: nothing is stored without. */
-static void put_default_consent(const msgpack_object *body, struct buf *out)
-{
-    msgpack_packer k;
-    value_packer_init(&k, out);
-    msgpack_pack_map(&k, body->via.map.size + 1);
-    for (uint32_t i = 0; i < body->via.map.size; i++) {
-        msgpack_pack_object(&k, body->via.map.ptr[i].key);
-        msgpack_pack_object(&k, body->via.map.ptr[i].val);
-    }
-    value_pack_cstr(&k, "consent");
-    msgpack_pack_map(&k, 1);
-    value_pack_cstr(&k, "required");
-    msgpack_pack_array(&k, 1);
-    value_pack_cstr(&k, "analytics");
-}
-
 static void put_definition(struct call *call, enum registry_kind kind, struct slice key)
 {
     msgpack_object body;
     struct catalog_error where;
     struct error err;
-    struct buf definition;
     const char *field;
     if (!call_read_json(call, &body)) {
         return;
@@ -138,19 +120,12 @@ static void put_definition(struct call *call, enum registry_kind kind, struct sl
         http_answer_error(call->http, 400, "invalid-source", mistake, field);
         return;
     }
-    buf_init(&definition, SIZE_MAX / 2);
-    if (kind == REGISTRY_SOURCE && value_member_c(&body, "consent") == NULL) {
-        put_default_consent(&body, &definition);
-    } else {
-        buf_put_slice(&definition, buf_slice(&call->json));
-    }
-    if (registry_put(call->hub->registry, kind, key, buf_slice(&definition), &where, &err)) {
+    if (registry_put(call->hub->registry, kind, key, buf_slice(&call->json), &where, &err)) {
         msgpack_zone_clear(&call->zone);
         show_definition(call, kind, key);
     } else {
         call_answer_invalid(call, &where, &err);
     }
-    buf_done(&definition);
 }
 
 static void delete_definition(struct call *call, enum registry_kind kind, struct slice key)
@@ -180,7 +155,9 @@ void api_definitions(struct call *call, struct slice method, enum registry_kind 
         delete_definition(call, kind, key);
     } else {
         http_answer_error(call->http, 405, "method-not-allowed",
-                          "This path takes GET, PUT and DELETE.", NULL);
+                          kind == REGISTRY_RULES ? "The rules take GET and PUT."
+                                                 : "This path takes GET, PUT and DELETE.",
+                          NULL);
     }
 }
 
@@ -196,9 +173,8 @@ static void write_optional_time(struct json_writer *w, const char *name, int64_t
     }
 }
 
-static bool write_collector(void *user, const struct registry_entry *entry)
+static void write_collector(struct call *call, const struct registry_entry *entry)
 {
-    struct call *call = user;
     struct json_writer *w = &call->w;
     struct collector_figures f = collectors_figures(call->hub->collectors, entry->key);
     msgpack_object body;
@@ -232,18 +208,55 @@ static bool write_collector(void *user, const struct registry_entry *entry)
     json_key(w, "refused");
     json_int(w, (int64_t)f.refused);
     json_close_object(w);
+}
+
+struct names {
+    struct call *call;
+    size_t count;
+    size_t capacity;
+    struct slice *keys;
+};
+
+static bool copy_name(void *user, const struct registry_entry *entry)
+{
+    struct names *n = user;
+    if (n->count == n->capacity) {
+        n->capacity = n->capacity == 0 ? 64 : n->capacity * 2;
+        n->keys = memory_resize(n->keys, n->capacity * sizeof *n->keys);
+    }
+    n->keys[n->count++] = arena_copy(&n->call->arena, entry->key);
     return true;
 }
 
+static bool write_collector_named(struct call *call, struct slice key)
+{
+    struct registry_entry entry;
+    struct buf bytes;
+    buf_init(&bytes, SIZE_MAX / 2);
+    bool found = registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, &bytes, &entry);
+    if (found) {
+        write_collector(call, &entry);
+    }
+    buf_done(&bytes);
+    return found;
+}
+
+/* The names first: figures are behind a lock of their own, which must not be taken inside the
+ * registry's. */
 static void list_collectors(struct call *call)
 {
+    struct names names = {.call = call};
+    registry_each(call->hub->registry, REGISTRY_COLLECTOR, copy_name, &names);
     json_open_object(&call->w);
     json_key(&call->w, "collectors");
     json_open_array(&call->w);
-    registry_each(call->hub->registry, REGISTRY_COLLECTOR, write_collector, call);
+    for (size_t i = 0; i < names.count; i++) {
+        (void)write_collector_named(call, names.keys[i]);
+    }
     json_close_array(&call->w);
     json_close_object(&call->w);
     call_answer(call, 200);
+    free(names.keys);
 }
 
 static bool is_name(struct slice key)
@@ -366,16 +379,11 @@ static void revoke(struct call *call, struct slice key)
 
 static void show_collector(struct call *call, struct slice key)
 {
-    struct registry_entry entry;
-    struct buf bytes;
-    buf_init(&bytes, SIZE_MAX / 2);
-    if (registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, &bytes, &entry)) {
-        (void)write_collector(call, &entry);
+    if (write_collector_named(call, key)) {
         call_answer(call, 200);
     } else {
         call_answer_not_found(call, "collector");
     }
-    buf_done(&bytes);
 }
 
 void api_collectors(struct call *call, struct slice method, struct slice key)

@@ -1,7 +1,8 @@
 /* POST /v1/segments/preview: how many would be members, before a segment is defined.
  *
- * Profiles are looked at one after the other, as a backfill would, until all were or the time is
- * over. Partitions are cut by hash, so that what was looked at until then is a fair sample. */
+ * Profiles are looked at as a backfill would, a page of each partition in turn, until all were or
+ * the time is over. Within a partition the oldest come first: an estimate ("exact": false) leans on
+ * what older profiles are like. */
 #include "hub/api/internal.h"
 
 #include <stdlib.h>
@@ -78,18 +79,45 @@ static void look_at(void *user, const struct profile *profile)
     profile_free(&v->profile);
 }
 
+/* Where to go on in a partition. */
+struct place {
+    struct profile_id last;
+    bool is_done;
+};
+
+/* A page of one partition. */
+static void scan_page(struct preview *v, uint32_t partition, struct place *place)
+{
+    struct reader one = {v->reader.stores, partition + 1};
+    uint32_t reached;
+    bool more;
+    v->failed = !reader_profiles(&one, partition, place->last, PAGE, look_at, v, &reached,
+                                 &place->last, &more, v->err) ||
+                v->failed;
+    place->is_done = !more;
+}
+
 /* True: every profile was looked at. */
 static bool scan(struct preview *v)
 {
-    uint32_t partition = 0;
-    struct profile_id last = {0};
-    bool more = true;
-    while (more && !v->failed && clock_now_ms(&clock_real) - v->now_ms < PREVIEW_MS) {
-        v->failed = !reader_profiles(&v->reader, partition, last, PAGE, look_at, v, &partition,
-                                     &last, &more, v->err) ||
-                    v->failed;
+    struct place *places = memory_allocate_zeroed(v->reader.partitions * sizeof *places);
+    uint32_t open = v->reader.partitions;
+    bool in_time = true;
+    while (open > 0 && in_time && !v->failed) {
+        open = 0;
+        for (uint32_t i = 0; i < v->reader.partitions && in_time && !v->failed; i++) {
+            if (!places[i].is_done) {
+                scan_page(v, i, &places[i]);
+                open += !places[i].is_done;
+            }
+            in_time = clock_now_ms(&clock_real) - v->now_ms < PREVIEW_MS;
+        }
     }
-    return !more;
+    for (uint32_t i = 0; i < v->reader.partitions; i++) {
+        open += !places[i].is_done;
+    }
+    free(places);
+    return open == 0;
 }
 
 static void write_preview(struct call *call, const struct preview *v, bool exact, uint64_t profiles)

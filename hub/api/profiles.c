@@ -188,7 +188,6 @@ static void find_profile(struct call *call)
 struct listing {
     struct json_writer *w;
     uint8_t last[16];
-    const char *with_place;
 };
 
 static void write_event(void *user, struct slice place, const struct event *event)

@@ -35,6 +35,18 @@ static bool read_progress(struct hub *hub, uint32_t segment, uint64_t version, s
     return true;
 }
 
+/* What the hub adds itself; a definition that was read and is put again has these too. */
+static bool is_computed(struct slice name)
+{
+    static const char *const names[] = {"key", "updatedAt", "size", "status", "progress"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (slice_is(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool write_segment(struct call *call, const struct registry_entry *entry, struct error *err)
 {
     struct json_writer *w = &call->w;
@@ -49,7 +61,7 @@ static bool write_segment(struct call *call, const struct registry_entry *entry,
     json_text(w, entry->key);
     for (uint32_t i = 0; i < body.via.map.size; i++) {
         struct slice name;
-        if (value_text(&body.via.map.ptr[i].key, &name) && !slice_is(name, "key")) {
+        if (value_text(&body.via.map.ptr[i].key, &name) && !is_computed(name)) {
             json_key_slice(w, name);
             json_value(w, &body.via.map.ptr[i].val);
         }

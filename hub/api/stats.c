@@ -17,6 +17,7 @@ bool api_read_stats(struct hub *hub, struct partition_stats *ret, struct error *
         ret->duplicates += s.duplicates;
         ret->merges += s.merges;
         ret->refused_links += s.refused_links;
+        ret->unidentified += s.unidentified;
     }
     return true;
 }
@@ -41,6 +42,7 @@ static void show_overview(struct call *call)
         {"duplicates", stats.duplicates},
         {"merges", stats.merges},
         {"refusedLinks", stats.refused_links},
+        {"unidentifiedEvents", stats.unidentified + router_unidentified(hub->router)},
         {"logRecords", eventlog_next(hub->log) - 1},
         {"logRecordsToRoute", eventlog_next(hub->log) - router_next(hub->router)},
         {"unreadableBlocks", router_failed_blocks(hub->router)},
@@ -127,6 +129,9 @@ void api_metrics(struct call *call)
                 (double)s.merges);
     metrics_put(out, "tributary_refused_links_total", "counter",
                 "Links refused by the identity rules.", (double)s.refused_links);
+    metrics_put(out, "tributary_unidentified_events_total", "counter",
+                "Events whose identifiers identify nobody.",
+                (double)(s.unidentified + router_unidentified(hub->router)));
     metrics_put(out, "tributary_log_records", "gauge", "Records in the log.",
                 (double)(eventlog_next(hub->log) - 1));
     metrics_put(out, "tributary_log_records_to_route", "gauge", "Records not yet routed.",

@@ -14,7 +14,7 @@
  *   ACCEPTED loser survivor
  *   REFUSED  loser survivor claimant_is_loser type value message_id at reason
  *   ABSORB   survivor profile [timeline key tail, record …] [journal entry …]
- *   REPOINT  type value survivor
+ *   REPOINT  loser survivor type value
  */
 #include "hub/partition/internal.h"
 
@@ -225,9 +225,12 @@ bool identity_on_claim(struct partition *p, const msgpack_object *m, struct erro
     return fine;
 }
 
+/* Only what points to the loser itself: an identifier that the loser had claimed in vain belongs to
+ * another, and one that points to a still older loser is found by way of redirects. */
 bool identity_on_repoint(struct partition *p, const msgpack_object *m, struct error *err)
 {
-    struct reader r = reader_of(m, 3);
+    struct reader r = reader_of(m, 4);
+    struct profile_id loser = take_id(&r);
     struct profile_id survivor = take_id(&r);
     struct identifier id = {.type = take_text(&r)};
     struct profile_id owner = {0};
@@ -240,9 +243,8 @@ bool identity_on_repoint(struct partition *p, const msgpack_object *m, struct er
     struct key key = key_identifier(id);
     buf_init(&value, 64);
     bool fine = view_get(&p->view, &key, &value, &found, err);
-    /* Repoints of a chain of merges may come out of order: only ever to an older profile. */
-    if (fine && (!found || !profile_id_from_slice(buf_slice(&value), &owner) ||
-                 profile_id_compare(owner, survivor) > 0)) {
+    if (fine && found && profile_id_from_slice(buf_slice(&value), &owner) &&
+        profile_id_equal(owner, loser)) {
         view_put(&p->view, &key, profile_id_slice(&survivor));
     }
     buf_done(&value);
@@ -346,26 +348,28 @@ static bool exceeds_limit(struct partition *p, const struct profile *survivor,
 }
 
 /* The claimed identifier stays with its owner; the claimant gives it up and remembers. */
-static void give_up(struct partition *p, struct profile *claimant, const struct evidence *why)
+static bool give_up(struct partition *p, struct profile *claimant, const struct evidence *why,
+                    struct error *err)
 {
     struct key key = key_identifier(why->id);
+    bool was_known = partition_is_known(p, claimant);
     profile_drop_identifier(claimant, why->id);
     (void)profile_add_refused(claimant, hash_of(key_slice(&key)));
-    claimant->version++;
-    partition_changed(p, claimant);
+    p->stats.known -= was_known && !partition_is_known(p, claimant);
+    return partition_settle(p, claimant, (struct catalog_touch){.identifiers = true}, true, err);
 }
 
 static const char refused_rule[] =
     "together the two profiles would have more of a type than the identity rules allow";
 
-static void refuse_merge(struct partition *p, struct profile *survivor, struct profile_id loser,
-                         bool claimant_is_loser, const struct evidence *why)
+static bool refuse_merge(struct partition *p, struct profile *survivor, struct profile_id loser,
+                         bool claimant_is_loser, const struct evidence *why, struct error *err)
 {
     struct writer w;
     identity_journal(p, survivor, JOURNAL_REFUSED, why, nothing, &loser, refused_rule);
     p->stats.refused_links++;
-    if (!claimant_is_loser) {
-        give_up(p, survivor, why);
+    if (!claimant_is_loser && !give_up(p, survivor, why, err)) {
+        return false;
     }
     partition_changed(p, survivor);
     writer_start(&w, MESSAGE_REFUSED, 7);
@@ -374,6 +378,7 @@ static void refuse_merge(struct partition *p, struct profile *survivor, struct p
     put_bool(&w, claimant_is_loser);
     put_evidence(&w, why);
     writer_send(&w, p, profile_id_partition(loser));
+    return true;
 }
 
 static void accept_merge(struct partition *p, struct profile *survivor, struct profile_id loser,
@@ -452,7 +457,7 @@ bool identity_on_propose(struct partition *p, const msgpack_object *m, struct sl
     if (survivor->is_frozen) {
         identity_defer(p, survivor, message);
     } else if (exceeds_limit(p, survivor, limited)) {
-        refuse_merge(p, survivor, loser, claimant_is_loser, &why);
+        return refuse_merge(p, survivor, loser, claimant_is_loser, &why, err);
     } else {
         accept_merge(p, survivor, loser, limited, &why);
     }
@@ -475,8 +480,8 @@ bool identity_on_refused(struct partition *p, const msgpack_object *m, struct er
     }
     ensure(loser != NULL && loser->is_frozen);
     identity_journal(p, loser, JOURNAL_REFUSED, &why, nothing, &survivor, refused_rule);
-    if (claimant_is_loser) {
-        give_up(p, loser, &why);
+    if (claimant_is_loser && !give_up(p, loser, &why, err)) {
+        return false;
     }
     partition_changed(p, loser);
     return release(p, loser, err);
@@ -534,7 +539,8 @@ static void repoint(struct partition *p, const struct profile *loser, struct pro
     for (size_t i = 0; i < loser->identifier_count; i++) {
         struct writer w;
         struct identifier id = loser->identifiers[i].id;
-        writer_start(&w, MESSAGE_REPOINT, 3);
+        writer_start(&w, MESSAGE_REPOINT, 4);
+        put_id(&w, loser->id);
         put_id(&w, survivor);
         value_pack_text(&w.k, id.type);
         value_pack_text(&w.k, id.value);

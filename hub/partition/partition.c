@@ -13,9 +13,9 @@ static void put_facts(struct partition *p)
     msgpack_packer k;
     struct key key = key_fact("stats");
     const struct partition_stats *s = &p->stats;
-    const uint64_t figures[] = {s->profiles,   s->known,           s->events,
-                                s->duplicates, s->merges,          s->refused_links,
-                                s->backfilled, s->catalog_version, s->backfill_version};
+    const uint64_t figures[] = {
+        s->profiles,      s->known,      s->events,          s->duplicates,       s->merges,
+        s->refused_links, s->backfilled, s->catalog_version, s->backfill_version, s->unidentified};
     buf_clear(out);
     value_packer_init(&k, out);
     msgpack_pack_array(&k, sizeof figures / sizeof *figures);
@@ -107,9 +107,16 @@ bool partition_read_stats(struct store *store, const struct store_snapshot *snap
 {
     struct figures f;
     bool fine = figures_read(store, snapshot, "stats", &f, err);
-    *ret = (struct partition_stats){figure(&f, 0), figure(&f, 1), figure(&f, 2),
-                                    figure(&f, 3), figure(&f, 4), figure(&f, 5),
-                                    figure(&f, 6), figure(&f, 7), figure(&f, 8)};
+    *ret = (struct partition_stats){.profiles = figure(&f, 0),
+                                    .known = figure(&f, 1),
+                                    .events = figure(&f, 2),
+                                    .duplicates = figure(&f, 3),
+                                    .merges = figure(&f, 4),
+                                    .refused_links = figure(&f, 5),
+                                    .backfilled = figure(&f, 6),
+                                    .catalog_version = figure(&f, 7),
+                                    .backfill_version = figure(&f, 8),
+                                    .unidentified = figure(&f, 9)};
     figures_done(&f);
     return fine;
 }
@@ -457,9 +464,11 @@ static bool bring_up_to_date(struct partition *p, struct profile *profile, struc
             return false;
         }
     }
+    bool card_changed = catalog_edge_traits_version(p->catalog) > profile->catalog_version;
     catalog_prune(p->catalog, profile, p->now_ms);
     profile->catalog_version = catalog_version(p->catalog);
-    return partition_settle(p, profile, (struct catalog_touch){.everything = true}, false, err);
+    return partition_settle(p, profile, (struct catalog_touch){.everything = true}, card_changed,
+                            err);
 }
 
 bool partition_load(struct partition *p, struct profile_id id, struct profile **ret,
@@ -476,7 +485,7 @@ bool partition_load(struct partition *p, struct profile_id id, struct profile **
         if (!found) {
             return true;
         }
-        profile_cache_add(p->cache, *ret, p->scratch.len * 2 + sizeof **ret);
+        profile_cache_add(p->cache, *ret, arena_size(&(*ret)->arena) + sizeof **ret);
     }
     return bring_up_to_date(p, *ret, err);
 }
@@ -786,6 +795,10 @@ static bool fire_timers(struct partition *p, bool *ret_more, struct error *err)
                                     err);
         }
     }
+    if (fine && count == 0) {
+        /* The timer was taken back: without this the partition would be asked again at once. */
+        find_next_timer(p, p->next_timer_ms);
+    }
     p->is_dirty = p->is_dirty || count > 0;
     *ret_more = *ret_more || count == TIMERS_A_TICK;
     return fine;
@@ -852,7 +865,8 @@ static size_t write_profile(void *user, struct profile *profile)
     buf_clear(&p->scratch);
     profile_pack(profile, &p->scratch);
     view_put_only(&p->view, &key, buf_slice(&p->scratch));
-    return p->scratch.len * 2 + sizeof *profile;
+    profile_compact(profile, buf_slice(&p->scratch));
+    return arena_size(&profile->arena) + sizeof *profile;
 }
 
 static void tell_listener(struct partition *p)
@@ -900,9 +914,4 @@ bool partition_commit(struct partition *p, struct error *err)
 struct slice partition_catalog(const struct partition *p)
 {
     return catalog_bytes(p->catalog);
-}
-
-struct store *partition_store(const struct partition *p)
-{
-    return p->view.store;
 }

@@ -6,7 +6,7 @@
  * its position: its effect happens exactly once. The clock is an argument; nothing here reads the
  * time, the network or a random number.
  *
- * One thread at a time works on a partition. Readers use partition_store() with snapshots.
+ * One thread at a time works on a partition. Readers look at its store, which is committed state.
  */
 #ifndef TRIBUTARY_HUB_PARTITION_PARTITION_H
 #define TRIBUTARY_HUB_PARTITION_PARTITION_H
@@ -71,9 +71,6 @@ MUST_CHECK bool partition_commit(struct partition *partition, struct error *err)
 /* The definitions in force, borrowed until the next message. */
 struct slice partition_catalog(const struct partition *partition);
 
-/* For readers on any thread. */
-struct store *partition_store(const struct partition *partition);
-
 /* Figures as of the last commit, kept in the store; any thread. */
 struct partition_stats {
     uint64_t profiles;
@@ -82,6 +79,7 @@ struct partition_stats {
     uint64_t duplicates;
     uint64_t merges;
     uint64_t refused_links;
+    uint64_t unidentified;     /* events all of whose identifiers are blocked */
     uint64_t backfilled;       /* profiles done by the running backfill */
     uint64_t catalog_version;  /* in force */
     uint64_t backfill_version; /* the newest one whose backfill is complete here */

@@ -119,6 +119,10 @@ void profile_pack(const struct profile *profile, struct buf *out);
 /* ERROR_CORRUPT where the bytes are no profile. */
 MUST_CHECK bool profile_unpack(struct slice bytes, struct profile **ret, struct error *err);
 
+/* Values that were replaced stay in the arena: build the profile anew from its packed form when
+ * they are most of it. The profile keeps its address. */
+void profile_compact(struct profile *profile, struct slice packed);
+
 /* NULL where the profile does not have it. */
 struct profile_identifier *profile_find_identifier(const struct profile *profile,
                                                    struct identifier id);

@@ -229,3 +229,20 @@ bool profile_unpack(struct slice bytes, struct profile **ret, struct error *err)
     *ret = p;
     return true;
 }
+
+enum { WASTE_FACTOR = 6, WASTE_BYTES = 8192 };
+
+void profile_compact(struct profile *profile, struct slice packed)
+{
+    struct profile *fresh;
+    struct error err;
+    if (arena_size(&profile->arena) < packed.len * WASTE_FACTOR + WASTE_BYTES) {
+        return;
+    }
+    bool fine = profile_unpack(packed, &fresh, &err);
+    ensure(fine); /* it was packed a moment ago */
+    struct profile old = *profile;
+    *profile = *fresh;
+    *fresh = old;
+    profile_free(&fresh);
+}

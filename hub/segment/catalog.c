@@ -32,6 +32,9 @@ static bool read_catalog(struct catalog *c, const msgpack_object *root, struct e
     }
     c->version = (uint64_t)version;
     c->edge_traits = value_member_c(root, "edgeTraits");
+    int64_t traits_version = 0;
+    (void)value_int(value_member_c(root, "edgeTraitsVersion"), &traits_version);
+    c->edge_traits_version = (uint64_t)traits_version;
     c->segments = memory_allocate_zeroed(segments->via.array.size * sizeof *c->segments);
     for (uint32_t i = 0; i < segments->via.array.size; i++) {
         if (!read_segment(&segments->via.array.ptr[i], &c->segments[c->segment_count++])) {
@@ -89,6 +92,11 @@ struct slice catalog_bytes(const struct catalog *c)
 const struct identity_rules *catalog_rules(const struct catalog *c)
 {
     return &c->rules;
+}
+
+uint64_t catalog_edge_traits_version(const struct catalog *c)
+{
+    return c->edge_traits_version;
 }
 
 bool catalog_is_edge_trait(const struct catalog *c, struct slice trait)

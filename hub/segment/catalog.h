@@ -27,7 +27,7 @@ struct catalog_error {
 /* Compile definitions, which are copied:
  *
  *     {"version":N, "rules":{…}, "segments":[{"id":N, "key":KEY, "version":N, "where":{…}}…],
- *      "edgeTraits":[NAME…]}
+ *      "edgeTraits":[NAME…], "edgeTraitsVersion":N}
  *
  * ERROR_INVALID fills *where too. */
 MUST_CHECK bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
@@ -37,6 +37,8 @@ void catalog_free(struct catalog **catalog);
 uint64_t catalog_version(const struct catalog *catalog);
 struct slice catalog_bytes(const struct catalog *catalog);
 const struct identity_rules *catalog_rules(const struct catalog *catalog);
+/* The version at which the traits for the edge last changed: cards made before are out of date. */
+uint64_t catalog_edge_traits_version(const struct catalog *catalog);
 /* May this trait go to the edges? */
 bool catalog_is_edge_trait(const struct catalog *catalog, struct slice trait);
 

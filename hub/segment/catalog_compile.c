@@ -11,7 +11,8 @@ struct compiler {
     struct segment *segment;
     struct catalog_error *where;
     struct error *err;
-    size_t path_len; /* of where->field */
+    size_t path_len;  /* of where->field */
+    uint64_t version; /* the newest of the definitions that are being put in each other's place */
     int depth;
 };
 
@@ -68,12 +69,14 @@ static struct node *new_node(struct compiler *c, enum node_kind kind)
     return node;
 }
 
-static bool has_only(struct compiler *c, const msgpack_object *object, const char *const *allowed)
+/* A member too many would be a mistake that passes for something else. */
+static bool has_only(struct compiler *c, const msgpack_object *object, const char *const *allowed,
+                     bool has_operator)
 {
     for (uint32_t i = 0; i < object->via.map.size; i++) {
         struct slice key = slice_make("", 0);
-        bool found =
-            value_text(&object->via.map.ptr[i].key, &key) && comparison_op_from(key) != OPS;
+        bool found = value_text(&object->via.map.ptr[i].key, &key) && has_operator &&
+                     comparison_op_from(key) != OPS;
         for (size_t a = 0; !found && allowed[a] != NULL; a++) {
             found = slice_is(key, allowed[a]);
         }
@@ -110,7 +113,11 @@ static bool read_name(struct compiler *c, const msgpack_object *object, const ch
 static struct node *compile_list(struct compiler *c, const msgpack_object *object,
                                  enum node_kind kind, const char *member)
 {
+    const char *const allowed[] = {member, NULL};
     const msgpack_object *list = value_member_c(object, member);
+    if (!has_only(c, object, allowed, false)) {
+        return NULL;
+    }
     size_t before = enter(c, "/%s", member);
     if (!value_is(list, MSGPACK_OBJECT_ARRAY) || list->via.array.size == 0) {
         return fail(c, "invalid-segment", "\"%s\" must be an array of conditions.", member);
@@ -133,6 +140,10 @@ static struct node *compile_list(struct compiler *c, const msgpack_object *objec
 
 static struct node *compile_not(struct compiler *c, const msgpack_object *object)
 {
+    static const char *const allowed[] = {"not", NULL};
+    if (!has_only(c, object, allowed, false)) {
+        return NULL;
+    }
     size_t before = enter(c, "/not");
     struct node *node = new_node(c, NODE_NOT);
     struct node *child = node == NULL ? NULL : compile_node(c, value_member_c(object, "not"));
@@ -148,7 +159,7 @@ static struct node *compile_trait(struct compiler *c, const msgpack_object *obje
 {
     static const char *const allowed[] = {"trait", NULL};
     struct node *node = new_node(c, NODE_TRAIT);
-    if (node == NULL || !has_only(c, object, allowed) ||
+    if (node == NULL || !has_only(c, object, allowed, true) ||
         !read_name(c, object, "trait", &node->name) ||
         !read_comparison(c, object, &node->comparison)) {
         return NULL;
@@ -177,7 +188,8 @@ static bool compile_where(struct compiler *c, const msgpack_object *list, struct
             (void)fail(c, "invalid-segment", "A comparison must be an object.");
             return false;
         }
-        if (!has_only(c, item, allowed) || !read_name(c, item, "property", &where->property) ||
+        if (!has_only(c, item, allowed, true) ||
+            !read_name(c, item, "property", &where->property) ||
             !read_comparison(c, item, &where->comparison)) {
             return false;
         }
@@ -277,7 +289,7 @@ static struct node *compile_count(struct compiler *c, const msgpack_object *obje
 {
     static const char *const allowed[] = {"event", "type", "where", "within", "count", NULL};
     static const char *const later[] = {"sum", "average", "min", "max"};
-    struct condition k = {.version = c->segment->version};
+    struct condition k = {.version = c->version};
     struct slice type;
     struct node *node = new_node(c, NODE_COUNT);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
@@ -287,7 +299,7 @@ static struct node *compile_count(struct compiler *c, const msgpack_object *obje
         }
     }
     k.by_name = value_member_c(object, "event") != NULL;
-    if (node == NULL || !has_only(c, object, allowed)) {
+    if (node == NULL || !has_only(c, object, allowed, false)) {
         return NULL;
     }
     if (k.by_name ? !read_name(c, object, "event", &k.name)
@@ -311,13 +323,13 @@ static struct node *compile_count(struct compiler *c, const msgpack_object *obje
 
 static struct node *compile_flag(struct compiler *c, const msgpack_object *object)
 {
-    static const char *const allowed[] = {"known", "identifier", "consent", NULL};
+    static const char *const allowed[] = {"known", "identifier", "consent", "exists", NULL};
     bool is_known = value_member_c(object, "known") != NULL;
     bool is_consent = value_member_c(object, "consent") != NULL;
     struct node *node = new_node(c, is_known     ? NODE_KNOWN
                                     : is_consent ? NODE_CONSENT
                                                  : NODE_IDENTIFIER);
-    if (node == NULL || !has_only(c, object, allowed)) {
+    if (node == NULL || !has_only(c, object, allowed, false)) {
         return NULL;
     }
     if (is_known) {
@@ -367,11 +379,14 @@ static struct node *fail_cycle(struct compiler *c, struct slice key)
     return none;
 }
 
-/* Put the other definition in place of its name. */
+/* Put the other definition in place of its name. Conditions in it are as new as the newer of the
+ * two: profiles lack their states also where only the other was changed. */
 static struct node *compile_segment_use(struct compiler *c, const msgpack_object *object)
 {
+    static const char *const allowed[] = {"segment", NULL};
     struct slice key;
-    if (!read_name(c, object, "segment", &key)) {
+    uint64_t version = c->version;
+    if (!has_only(c, object, allowed, false) || !read_name(c, object, "segment", &key)) {
         return NULL;
     }
     struct segment *other = find_segment(c->catalog, key);
@@ -382,17 +397,42 @@ static struct node *compile_segment_use(struct compiler *c, const msgpack_object
         return fail_cycle(c, key);
     }
     other->is_open = true;
+    c->version = other->version > version ? other->version : version;
     size_t before = enter(c, "/segment");
     struct node *node = compile_node(c, other->where);
     if (node != NULL) {
         leave(c, before);
     }
     other->is_open = false;
+    c->version = version;
     return node;
+}
+
+static bool is_of_one_kind(struct compiler *c, const msgpack_object *object)
+{
+    static const char *const kinds[] = {"all",   "any",        "not",     "trait",
+                                        "event", "type",       "segment", "consent",
+                                        "known", "identifier", "sequence"};
+    const char *first = NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (value_member_c(object, kinds[i]) == NULL) {
+            continue;
+        }
+        if (first != NULL) {
+            (void)fail(c, "invalid-segment", "A condition has \"%s\" or \"%s\", not both.", first,
+                       kinds[i]);
+            return false;
+        }
+        first = kinds[i];
+    }
+    return true;
 }
 
 static struct node *compile_kind(struct compiler *c, const msgpack_object *object)
 {
+    if (!is_of_one_kind(c, object)) {
+        return NULL;
+    }
     if (value_member_c(object, "all") != NULL) {
         return compile_list(c, object, NODE_ALL, "all");
     }
@@ -442,7 +482,11 @@ bool catalog_compile(struct catalog *catalog, struct catalog_error *where, struc
 {
     for (size_t i = 0; i < catalog->segment_count; i++) {
         struct segment *segment = &catalog->segments[i];
-        struct compiler c = {.catalog = catalog, .segment = segment, .where = where, .err = err};
+        struct compiler c = {.catalog = catalog,
+                             .segment = segment,
+                             .where = where,
+                             .err = err,
+                             .version = segment->version};
         snprintf(where->segment, sizeof where->segment, "%.*s", SLICE_ARGS(segment->key));
         where->field[0] = 0;
         (void)enter(&c, "/where");

@@ -62,6 +62,7 @@ struct catalog {
     uint64_t version;
     struct identity_rules rules;
     const msgpack_object *edge_traits;
+    uint64_t edge_traits_version;
     size_t segment_count;
     struct segment *segments;
     size_t condition_count;

@@ -118,6 +118,23 @@ static int compare_texts(const msgpack_object *a, const msgpack_object *b)
     return order;
 }
 
+static bool is_whole(const msgpack_object *value)
+{
+    return value->type == MSGPACK_OBJECT_POSITIVE_INTEGER ||
+           value->type == MSGPACK_OBJECT_NEGATIVE_INTEGER;
+}
+
+/* Not as doubles, in which large ones that differ (they may be ids) would be equal. */
+static int compare_wholes(const msgpack_object *a, const msgpack_object *b)
+{
+    if (a->type != b->type) {
+        return a->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? 1 : -1;
+    }
+    return a->type == MSGPACK_OBJECT_POSITIVE_INTEGER
+               ? (a->via.u64 > b->via.u64) - (a->via.u64 < b->via.u64)
+               : (a->via.i64 > b->via.i64) - (a->via.i64 < b->via.i64);
+}
+
 /* False: the two do not compare. */
 static bool compare(const msgpack_object *a, const msgpack_object *b, int *ret_order)
 {
@@ -125,6 +142,10 @@ static bool compare(const msgpack_object *a, const msgpack_object *b, int *ret_o
     double number_b;
     if (a->type == MSGPACK_OBJECT_STR && b->type == MSGPACK_OBJECT_STR) {
         *ret_order = compare_texts(a, b);
+        return true;
+    }
+    if (is_whole(a) && is_whole(b)) {
+        *ret_order = compare_wholes(a, b);
         return true;
     }
     if (value_number(a, &number_a) && value_number(b, &number_b)) {

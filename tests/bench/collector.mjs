@@ -59,9 +59,9 @@ async function startLonely({ dir, keep }, name, pinned) {
 async function measureNginx({ dir, settings, report }, bodies) {
   const [port] = await freePorts(1);
   const nginx = await startNginx(join(dir, "nginx"), port);
-  const { seconds } = settings;
-  const single = await loaded(nginx.worker, nginx.url, ["post", "/", bodies.singles.file, WRITE_KEY], { seconds });
-  const logged = await loaded(nginx.worker, nginx.url, ["post", "/log/", bodies.batches.file, WRITE_KEY], { seconds });
+  const { seconds, rounds } = settings;
+  const single = await loaded(nginx.worker, nginx.url, ["post", "/", bodies.singles.file, WRITE_KEY], { seconds, rounds });
+  const logged = await loaded(nginx.worker, nginx.url, ["post", "/log/", bodies.batches.file, WRITE_KEY], { seconds, rounds });
   await nginx.stop();
   rmSync(join(dir, "nginx"), { recursive: true, force: true });
   report.add("nginx, reads a single event, stores nothing", single.rate, "req/s");
@@ -70,7 +70,7 @@ async function measureNginx({ dir, settings, report }, bodies) {
 }
 
 async function postSingles({ settings, report }, collector, bodies, connections, nginx) {
-  const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/track", bodies.singles.file, WRITE_KEY], { seconds: settings.seconds, connections });
+  const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/track", bodies.singles.file, WRITE_KEY], { seconds: settings.seconds, rounds: settings.rounds, connections });
   if (r.errors + r.refused > 0) report.add(`FAILED requests at ${connections} connections`, r.errors + r.refused, "");
   const isMain = connections === 64;
   report.add(`single events, ${connections} connections`, r.rate, "req/s", isMain && {
@@ -87,7 +87,7 @@ async function postSingles({ settings, report }, collector, bodies, connections,
 
 async function postBatches({ settings, report }, collector, bodies, nginx) {
   const before = await metrics(collector);
-  const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds });
+  const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds, rounds: settings.rounds });
   const after = await metrics(collector);
   const change = (name) => after[name] - before[name];
   const events = change("tributary_events_total");
@@ -138,7 +138,7 @@ export async function drainSection(context) {
   report.section("Spool drained to the hub that is back, which applies meanwhile");
   const bodies = writeBodies(dir);
   const { hub, collector } = await startLonely(context, "drain", false);
-  await wrk(collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: Math.max(1, settings.seconds / 4) });
+  await wrk(collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds > 1 ? 3 : 1 });
   const full = await metrics(collector);
   await hub.start();
   await waitUntil(async () => (await metrics(collector)).tributary_spool_blocks < full.tributary_spool_blocks, { timeout: 30_000, what: "the first block to go" });

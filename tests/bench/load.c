@@ -269,9 +269,8 @@ static void send_block(struct load *l, struct block *block)
 {
     struct buf message;
     struct buf request;
-    struct wire_block m = {.sent_ms = clock_now_ms(&clock_real),
-                           .header = buf_slice(&l->header),
-                           .block = buf_slice(&block->sealed)};
+    struct wire_block m = {
+        .clock_offset_ms = 0, .header = buf_slice(&l->header), .block = buf_slice(&block->sealed)};
     buf_init(&message, LIMIT_WIRE_BYTES);
     buf_init(&request, LIMIT_WIRE_BYTES + 1024);
     wire_write_block(&m, &message);

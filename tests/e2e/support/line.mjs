@@ -5,7 +5,7 @@ import { connect, createServer } from "node:net";
 const GREETING_BYTES = 8;
 const LENGTH_BYTES = 8;
 // Blocks carry their epoch's header and are larger than polls.
-const BLOCK_BYTES_MIN = 350;
+const BLOCK_BYTES_MIN = 220;
 
 /* Cuts a stream into its greeting and messages; `each` gets them and returns what to pass on. */
 function cutter(each) {

@@ -1,0 +1,413 @@
+#include "hub/registry.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "shared/json.h"
+
+struct fixture {
+    struct store *store;
+    struct eventlog *log;
+    struct registry *registry;
+    struct clock_fake clock;
+    unsigned changes;
+    struct catalog_error where;
+    struct error err;
+    struct buf bytes;
+};
+
+static void on_change(void *user)
+{
+    ((struct fixture *)user)->changes++;
+}
+
+static void open_all(struct fixture *f)
+{
+    assert_true(eventlog_open(f->store, &f->log, &f->err));
+    if (!registry_open(f->log, &f->clock.clock, on_change, f, &f->registry, &f->err)) {
+        fail_msg("%s", f->err.message);
+    }
+}
+
+static void close_all(struct fixture *f)
+{
+    registry_close(&f->registry);
+    eventlog_close(&f->log);
+}
+
+static void restart_after_power_cut(struct fixture *f)
+{
+    close_all(f);
+    store_memory_crash(f->store);
+    open_all(f);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    f->store = store_memory_open();
+    clock_fake_init(&f->clock, 1795292103120);
+    buf_init(&f->bytes, 16 * 1024 * 1024);
+    open_all(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    close_all(f);
+    store_close(&f->store);
+    buf_done(&f->bytes);
+    free(f);
+    return 0;
+}
+
+static bool put(struct fixture *f, enum registry_kind kind, const char *key, const char *json)
+{
+    struct buf body;
+    buf_init(&body, 1024 * 1024);
+    assert_int_equal(json_read(slice_text(json), &body), JSON_FINE);
+    bool fine =
+        registry_put(f->registry, kind, slice_text(key), buf_slice(&body), &f->where, &f->err);
+    buf_done(&body);
+    return fine;
+}
+
+static void must_put(struct fixture *f, enum registry_kind kind, const char *key, const char *json)
+{
+    if (!put(f, kind, key, json)) {
+        fail_msg("%s %s: %s", key, json, f->err.message);
+    }
+}
+
+static bool remove_entry(struct fixture *f, enum registry_kind kind, const char *key,
+                         bool *ret_found)
+{
+    return registry_delete(f->registry, kind, slice_text(key), ret_found, &f->where, &f->err);
+}
+
+static struct registry_entry find(struct fixture *f, enum registry_kind kind, const char *key)
+{
+    struct registry_entry entry = {0};
+    if (!registry_find(f->registry, kind, slice_text(key), &f->bytes, &entry)) {
+        fail_msg("%s is not there", key);
+    }
+    return entry;
+}
+
+static bool has(struct fixture *f, enum registry_kind kind, const char *key)
+{
+    struct registry_entry entry;
+    return registry_find(f->registry, kind, slice_text(key), &f->bytes, &entry);
+}
+
+/* Everything that others see: catalog, gate and the log's length, as one run of bytes. */
+static void picture(struct fixture *f, struct buf *ret)
+{
+    uint64_t gate_version;
+    buf_init(ret, 16 * 1024 * 1024);
+    registry_catalog(f->registry, NULL, ret);
+    registry_gate(f->registry, ret, &gate_version);
+    buf_put_u64(ret, gate_version);
+    buf_put_u64(ret, eventlog_next(f->log));
+}
+
+static void assert_picture(struct fixture *f, const struct buf *expected, const char *what)
+{
+    struct buf now;
+    picture(f, &now);
+    if (!slice_equal(buf_slice(&now), buf_slice(expected))) {
+        fail_msg("%s changed something", what);
+    }
+    buf_done(&now);
+}
+
+static void test_a_new_registry_has_the_default_rules_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog *catalog;
+    assert_true(has(f, REGISTRY_RULES, "rules"));
+    assert_false(has(f, REGISTRY_SEGMENT, "rules"));
+    buf_clear(&f->bytes);
+    registry_catalog(f->registry, NULL, &f->bytes);
+    assert_true(catalog_new(buf_slice(&f->bytes), &catalog, &f->where, &f->err));
+    assert_int_equal(catalog_segment_count(catalog), 0);
+    assert_int_equal(catalog_rules(catalog)->count, 5);
+    catalog_free(&catalog);
+    assert_true(registry_gate_version(f->registry) > 0);
+    assert_int_equal(eventlog_next(f->log), 1);
+}
+
+static void test_what_was_put_is_found_and_survives_a_power_cut(void **state)
+{
+    struct fixture *f = *state;
+    must_put(f, REGISTRY_SOURCE, "web", "{\"name\":\"Shop\"}");
+    must_put(f, REGISTRY_SEGMENT, "vip", "{\"name\":\"VIP\",\"where\":{\"known\":true}}");
+    must_put(f, REGISTRY_TRAIT, "city", "{\"edge\":true}");
+    must_put(f, REGISTRY_COLLECTOR, "till-1", "{\"key\":\"abc\"}");
+    assert_int_equal(f->changes, 4);
+    struct registry_entry before = find(f, REGISTRY_SEGMENT, "vip");
+    assert_int_equal(before.at_ms, 1795292103120);
+    struct buf expected;
+    picture(f, &expected);
+    restart_after_power_cut(f);
+    assert_picture(f, &expected, "a restart");
+    buf_done(&expected);
+    struct registry_entry after = find(f, REGISTRY_SEGMENT, "vip");
+    assert_true(slice_is(after.key, "vip"));
+    assert_int_equal(after.id, before.id);
+    assert_int_equal(after.version, before.version);
+    assert_int_equal(after.at_ms, before.at_ms);
+    assert_true(has(f, REGISTRY_SOURCE, "web"));
+    assert_true(has(f, REGISTRY_COLLECTOR, "till-1"));
+}
+
+static void test_only_what_partitions_see_goes_into_the_log(void **state)
+{
+    struct fixture *f = *state;
+    bool found;
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    must_put(f, REGISTRY_COLLECTOR, "till-1", "{}");
+    assert_int_equal(eventlog_next(f->log), 1);
+    must_put(f, REGISTRY_SEGMENT, "vip", "{\"where\":{\"known\":true}}");
+    assert_int_equal(eventlog_next(f->log), 2);
+    must_put(f, REGISTRY_TRAIT, "city", "{}");
+    assert_int_equal(eventlog_next(f->log), 3);
+    assert_true(remove_entry(f, REGISTRY_SEGMENT, "vip", &found));
+    assert_true(found);
+    assert_int_equal(eventlog_next(f->log), 4);
+
+    struct eventlog_record record;
+    struct catalog *catalog;
+    msgpack_zone zone;
+    assert_true(msgpack_zone_init(&zone, 1024));
+    assert_true(eventlog_read(f->log, 2, &f->bytes, &zone, &record, &found, &f->err) && found);
+    assert_int_equal(record.kind, EVENTLOG_CATALOG);
+    assert_true(catalog_new(record.bytes, &catalog, &f->where, &f->err));
+    assert_int_equal(catalog_segment_count(catalog), 1);
+    catalog_free(&catalog);
+    msgpack_zone_destroy(&zone);
+}
+
+static void test_versions_grow_and_only_gates_that_are_concerned_get_a_new_one(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t gate = registry_gate_version(f->registry);
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":true}}");
+    uint64_t first = find(f, REGISTRY_SEGMENT, "a").version;
+    assert_int_equal(registry_gate_version(f->registry), gate);
+    must_put(f, REGISTRY_SEGMENT, "b", "{\"where\":{\"known\":true}}");
+    assert_true(find(f, REGISTRY_SEGMENT, "b").version > first);
+    assert_int_equal(find(f, REGISTRY_SEGMENT, "a").version, first);
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":false}}");
+    assert_true(find(f, REGISTRY_SEGMENT, "a").version > find(f, REGISTRY_SEGMENT, "b").version);
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    assert_true(registry_gate_version(f->registry) > gate);
+    gate = registry_gate_version(f->registry);
+    must_put(f, REGISTRY_RULES, "rules", identity_rules_default);
+    assert_true(registry_gate_version(f->registry) > gate);
+}
+
+static void test_ids_are_never_given_twice(void **state)
+{
+    struct fixture *f = *state;
+    bool found;
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":true}}");
+    uint32_t first = find(f, REGISTRY_SEGMENT, "a").id;
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":false}}");
+    assert_int_equal(find(f, REGISTRY_SEGMENT, "a").id, first);
+    assert_true(remove_entry(f, REGISTRY_SEGMENT, "a", &found));
+    restart_after_power_cut(f);
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":true}}");
+    assert_true(find(f, REGISTRY_SEGMENT, "a").id > first);
+    assert_false(put(f, REGISTRY_SEGMENT, "wrong", "{\"where\":{}}"));
+    uint64_t version = find(f, REGISTRY_SEGMENT, "a").version;
+    must_put(f, REGISTRY_SEGMENT, "b", "{\"where\":{\"known\":true}}");
+    assert_true(find(f, REGISTRY_SEGMENT, "b").version > version);
+}
+
+static const struct {
+    enum registry_kind kind;
+    const char *key;
+    const char *json;
+    const char *code;
+} refused[] = {
+    {REGISTRY_SEGMENT, "new", "{\"where\":{\"foo\":1}}", "invalid-segment"},
+    {REGISTRY_SEGMENT, "new", "{}", "invalid-segment"},
+    {REGISTRY_SEGMENT, "new", "[]", "invalid-segment"},
+    {REGISTRY_SEGMENT, "new", "{\"where\":{\"segment\":\"nobody\"}}", "unknown-segment"},
+    {REGISTRY_SEGMENT, "new", "{\"where\":{\"segment\":\"new\"}}", "segment-cycle"},
+    {REGISTRY_SEGMENT, "used", "{\"where\":{\"segment\":\"user\"}}", "segment-cycle"},
+    {REGISTRY_SEGMENT, "used", "{\"where\":7}", "invalid-segment"},
+    {REGISTRY_RULES, "rules", "{}", NULL},
+    {REGISTRY_RULES, "rules", "{\"identifiers\":[{\"priority\":1}]}", NULL},
+    {REGISTRY_RULES, "rules", "{\"identifiers\":[{\"type\":\"a\",\"normalizer\":\"x\"}]}", NULL},
+    {REGISTRY_RULES, "rules", "{\"identifiers\":[{\"type\":\"a\",\"limit\":-1}]}", NULL},
+    {REGISTRY_SEGMENT, "", "{\"where\":{\"known\":true}}", NULL},
+};
+
+static void test_a_refused_definition_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct buf before;
+    must_put(f, REGISTRY_SEGMENT, "used", "{\"where\":{\"known\":true}}");
+    must_put(f, REGISTRY_SEGMENT, "user", "{\"where\":{\"not\":{\"segment\":\"used\"}}}");
+    unsigned changes = f->changes;
+    picture(f, &before);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        if (put(f, refused[i].kind, refused[i].key, refused[i].json)) {
+            fail_msg("%s %s is taken", refused[i].key, refused[i].json);
+        }
+        if (f->err.kind != ERROR_INVALID ||
+            (refused[i].code != NULL && strcmp(f->where.code, refused[i].code) != 0)) {
+            fail_msg("%s %s: %s %s", refused[i].key, refused[i].json, f->where.code,
+                     f->err.message);
+        }
+        assert_picture(f, &before, refused[i].json);
+    }
+    assert_int_equal(f->changes, changes);
+    restart_after_power_cut(f);
+    assert_picture(f, &before, "a restart");
+    buf_done(&before);
+}
+
+static void test_what_another_segment_uses_cannot_be_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct buf before;
+    bool found;
+    must_put(f, REGISTRY_SEGMENT, "used", "{\"where\":{\"known\":true}}");
+    must_put(f, REGISTRY_SEGMENT, "user", "{\"where\":{\"all\":[{\"segment\":\"used\"}]}}");
+    picture(f, &before);
+    assert_false(remove_entry(f, REGISTRY_SEGMENT, "used", &found));
+    assert_int_equal(f->err.kind, ERROR_INVALID);
+    assert_string_equal(f->where.segment, "user");
+    assert_string_equal(f->where.field, "/where/all/0");
+    assert_picture(f, &before, "a refused deletion");
+    buf_done(&before);
+    assert_true(remove_entry(f, REGISTRY_SEGMENT, "user", &found));
+    assert_true(remove_entry(f, REGISTRY_SEGMENT, "used", &found));
+    assert_true(found);
+    assert_false(has(f, REGISTRY_SEGMENT, "used"));
+    restart_after_power_cut(f);
+    assert_false(has(f, REGISTRY_SEGMENT, "used"));
+}
+
+static void test_deleting_what_is_not_there_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct buf before;
+    bool found = true;
+    picture(f, &before);
+    assert_true(remove_entry(f, REGISTRY_SEGMENT, "nobody", &found));
+    assert_false(found);
+    assert_int_equal(f->changes, 0);
+    assert_picture(f, &before, "deleting nothing");
+    buf_done(&before);
+}
+
+static void test_the_rules_cannot_be_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct buf before;
+    bool found;
+    picture(f, &before);
+    assert_false(remove_entry(f, REGISTRY_RULES, "rules", &found));
+    assert_picture(f, &before, "deleting the rules");
+    buf_done(&before);
+}
+
+static void test_a_failed_write_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct buf before;
+    bool found;
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":true}}");
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    unsigned changes = f->changes;
+    picture(f, &before);
+    static const char *const keys[] = {"a", "b"};
+    for (size_t i = 0; i < 2; i++) {
+        store_memory_fail_write(f->store, 1);
+        assert_false(put(f, REGISTRY_SEGMENT, keys[i], "{\"where\":{\"known\":false}}"));
+        assert_int_equal(f->err.kind, ERROR_UNAVAILABLE);
+        assert_picture(f, &before, "a failed write");
+    }
+    store_memory_fail_write(f->store, 1);
+    assert_false(remove_entry(f, REGISTRY_SEGMENT, "a", &found));
+    assert_picture(f, &before, "a failed deletion");
+    store_memory_fail_write(f->store, 1);
+    assert_false(put(f, REGISTRY_SOURCE, "shop", "{}"));
+    assert_picture(f, &before, "a failed source");
+    assert_int_equal(f->changes, changes);
+    buf_done(&before);
+}
+
+static void test_a_preview_is_compiled_beside_the_others_and_stays_out(void **state)
+{
+    struct fixture *f = *state;
+    struct buf json;
+    struct buf before;
+    msgpack_zone zone;
+    msgpack_object where;
+    struct catalog *catalog;
+    must_put(f, REGISTRY_SEGMENT, "a", "{\"where\":{\"known\":true}}");
+    picture(f, &before);
+    buf_init(&json, 4096);
+    assert_true(msgpack_zone_init(&zone, 1024));
+    assert_true(json_read_value(slice_text("{\"not\":{\"segment\":\"a\"}}"), &json, &zone, &where,
+                                &f->err));
+    buf_clear(&f->bytes);
+    registry_catalog(f->registry, &where, &f->bytes);
+    assert_true(catalog_new(buf_slice(&f->bytes), &catalog, &f->where, &f->err));
+    assert_int_equal(catalog_segment_count(catalog), 2);
+    assert_true(slice_is(catalog_segment_at(catalog, 1).key, "preview"));
+    catalog_free(&catalog);
+    assert_picture(f, &before, "a preview");
+    msgpack_zone_destroy(&zone);
+    buf_done(&json);
+    buf_done(&before);
+}
+
+static bool count_entry(void *user, const struct registry_entry *entry)
+{
+    assert_int_equal(entry->kind, REGISTRY_SOURCE);
+    return ++*(int *)user < 2;
+}
+
+static void test_entries_of_one_kind_come_in_order_until_stopped(void **state)
+{
+    struct fixture *f = *state;
+    int count = 0;
+    must_put(f, REGISTRY_SOURCE, "c", "{}");
+    must_put(f, REGISTRY_SOURCE, "a", "{}");
+    must_put(f, REGISTRY_SOURCE, "b", "{}");
+    must_put(f, REGISTRY_COLLECTOR, "a", "{}");
+    registry_each(f->registry, REGISTRY_SOURCE, count_entry, &count);
+    assert_int_equal(count, 2);
+}
+
+#define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(test_a_new_registry_has_the_default_rules_and_nothing_else),
+        WITH(test_what_was_put_is_found_and_survives_a_power_cut),
+        WITH(test_only_what_partitions_see_goes_into_the_log),
+        WITH(test_versions_grow_and_only_gates_that_are_concerned_get_a_new_one),
+        WITH(test_ids_are_never_given_twice),
+        WITH(test_a_refused_definition_changes_nothing),
+        WITH(test_what_another_segment_uses_cannot_be_deleted),
+        WITH(test_deleting_what_is_not_there_changes_nothing),
+        WITH(test_the_rules_cannot_be_deleted),
+        WITH(test_a_failed_write_changes_nothing),
+        WITH(test_a_preview_is_compiled_beside_the_others_and_stays_out),
+        WITH(test_entries_of_one_kind_come_in_order_until_stopped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

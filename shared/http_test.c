@@ -1,0 +1,477 @@
+#include "shared/http.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <zlib.h>
+#include "shared/clock.h"
+
+enum { BODY_MAX = 8192, DEADLINE_MS = 600 };
+
+/* What the handler keeps for later, where the path is /later. */
+struct fixture {
+    struct http_server *server;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct http_request *suspended[64];
+    int count;
+};
+
+static void put_pair(void *user, struct slice name, struct slice value)
+{
+    buf_put_format(user, "%.*s:%.*s;", SLICE_ARGS(name), SLICE_ARGS(value));
+}
+
+/* Says what was asked: method, path, parameters, a header, a cookie, length and sum of the body. */
+static void describe(const struct http_request *request, struct buf *out)
+{
+    struct slice body = http_body(request);
+    unsigned sum = 0;
+    for (size_t i = 0; i < body.len; i++) {
+        sum += body.data[i];
+    }
+    buf_put_format(out, "%.*s %.*s ", SLICE_ARGS(http_method(request)),
+                   SLICE_ARGS(http_path(request)));
+    http_each_query(request, put_pair, out);
+    buf_put_format(out, " %.*s|%.*s|%.*s %zu %u", SLICE_ARGS(http_query(request, "q")),
+                   SLICE_ARGS(http_header(request, "x-TEST")),
+                   SLICE_ARGS(http_cookie(request, "c")), body.len, sum);
+}
+
+static void handle(void *user, struct http_request *request)
+{
+    struct fixture *f = user;
+    struct buf text;
+    if (slice_is(http_path(request), "/later")) {
+        pthread_mutex_lock(&f->lock);
+        http_suspend(request);
+        f->suspended[f->count++] = request;
+        pthread_cond_broadcast(&f->changed);
+        pthread_mutex_unlock(&f->lock);
+        return;
+    }
+    if (slice_is(http_path(request), "/error")) {
+        http_answer_error(request, 422, "no-such-thing", "It \"is\" wrong.", "/a/b");
+        return;
+    }
+    buf_init(&text, 64 * 1024);
+    describe(request, &text);
+    http_add_header(request, "X-Answer", slice_text("42"));
+    http_answer(request, 200, "text/plain", buf_slice(&text));
+    buf_done(&text);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = memory_allocate_zeroed(sizeof *f);
+    struct http_options options = {.listen = "127.0.0.1:0",
+                                   .threads = 2,
+                                   .connections_max = 200,
+                                   .body_bytes_max = BODY_MAX,
+                                   .idle_seconds_max = 5,
+                                   .request_ms_max = DEADLINE_MS};
+    struct error err;
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->changed, NULL);
+    *state = f;
+    return http_server_open(&options, handle, f, &f->server, &err) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    http_server_close(&f->server);
+    pthread_mutex_destroy(&f->lock);
+    pthread_cond_destroy(&f->changed);
+    free(f);
+    return 0;
+}
+
+static int dial(struct fixture *f)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(http_server_port(f->server)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 20};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+/* False when the other side has closed. */
+static bool send_bytes(int fd, const void *bytes, size_t len)
+{
+    for (size_t sent = 0; sent < len;) {
+        ssize_t n = send(fd, (const char *)bytes + sent, len - sent, MSG_NOSIGNAL);
+        if (n <= 0) {
+            return false;
+        }
+        sent += (size_t)n;
+    }
+    return true;
+}
+
+static void send_text(int fd, const char *text)
+{
+    assert_true(send_bytes(fd, text, strlen(text)));
+}
+
+/* One answer: its head and, by Content-Length, its body. The status, or 0 for a closed connection. */
+static int receive(int fd, char *answer, size_t size)
+{
+    size_t len = 0;
+    size_t want = SIZE_MAX;
+    answer[0] = 0;
+    while (len < want) {
+        ssize_t n = recv(fd, answer + len, size - 1 - len, 0);
+        if (n <= 0) {
+            return 0;
+        }
+        len += (size_t)n;
+        answer[len] = 0;
+        const char *end = strstr(answer, "\r\n\r\n");
+        const char *length = strstr(answer, "Content-Length: ");
+        if (end != NULL && length != NULL) {
+            want = (size_t)(end + 4 - answer) + (size_t)atoi(length + 16);
+        }
+    }
+    return atoi(answer + 9);
+}
+
+static int ask(struct fixture *f, const char *request, char *answer, size_t size)
+{
+    int fd = dial(f);
+    send_text(fd, request);
+    int status = receive(fd, answer, size);
+    close(fd);
+    return status;
+}
+
+static void test_a_request_reaches_the_handler_with_all_its_parts(void **state)
+{
+    char answer[4096];
+    assert_int_equal(ask(*state,
+                         "POST /a%20b?q=x%26y&r=&s HTTP/1.1\r\nHost: h\r\nX-Test: v\r\n"
+                         "Cookie: a=1; c=2\r\nContent-Length: 3\r\n\r\nabc",
+                         answer, sizeof answer),
+                     200);
+    assert_non_null(strstr(answer, "\r\n\r\nPOST /a b q:x&y;r:;s:; x&y|v|2 3 294"));
+    assert_non_null(strstr(answer, "X-Answer: 42\r\n"));
+    assert_non_null(strstr(answer, "Content-Type: text/plain\r\n"));
+}
+
+static void test_what_is_not_there_is_empty(void **state)
+{
+    char answer[4096];
+    assert_int_equal(ask(*state, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
+    assert_non_null(strstr(answer, "\r\n\r\nGET /  || 0 0"));
+}
+
+static void test_one_connection_serves_many_requests_and_mixes_nothing(void **state)
+{
+    char answer[4096];
+    char request[256];
+    char expected[64];
+    int fd = dial(*state);
+    for (int i = 0; i < 50; i++) {
+        const char *body = i % 3 == 0 ? "abc" : i % 3 == 1 ? "" : "abcdef";
+        snprintf(request, sizeof request, "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n%s"
+                 "\r\n%s", i, strlen(body), i % 2 == 0 ? "X-Test: v\r\n" : "", body);
+        snprintf(expected, sizeof expected, "POST /%d  |%s| %zu ", i, i % 2 == 0 ? "v" : "",
+                 strlen(body));
+        send_text(fd, request);
+        assert_int_equal(receive(fd, answer, sizeof answer), 200);
+        assert_non_null(strstr(answer, expected));
+    }
+    close(fd);
+}
+
+static void test_errors_have_the_form_of_the_public_contract(void **state)
+{
+    char answer[4096];
+    assert_int_equal(ask(*state, "GET /error HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer),
+                     422);
+    assert_non_null(strstr(answer, "\r\n\r\n{\"error\":{\"code\":\"no-such-thing\",\"message\":"
+                                   "\"It \\\"is\\\" wrong.\",\"field\":\"/a/b\"}}"));
+    assert_non_null(strstr(answer, "Content-Type: application/json\r\n"));
+}
+
+static int post(struct fixture *f, const char *headers, const void *body, size_t len, char *answer,
+                size_t size)
+{
+    char head[256];
+    int fd = dial(f);
+    snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n%s\r\n", len,
+             headers);
+    send_text(fd, head);
+    (void)send_bytes(fd, body, len);
+    int status = receive(fd, answer, size);
+    close(fd);
+    return status;
+}
+
+static void test_a_body_of_the_limit_passes_and_one_over_it_gets_413(void **state)
+{
+    static const struct {
+        size_t len;
+        int status;
+    } rows[] = {{BODY_MAX - 1, 200}, {BODY_MAX, 200}, {BODY_MAX + 1, 413}, {BODY_MAX * 4, 413}};
+    char *body = memory_allocate(BODY_MAX * 4);
+    char answer[4096];
+    memset(body, 'x', BODY_MAX * 4);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(post(*state, "", body, rows[i].len, answer, sizeof answer),
+                         rows[i].status);
+        if (rows[i].status == 413) {
+            assert_non_null(strstr(answer, "\"code\":\"request-too-large\""));
+        }
+    }
+    free(body);
+}
+
+static void test_a_body_far_over_the_limit_is_cut_off(void **state)
+{
+    size_t len = BODY_MAX * 200;
+    char *body = memory_allocate_zeroed(len);
+    char answer[4096];
+    assert_int_equal(post(*state, "", body, len, answer, sizeof answer), 0);
+    free(body);
+}
+
+static void test_a_chunked_body_is_bounded_as_well(void **state)
+{
+    char answer[4096];
+    char chunk[1100];
+    int fd = dial(*state);
+    send_text(fd, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    memset(chunk, 'x', sizeof chunk);
+    memcpy(chunk, "400\r\n", 5);
+    memcpy(chunk + 5 + 1024, "\r\n", 2);
+    for (int i = 0; i < 9; i++) {
+        assert_true(send_bytes(fd, chunk, 5 + 1024 + 2));
+    }
+    send_text(fd, "0\r\n\r\n");
+    assert_int_equal(receive(fd, answer, sizeof answer), 413);
+    close(fd);
+}
+
+static size_t pack_gzip(size_t plain_len, uint8_t *out, size_t size)
+{
+    uint8_t *plain = memory_allocate(plain_len);
+    z_stream z = {0};
+    memset(plain, 'x', plain_len);
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = plain;
+    z.avail_in = (uInt)plain_len;
+    z.next_out = out;
+    z.avail_out = (uInt)size;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    free(plain);
+    return size - z.avail_out;
+}
+
+static void test_gzip_is_unpacked_within_the_limit(void **state)
+{
+    static const struct {
+        size_t len;
+        int status;
+    } rows[] = {{0, 200},        {1, 200},           {100, 200},
+                {1123, 200},     {5000, 200},        {BODY_MAX - 1, 200},
+                {BODY_MAX, 200}, {BODY_MAX + 1, 413}, {BODY_MAX * 50, 413}};
+    uint8_t packed[8192];
+    char answer[4096];
+    char expected[64];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t len = pack_gzip(rows[i].len, packed, sizeof packed);
+        int status = post(*state, "Content-Encoding: gzip\r\n", packed, len, answer, sizeof answer);
+        if (status != rows[i].status) {
+            fail_msg("%zu bytes gave %d", rows[i].len, status);
+        }
+        snprintf(expected, sizeof expected, "|| %zu %zu", rows[i].len, rows[i].len * 'x');
+        assert_true(status == 413 || strstr(answer, expected) != NULL);
+    }
+}
+
+static void test_gzip_that_is_damaged_or_cut_gets_400(void **state)
+{
+    uint8_t packed[8192];
+    char answer[4096];
+    size_t len = pack_gzip(1000, packed, sizeof packed);
+    for (size_t cut = 1; cut < len; cut++) {
+        assert_int_equal(post(*state, "Content-Encoding: gzip\r\n", packed, len - cut, answer,
+                              sizeof answer),
+                         400);
+        assert_non_null(strstr(answer, "\"code\":\"invalid-gzip\""));
+    }
+    packed[len - 6] ^= 1; /* in the checksum */
+    assert_int_equal(
+        post(*state, "Content-Encoding: gzip\r\n", packed, len, answer, sizeof answer), 400);
+    assert_int_equal(
+        post(*state, "Content-Encoding: gzip\r\n", "plain", 5, answer, sizeof answer), 400);
+}
+
+static void test_a_body_that_drips_past_the_deadline_is_cut_off(void **state)
+{
+    char answer[4096];
+    int fd = dial(*state);
+    int64_t start = clock_monotonic_ns(&clock_real);
+    bool open = true;
+    send_text(fd, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n");
+    while (open && clock_monotonic_ns(&clock_real) - start < 20 * 1000000000LL) {
+        struct timespec pause = {.tv_nsec = 20 * 1000000};
+        nanosleep(&pause, NULL); /* the drip itself, not a wait for something */
+        open = send_bytes(fd, "x", 1);
+    }
+    assert_false(open);
+    assert_true(clock_monotonic_ns(&clock_real) - start >= DEADLINE_MS * 1000000LL);
+    assert_int_equal(receive(fd, answer, sizeof answer), 0);
+    close(fd);
+}
+
+static void wait_for_suspended(struct fixture *f, int count)
+{
+    pthread_mutex_lock(&f->lock);
+    while (f->count < count) {
+        pthread_cond_wait(&f->changed, &f->lock);
+    }
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void *answer_backwards(void *user)
+{
+    struct fixture *f = user;
+    pthread_mutex_lock(&f->lock);
+    while (f->count > 0) {
+        struct http_request *request = f->suspended[--f->count];
+        struct buf text;
+        buf_init(&text, 4096);
+        describe(request, &text);
+        http_answer(request, 202, "text/plain", buf_slice(&text));
+        buf_done(&text);
+        http_resume(request);
+    }
+    pthread_mutex_unlock(&f->lock);
+    return NULL;
+}
+
+static void test_suspended_requests_are_answered_later_by_another_thread(void **state)
+{
+    enum { MANY = 40 };
+    struct fixture *f = *state;
+    pthread_t thread;
+    int fds[MANY];
+    char text[256];
+    char answer[4096];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < MANY; i++) {
+            fds[i] = round == 0 ? dial(f) : fds[i];
+            snprintf(text, sizeof text, "POST /later?q=%d HTTP/1.1\r\nHost: h\r\n"
+                                        "Content-Length: 3\r\n\r\nabc", i);
+            send_text(fds[i], text);
+        }
+        wait_for_suspended(f, MANY);
+        assert_int_equal(ask(f, "GET /now HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer),
+                         200); /* the others go on meanwhile */
+        assert_int_equal(pthread_create(&thread, NULL, answer_backwards, f), 0);
+        pthread_join(thread, NULL);
+        for (int i = 0; i < MANY; i++) {
+            assert_int_equal(receive(fds[i], answer, sizeof answer), 202);
+            snprintf(text, sizeof text, "POST /later q:%d; %d|| 3 294", i, i);
+            assert_non_null(strstr(answer, text));
+        }
+    }
+    for (int i = 0; i < MANY; i++) {
+        close(fds[i]);
+    }
+}
+
+static void test_a_client_that_leaves_while_suspended_harms_nobody(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    char answer[4096];
+    int fd = dial(f);
+    send_text(fd, "GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_for_suspended(f, 1);
+    close(fd);
+    assert_int_equal(pthread_create(&thread, NULL, answer_backwards, f), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(ask(f, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
+}
+
+static void test_a_quiesced_server_finishes_what_is_open_and_takes_no_more(void **state)
+{
+    struct fixture *f = *state;
+    char answer[4096];
+    int fd = dial(f);
+    uint16_t port = http_server_port(f->server);
+    send_text(fd, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(receive(fd, answer, sizeof answer), 200);
+    http_server_quiesce(f->server);
+    send_text(fd, "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(receive(fd, answer, sizeof answer), 200);
+    close(fd);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_not_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+}
+
+static void test_addresses_that_cannot_be_listened_on_are_errors(void **state)
+{
+    static const char *const rows[] = {"nonsense", "127.0.0.1", "127.0.0.1:x", "300.1.1.1:80",
+                                       "localhost:80", "[::1:80"};
+    struct fixture *f = *state;
+    char taken[32];
+    struct http_options options = {.threads = 1, .connections_max = 4, .body_bytes_max = 1,
+                                   .idle_seconds_max = 1, .request_ms_max = 1};
+    struct http_server *server = NULL;
+    struct error err;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        options.listen = rows[i];
+        assert_false(http_server_open(&options, handle, f, &server, &err));
+        assert_int_equal(err.kind, ERROR_INVALID);
+        assert_non_null(strstr(err.message, rows[i]));
+    }
+    snprintf(taken, sizeof taken, "203.0.113.1:%d", http_server_port(f->server));
+    options.listen = taken; /* an address of nobody here */
+    assert_false(http_server_open(&options, handle, f, &server, &err));
+    assert_int_equal(err.kind, ERROR_UNAVAILABLE);
+    assert_null(server);
+    http_server_close(&server);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_request_reaches_the_handler_with_all_its_parts),
+        TEST(test_what_is_not_there_is_empty),
+        TEST(test_one_connection_serves_many_requests_and_mixes_nothing),
+        TEST(test_errors_have_the_form_of_the_public_contract),
+        TEST(test_a_body_of_the_limit_passes_and_one_over_it_gets_413),
+        TEST(test_a_body_far_over_the_limit_is_cut_off),
+        TEST(test_a_chunked_body_is_bounded_as_well),
+        TEST(test_gzip_is_unpacked_within_the_limit),
+        TEST(test_gzip_that_is_damaged_or_cut_gets_400),
+        TEST(test_a_body_that_drips_past_the_deadline_is_cut_off),
+        TEST(test_suspended_requests_are_answered_later_by_another_thread),
+        TEST(test_a_client_that_leaves_while_suspended_harms_nobody),
+        TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),
+        TEST(test_addresses_that_cannot_be_listened_on_are_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
