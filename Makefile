@@ -81,8 +81,9 @@ $(BUILD)/tests/%: $(BUILD)/obj/%.o $(BUILD)/libtributary.a
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 .PRECIOUS: $(BUILD)/obj/%.o
 
+TEST_SECONDS ?= 300
 unit: $(TESTS)
-	@for t in $(TESTS); do echo "  TEST  $$t"; $$t || exit 1; done
+	@for t in $(TESTS); do echo "  TEST  $$t"; timeout $(TEST_SECONDS) $$t || exit 1; done
 
 tag: tag-js/dist/t.js
 tag-js/dist/t.js: $(wildcard tag-js/src/*.js) tag-js/build.mjs package-lock.json | node_modules

@@ -125,7 +125,8 @@ static void send_text(int fd, const char *text)
     assert_true(send_bytes(fd, text, strlen(text)));
 }
 
-/* One answer: its head and, by Content-Length, its body. The status, or 0 for a closed connection. */
+/* One answer: its head and, by Content-Length, its body. The status, or 0 for a closed connection.
+ */
 static int receive(int fd, char *answer, size_t size)
 {
     size_t len = 0;
@@ -184,8 +185,10 @@ static void test_one_connection_serves_many_requests_and_mixes_nothing(void **st
     int fd = dial(*state);
     for (int i = 0; i < 50; i++) {
         const char *body = i % 3 == 0 ? "abc" : i % 3 == 1 ? "" : "abcdef";
-        snprintf(request, sizeof request, "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n%s"
-                 "\r\n%s", i, strlen(body), i % 2 == 0 ? "X-Test: v\r\n" : "", body);
+        snprintf(request, sizeof request,
+                 "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n%s"
+                 "\r\n%s",
+                 i, strlen(body), i % 2 == 0 ? "X-Test: v\r\n" : "", body);
         snprintf(expected, sizeof expected, "POST /%d  |%s| %zu ", i, i % 2 == 0 ? "v" : "",
                  strlen(body));
         send_text(fd, request);
@@ -285,9 +288,15 @@ static void test_gzip_is_unpacked_within_the_limit(void **state)
     static const struct {
         size_t len;
         int status;
-    } rows[] = {{0, 200},        {1, 200},           {100, 200},
-                {1123, 200},     {5000, 200},        {BODY_MAX - 1, 200},
-                {BODY_MAX, 200}, {BODY_MAX + 1, 413}, {BODY_MAX * 50, 413}};
+    } rows[] = {{0, 200},
+                {1, 200},
+                {100, 200},
+                {1123, 200},
+                {5000, 200},
+                {BODY_MAX - 1, 200},
+                {BODY_MAX, 200},
+                {BODY_MAX + 1, 413},
+                {BODY_MAX * 50, 413}};
     uint8_t packed[8192];
     char answer[4096];
     char expected[64];
@@ -308,16 +317,16 @@ static void test_gzip_that_is_damaged_or_cut_gets_400(void **state)
     char answer[4096];
     size_t len = pack_gzip(1000, packed, sizeof packed);
     for (size_t cut = 1; cut < len; cut++) {
-        assert_int_equal(post(*state, "Content-Encoding: gzip\r\n", packed, len - cut, answer,
-                              sizeof answer),
-                         400);
+        assert_int_equal(
+            post(*state, "Content-Encoding: gzip\r\n", packed, len - cut, answer, sizeof answer),
+            400);
         assert_non_null(strstr(answer, "\"code\":\"invalid-gzip\""));
     }
     packed[len - 6] ^= 1; /* in the checksum */
-    assert_int_equal(
-        post(*state, "Content-Encoding: gzip\r\n", packed, len, answer, sizeof answer), 400);
-    assert_int_equal(
-        post(*state, "Content-Encoding: gzip\r\n", "plain", 5, answer, sizeof answer), 400);
+    assert_int_equal(post(*state, "Content-Encoding: gzip\r\n", packed, len, answer, sizeof answer),
+                     400);
+    assert_int_equal(post(*state, "Content-Encoding: gzip\r\n", "plain", 5, answer, sizeof answer),
+                     400);
 }
 
 static void test_a_body_that_drips_past_the_deadline_is_cut_off(void **state)
@@ -375,8 +384,10 @@ static void test_suspended_requests_are_answered_later_by_another_thread(void **
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < MANY; i++) {
             fds[i] = round == 0 ? dial(f) : fds[i];
-            snprintf(text, sizeof text, "POST /later?q=%d HTTP/1.1\r\nHost: h\r\n"
-                                        "Content-Length: 3\r\n\r\nabc", i);
+            snprintf(text, sizeof text,
+                     "POST /later?q=%d HTTP/1.1\r\nHost: h\r\n"
+                     "Content-Length: 3\r\n\r\nabc",
+                     i);
             send_text(fds[i], text);
         }
         wait_for_suspended(f, MANY);
@@ -421,9 +432,8 @@ static void test_a_quiesced_server_finishes_what_is_open_and_takes_no_more(void 
     send_text(fd, "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_int_equal(receive(fd, answer, sizeof answer), 200);
     close(fd);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_not_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     close(fd);
@@ -431,12 +441,15 @@ static void test_a_quiesced_server_finishes_what_is_open_and_takes_no_more(void 
 
 static void test_addresses_that_cannot_be_listened_on_are_errors(void **state)
 {
-    static const char *const rows[] = {"nonsense", "127.0.0.1", "127.0.0.1:x", "300.1.1.1:80",
-                                       "localhost:80", "[::1:80"};
+    static const char *const rows[] = {"nonsense",     "127.0.0.1",    "127.0.0.1:x",
+                                       "300.1.1.1:80", "localhost:80", "[::1:80"};
     struct fixture *f = *state;
     char taken[32];
-    struct http_options options = {.threads = 1, .connections_max = 4, .body_bytes_max = 1,
-                                   .idle_seconds_max = 1, .request_ms_max = 1};
+    struct http_options options = {.threads = 1,
+                                   .connections_max = 4,
+                                   .body_bytes_max = 1,
+                                   .idle_seconds_max = 1,
+                                   .request_ms_max = 1};
     struct http_server *server = NULL;
     struct error err;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

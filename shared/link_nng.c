@@ -100,7 +100,8 @@ static bool close_socket(nng_socket socket)
     return is_closed;
 }
 
-/* What belongs to sockets left behind: not used again, and not lost, as a leak checker would think. */
+/* What belongs to sockets left behind: not used again, and not lost, as a leak checker would think.
+ */
 struct left_behind {
     void *owner;
     struct left_behind *next;

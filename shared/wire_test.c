@@ -90,6 +90,17 @@ static void test_a_block_and_its_reply_read_back(void **state)
     }
 }
 
+static void test_the_example_of_the_formats_page_holds(void **state)
+{
+    static const uint8_t example[] = {0x95, 0x01, 0x00, 0xcf, 0x00, 0x00, 0x01,
+                                      0xa1, 0xff, 0xbf, 0x81, 0xd0, 0x03, 0x29};
+    struct fixture *f = *state;
+    struct wire_block_reply reply = {WIRE_STORED, 1795292103120, 3, 41};
+    wire_write_block_reply(&reply, &f->bytes);
+    assert_int_equal(f->bytes.len, sizeof example);
+    assert_memory_equal(f->bytes.data, example, sizeof example);
+}
+
 static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state)
 {
     struct fixture *f = *state;
@@ -353,6 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_block_and_its_reply_read_back),
+        TEST(test_the_example_of_the_formats_page_holds),
         TEST(test_a_poll_and_its_reply_read_back_with_all_partitions),
         TEST(test_a_poll_with_more_cursors_than_partitions_can_be_is_refused),
         TEST(test_a_lookup_and_its_reply_read_back),

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { ROOT } from "../e2e/support/cli.mjs";
 import { collectorSection, drainSection, tagSection } from "./collector.mjs";
 import { backfillSection, edgeSection, hubSection, startCentre } from "./hub.mjs";
-import { describe, missing } from "./machine.mjs";
+import { describe, missing, usedByOthers } from "./machine.mjs";
 import { Report } from "./report.mjs";
 
 const QUICK = process.env.BENCH_QUICK === "1";
@@ -41,7 +41,8 @@ async function stopAll() {
 
 async function main() {
   requireTools();
-  const report = new Report(describe());
+  const others = `${Math.round(100 * (await usedByOthers()))} %`;
+  const report = new Report({ ...describe(), "used by others before": others });
   const context = { dir, report, settings: SETTINGS, keep: (part) => running.push(part) && part };
   if (SECTIONS.includes("collector")) await collectorSection(context);
   if (SECTIONS.includes("drain")) await drainSection(context);

@@ -122,9 +122,9 @@ export async function collectorSection(context) {
   const nginx = await measureNginx(context, bodies);
   const { collector } = await startLonely(context, "lonely", true);
   await postSingles(context, collector, bodies, 64, nginx);
+  await postBatches(context, collector, bodies, nginx);
   await postSingles(context, collector, bodies, 512, nginx);
   await postSingles(context, collector, bodies, 1000, nginx);
-  await postBatches(context, collector, bodies, nginx);
   report.section("Bytes on the wire");
   await sealBlocks(context, collector, "lean events", lean);
   await sealBlocks(context, collector, "events of browsers", (event) => event);

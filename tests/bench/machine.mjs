@@ -19,6 +19,21 @@ export const describe = () => ({
   date: new Date().toISOString().slice(0, 10),
 });
 
+// Ticks of all cores: not idle, and all.
+function ticks() {
+  const fields = readFileSync("/proc/stat", "utf8").split("\n")[0].trim().split(/\s+/).slice(1).map(Number);
+  const all = fields.slice(0, 8).reduce((sum, value) => sum + value, 0);
+  return { busy: all - fields[3] - fields[4], all };
+}
+
+/* How much of the machine is used before anything was started: what is measured then is worth less. */
+export async function usedByOthers() {
+  const before = ticks();
+  await pause(1000);
+  const after = ticks();
+  return (after.busy - before.busy) / (after.all - before.all);
+}
+
 /* The programs that are missing. */
 export const missing = (programs) =>
   programs.filter((name) => !["/usr/bin", "/usr/sbin", "/usr/local/bin"].some((dir) => existsSync(join(dir, name))));

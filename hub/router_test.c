@@ -1,0 +1,383 @@
+/* The router with real workers over memory stores: blocks of honest and of other collectors. */
+#include "hub/router.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <cmocka.h>
+#include <sodium.h>
+#include "hub/registry.h"
+#include "shared/block.h"
+#include "shared/json.h"
+
+enum { PARTITIONS = 4, WAIT_TRIES = 20000 };
+
+static const int64_t start_ms = 1795292000000;
+
+struct fixture {
+    struct store *log_store;
+    struct store *stores[PARTITIONS];
+    struct eventlog *log;
+    struct workers *workers;
+    struct router *router;
+    struct clock_fake clock;
+    uint8_t hub_public[SEAL_KEY_BYTES];
+    uint8_t hub_secret[SEAL_KEY_BYTES];
+    struct seal_epoch *epoch;
+    struct buf header;
+    struct rand rand;
+    uint64_t sequence;
+    struct block_builder *builder;
+    struct error err;
+};
+
+static void on_edge(void *user, uint32_t collector)
+{
+    (void)user;
+    (void)collector;
+}
+
+static void open_hub(struct fixture *f)
+{
+    struct buf catalog;
+    struct workers_options options = {.partitions = PARTITIONS,
+                                      .threads = 2,
+                                      .cache_bytes = 1024 * 1024,
+                                      .queued_bytes_max = 1024 * 1024,
+                                      .clock = &f->clock.clock,
+                                      .edge = on_edge,
+                                      .user = f};
+    assert_true(eventlog_open(f->log_store, &f->log, &f->err));
+    assert_true(workers_open(f->stores, &options, &f->workers, &f->err));
+    buf_init(&catalog, 1024 * 1024);
+    workers_slowest_catalog(f->workers, &catalog);
+    f->router = router_open(f->log, f->workers, PARTITIONS, buf_slice(&catalog), f->hub_public,
+                            f->hub_secret);
+    buf_done(&catalog);
+}
+
+static void close_hub(struct fixture *f)
+{
+    router_close(&f->router);
+    workers_close(&f->workers);
+    eventlog_close(&f->log);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    uint8_t sign_public[SEAL_SIGN_PUBLIC_BYTES];
+    uint8_t sign_secret[SEAL_SIGN_SECRET_BYTES];
+    crypto_box_keypair(f->hub_public, f->hub_secret);
+    crypto_sign_keypair(sign_public, sign_secret);
+    rand_seeded_init(&f->rand, 4);
+    clock_fake_init(&f->clock, start_ms);
+    buf_init(&f->header, 4096);
+    f->epoch = seal_epoch_begin(slice_text("till-1"), sign_secret, f->hub_public, 0, start_ms,
+                                &f->rand, &f->header);
+    f->builder = block_builder_new();
+    f->log_store = store_memory_open();
+    for (int i = 0; i < PARTITIONS; i++) {
+        f->stores[i] = store_memory_open();
+    }
+    open_hub(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    close_hub(f);
+    for (int i = 0; i < PARTITIONS; i++) {
+        store_close(&f->stores[i]);
+    }
+    store_close(&f->log_store);
+    seal_epoch_end(&f->epoch);
+    block_builder_free(&f->builder);
+    buf_done(&f->header);
+    free(f);
+    return 0;
+}
+
+static void crash(struct fixture *f)
+{
+    close_hub(f);
+    for (int i = 0; i < PARTITIONS; i++) {
+        store_memory_crash(f->stores[i]);
+    }
+    store_memory_crash(f->log_store);
+    open_hub(f);
+}
+
+static void add(struct fixture *f, struct event event)
+{
+    event.timestamp_ms = start_ms;
+    event.received_ms = start_ms;
+    event.source = event.source.len == 0 ? slice_text("web") : event.source;
+    event.body = event.body.len == 0 ? slice_text("\x80") : event.body;
+    assert_true(block_builder_add(f->builder, &event));
+}
+
+static void append_record(struct fixture *f, enum eventlog_kind kind, struct slice bytes,
+                          int64_t clock_offset_ms)
+{
+    struct store_batch more;
+    struct buf key;
+    struct eventlog_record record = {.kind = kind,
+                                     .at_ms = start_ms,
+                                     .clock_offset_ms = clock_offset_ms,
+                                     .collector = 1,
+                                     .collector_id = slice_text("till-1"),
+                                     .bytes = bytes};
+    store_batch_init(&more);
+    buf_init(&key, 128);
+    eventlog_header_key(slice_text("till-1"), seal_epoch_number(f->epoch), &key);
+    store_batch_put(&more, buf_slice(&key), buf_slice(&f->header));
+    assert_true(eventlog_append(f->log, &record, 1, &more, &f->err));
+    store_batch_done(&more);
+    buf_done(&key);
+}
+
+/* Seal what was added, and log it. */
+static void append_block(struct fixture *f, int64_t clock_offset_ms)
+{
+    struct buf plain;
+    struct buf sealed;
+    buf_init(&plain, LIMIT_WIRE_BYTES);
+    buf_init(&sealed, LIMIT_WIRE_BYTES);
+    uint32_t count = (uint32_t)block_builder_count(f->builder);
+    block_builder_finish(f->builder, &plain);
+    seal_write_block(f->epoch, f->sequence++, count, buf_slice(&plain), &sealed);
+    append_record(f, EVENTLOG_BLOCK, buf_slice(&sealed), clock_offset_ms);
+    buf_done(&plain);
+    buf_done(&sealed);
+}
+
+static struct partition_stats total(struct fixture *f)
+{
+    struct partition_stats sum = {.catalog_version = UINT64_MAX};
+    for (int i = 0; i < PARTITIONS; i++) {
+        struct partition_stats s;
+        struct error err;
+        assert_true(partition_read_stats(f->stores[i], NULL, &s, &err));
+        sum.events += s.events;
+        sum.duplicates += s.duplicates;
+        sum.unidentified += s.unidentified;
+        sum.profiles += s.profiles;
+        sum.catalog_version =
+            s.catalog_version < sum.catalog_version ? s.catalog_version : sum.catalog_version;
+    }
+    return sum;
+}
+
+/* Until the log was read and every partition has committed as far: the router marks all of them
+ * when it has nothing more to read. */
+static void wait_until_read(struct fixture *f)
+{
+    const struct timespec moment = {0, 1000000};
+    uint64_t wanted = eventlog_next(f->log);
+    for (int i = 0; i < WAIT_TRIES; i++) {
+        bool all = router_next(f->router) == wanted;
+        for (uint32_t p = 0; p < PARTITIONS; p++) {
+            all = all && workers_position(f->workers, p) >> 15 >= wanted;
+        }
+        if (all) {
+            return;
+        }
+        nanosleep(&moment, NULL);
+    }
+    fail_msg("the log was not read to its end: %llu of %llu",
+             (unsigned long long)router_next(f->router), (unsigned long long)wanted);
+}
+
+static struct event event_of(const char *user_id, const char *message_id)
+{
+    return (struct event){.type = EVENT_TRACK,
+                          .name = slice_text("E"),
+                          .user_id = slice_text(user_id),
+                          .message_id = slice_text(message_id)};
+}
+
+static void add_people(struct fixture *f, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char user[16];
+        char message[16];
+        snprintf(user, sizeof user, "u%d", i % 50);
+        snprintf(message, sizeof message, "m%d", i);
+        add(f, event_of(user, message));
+    }
+}
+
+static void test_events_reach_the_partition_where_they_are_at_home(void **state)
+{
+    struct fixture *f = *state;
+    add_people(f, 0, 200);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 200);
+    assert_int_equal(total(f).profiles, 50);
+    for (int i = 0; i < PARTITIONS; i++) {
+        struct partition_stats s;
+        assert_true(partition_read_stats(f->stores[i], NULL, &s, &f->err));
+        assert_in_range(s.profiles, 3, 25);
+    }
+}
+
+static void test_after_a_crash_every_event_still_counts_once(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 6; i++) {
+        add_people(f, i * 100, (i + 1) * 100);
+        append_block(f, 0);
+        if (i % 2 == 1) {
+            crash(f);
+        }
+    }
+    wait_until_read(f);
+    crash(f);
+    add_people(f, 0, 100); /* once more, as a new block */
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 600);
+    assert_int_equal(total(f).duplicates, 100);
+}
+
+static void test_a_block_that_cannot_be_opened_is_counted_and_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t noise[200];
+    add_people(f, 0, 10);
+    append_block(f, 0);
+    rand_fill(&f->rand, noise, sizeof noise);
+    append_record(f, EVENTLOG_BLOCK, slice_make(noise, sizeof noise), 0);
+    append_record(f, EVENTLOG_BLOCK, slice_make(noise, 0), 0);
+    add_people(f, 10, 20);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 20);
+    assert_int_equal(router_failed_blocks(f->router), 2);
+}
+
+/* A collector that was taken over has its key, and can seal what no collector would. */
+static void test_events_over_the_limits_are_passed_over_and_the_hub_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    static char large[2 * LIMIT_EVENT_BYTES];
+    struct buf body;
+    msgpack_packer k;
+    memset(large, 'x', sizeof large);
+    buf_init(&body, 4 * sizeof large);
+    value_packer_init(&k, &body);
+    msgpack_pack_map(&k, 1);
+    value_pack_cstr(&k, "p");
+    value_pack_text(&k, slice_make(large, sizeof large));
+    struct event event = event_of("u1", "b1");
+    event.body = buf_slice(&body);
+    add(f, event);
+    event = event_of("u1", "b2");
+    event.name = slice_make(large, sizeof large);
+    add(f, event);
+    event = event_of("u1", "b3");
+    event.source = slice_make(large, sizeof large);
+    add(f, event);
+    event = event_of("u1", "b4");
+    event.anonymous_id = slice_make(large, sizeof large);
+    add(f, event);
+    event = event_of("u1", "b5");
+    event.user_id = slice_make(large, sizeof large);
+    add(f, event);
+    event = event_of("u1", "b6");
+    event.message_id = slice_make(large, sizeof large);
+    add(f, event);
+    event = event_of("", "b7");
+    event.anonymous_id = slice_text("a1");
+    event.body = slice_text("\xc1"); /* no MessagePack */
+    add(f, event);
+    event = event_of("u1\xff", "b8");
+    add(f, event);
+    add(f, event_of("null", "b9")); /* identifies nobody */
+    add(f, event_of("u2", "g1"));
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 1);
+    assert_int_equal(router_unidentified(f->router) + total(f).unidentified, 9);
+    buf_done(&body);
+}
+
+static void test_times_are_corrected_and_stay_times_whatever_the_offset(void **state)
+{
+    static const int64_t offsets[] = {3600000, -3600000, INT64_MAX, INT64_MIN, 0};
+    struct fixture *f = *state;
+    for (int i = 0; i < 5; i++) {
+        add_people(f, i, i + 1);
+        append_block(f, offsets[i]);
+    }
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 5);
+    int64_t expected[] = {start_ms + 3600000, start_ms - 3600000, LIMIT_TIME_MS, 0, start_ms};
+    size_t found = 0;
+    for (int p = 0; p < PARTITIONS; p++) {
+        struct store_iterator *it = store_iterator_open(f->stores[p], NULL);
+        for (store_iterator_seek(it, slice_text("p"));
+             store_iterator_valid(it) && store_iterator_key(it).data[0] == 'p';
+             store_iterator_next(it)) {
+            struct profile *profile;
+            assert_true(profile_unpack(store_iterator_value(it), &profile, &f->err));
+            int user = profile->identifiers[0].id.value.data[1] - '0';
+            assert_in_range(user, 0, 4);
+            assert_true(profile->created_ms == expected[user]);
+            found++;
+            profile_free(&profile);
+        }
+        store_iterator_close(&it);
+    }
+    assert_int_equal(found, 5);
+}
+
+static void test_definitions_reach_every_partition_in_the_order_of_the_log(void **state)
+{
+    struct fixture *f = *state;
+    struct buf json;
+    struct buf catalog;
+    buf_init(&json, 64 * 1024);
+    buf_init(&catalog, 64 * 1024);
+    buf_put_format(&json, "{\"version\":5,\"segments\":[],\"rules\":");
+    buf_put_slice(&json, slice_text(identity_rules_default));
+    buf_put_format(&json, "}");
+    assert_int_equal(json_read(buf_slice(&json), &catalog), JSON_FINE);
+    add_people(f, 0, 20);
+    append_block(f, 0);
+    append_record(f, EVENTLOG_CATALOG, buf_slice(&catalog), 0);
+    add_people(f, 20, 40);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).catalog_version, 5);
+    assert_int_equal(total(f).events, 40);
+    crash(f);
+    wait_until_read(f);
+    assert_int_equal(total(f).catalog_version, 5);
+    buf_done(&json);
+    buf_done(&catalog);
+}
+
+#define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(test_events_reach_the_partition_where_they_are_at_home),
+        WITH(test_after_a_crash_every_event_still_counts_once),
+        WITH(test_a_block_that_cannot_be_opened_is_counted_and_passed_over),
+        WITH(test_events_over_the_limits_are_passed_over_and_the_hub_goes_on),
+        WITH(test_times_are_corrected_and_stay_times_whatever_the_offset),
+        WITH(test_definitions_reach_every_partition_in_the_order_of_the_log),
+    };
+    seal_start();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
