@@ -118,8 +118,18 @@ static bool open_parts(struct collector *c, struct error *err)
     c->clock_offset = clock_offset_new(&clock_real);
     c->uplink = uplink_open(c->spool, c->link, c->channel, c->clock_offset,
                             (unsigned)c->settings.blocks_in_flight, &clock_real);
-    c->downlink = downlink_open(c->edge, c->spool, c->link, c->channel, c->clock_offset,
-                                &clock_real, gate_version(c->gate), on_gate_changed, c);
+    struct downlink_parts parts = {
+        .edge = c->edge,
+        .spool = c->spool,
+        .link = c->link,
+        .channel = c->channel,
+        .offset = c->clock_offset,
+        .clock = &clock_real,
+        .gate_version = gate_version(c->gate),
+        .gate_changed = on_gate_changed,
+        .user = c,
+    };
+    c->downlink = downlink_open(&parts);
     return committer_open(c->spool, &c->enrolment, (size_t)c->settings.pending_bytes_max,
                           &clock_real, on_appended, c, &c->committer, err) &&
            api_open(c, &c->api, err);

@@ -7,13 +7,7 @@
 enum { WAIT_MS = 25000, ANSWER_MS_MAX = 35000, RETRY_MS = 500, CONNECTED_MS = 45000 };
 
 struct downlink {
-    struct edge *edge;
-    const struct spool *spool; /* whose size the hub is told */
-    struct link_client *link;
-    const struct seal_channel *channel;
-    const struct clock *clock;
-    void (*gate_changed)(void *user, struct slice state);
-    void *user;
+    struct downlink_parts parts;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool polling;
@@ -21,7 +15,6 @@ struct downlink {
     bool closing;
     uint64_t gate_version;
     int64_t answered_ms;
-    struct clock_offset *offset;
     bool has_asked; /* the first poll does not wait, so that the offset is known at once */
     uint8_t nonce[SEAL_NONCE_BYTES]; /* of the poll under way */
     pthread_t thread;
@@ -41,7 +34,7 @@ static bool opened_init(struct opened *o, struct downlink *d, const uint8_t nonc
     buf_init(&o->plain, LIMIT_WIRE_BYTES);
     bool made = msgpack_zone_init(&o->zone, 8192);
     ensure(made);
-    return seal_open_reply(d->channel, nonce, reply, &o->plain, err) &&
+    return seal_open_reply(d->parts.channel, nonce, reply, &o->plain, err) &&
            wire_read(buf_slice(&o->plain), &o->zone, &o->type, &o->members, err);
 }
 
@@ -59,16 +52,16 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
         error_set(err, ERROR_CORRUPT, "the poll's answer is damaged");
     }
     bool has_news = fine && (r->cards->via.array.size > 0 || r->gate.len > 0);
-    fine = fine && (!has_news || edge_apply(d->edge, r, err));
+    fine = fine && (!has_news || edge_apply(d->parts.edge, r, err));
     if (fine && r->gate.len > 0) {
-        d->gate_version = r->gate_version;
-        d->gate_changed(d->user, r->gate);
+        d->parts.gate_version = r->gate_version;
+        d->parts.gate_changed(d->parts.user, r->gate);
     }
     if (fine) {
         pthread_mutex_lock(&d->lock);
         d->has_asked = true;
-        d->answered_ms = clock_now_ms(d->clock);
-        clock_offset_note(d->offset, r->hub_ms);
+        d->answered_ms = clock_now_ms(d->parts.clock);
+        clock_offset_note(d->parts.offset, r->hub_ms);
         pthread_mutex_unlock(&d->lock);
     }
     free(r);
@@ -102,18 +95,18 @@ static void send_poll(struct downlink *d)
     struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
     struct buf message;
     struct buf request;
-    (void)clock_offset_get(d->offset, &poll->clock_offset_ms);
+    (void)clock_offset_get(d->parts.offset, &poll->clock_offset_ms);
     poll->wait_ms = d->has_asked ? WAIT_MS : 0;
-    poll->gate_version = d->gate_version;
-    poll->spool_blocks = spool_blocks(d->spool);
-    poll->spool_bytes = spool_bytes(d->spool);
-    const uint64_t *cursors = edge_cursors(d->edge, &poll->cursor_count);
+    poll->gate_version = d->parts.gate_version;
+    poll->spool_blocks = spool_blocks(d->parts.spool);
+    poll->spool_bytes = spool_bytes(d->parts.spool);
+    const uint64_t *cursors = edge_cursors(d->parts.edge, &poll->cursor_count);
     memcpy(poll->cursors, cursors, poll->cursor_count * sizeof *cursors);
     buf_init(&message, LIMIT_WIRE_BYTES);
     buf_init(&request, LIMIT_WIRE_BYTES);
     wire_write_poll(poll, &message);
-    seal_write_request(d->channel, buf_slice(&message), &rand_secure, &request, d->nonce);
-    link_client_request(d->link, buf_slice(&request), ANSWER_MS_MAX, on_poll_done, d);
+    seal_write_request(d->parts.channel, buf_slice(&message), &rand_secure, &request, d->nonce);
+    link_client_request(d->parts.link, buf_slice(&request), ANSWER_MS_MAX, on_poll_done, d);
     buf_done(&message);
     buf_done(&request);
     free(poll);
@@ -150,22 +143,10 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
-                               struct link_client *link, const struct seal_channel *channel,
-                               struct clock_offset *offset, const struct clock *clock,
-                               uint64_t gate_version,
-                               void (*gate_changed)(void *user, struct slice state), void *user)
+struct downlink *downlink_open(const struct downlink_parts *parts)
 {
     struct downlink *d = memory_allocate_zeroed(sizeof *d);
-    d->edge = edge;
-    d->spool = spool;
-    d->link = link;
-    d->channel = channel;
-    d->offset = offset;
-    d->clock = clock;
-    d->gate_version = gate_version;
-    d->gate_changed = gate_changed;
-    d->user = user;
+    d->parts = *parts;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
     int rv = pthread_create(&d->thread, NULL, run, d);
@@ -201,7 +182,8 @@ void downlink_close(struct downlink **downlink)
 bool downlink_is_connected(struct downlink *d)
 {
     pthread_mutex_lock(&d->lock);
-    bool connected = d->answered_ms > 0 && clock_now_ms(d->clock) - d->answered_ms < CONNECTED_MS;
+    bool connected =
+        d->answered_ms > 0 && clock_now_ms(d->parts.clock) - d->answered_ms < CONNECTED_MS;
     pthread_mutex_unlock(&d->lock);
     return connected;
 }
@@ -223,7 +205,7 @@ static enum downlink_lookup keep_card(struct downlink *d, const struct opened *o
     if (card == NULL) {
         return DOWNLINK_NOBODY;
     }
-    if (!edge_apply_card(d->edge, card, &err)) {
+    if (!edge_apply_card(d->parts.edge, card, &err)) {
         log_warn("lookup-failed", "%s", err.message);
         return DOWNLINK_UNREACHABLE;
     }
@@ -259,8 +241,8 @@ void downlink_look_up(struct downlink *d, struct identifier identifier, int time
     buf_init(&plain, LIMIT_WIRE_BYTES);
     buf_init(&request, LIMIT_WIRE_BYTES);
     wire_write_lookup(&message, &plain);
-    seal_write_request(d->channel, buf_slice(&plain), &rand_secure, &request, lookup->nonce);
-    link_client_request(d->link, buf_slice(&request), timeout_ms, on_lookup_done, lookup);
+    seal_write_request(d->parts.channel, buf_slice(&plain), &rand_secure, &request, lookup->nonce);
+    link_client_request(d->parts.link, buf_slice(&request), timeout_ms, on_lookup_done, lookup);
     buf_done(&plain);
     buf_done(&request);
 }

@@ -16,13 +16,21 @@
 
 struct downlink;
 
-/* `gate_changed` is called on a thread of the link with new definitions, which are durable then.
- * All arguments are borrowed and must outlive it. */
-struct downlink *downlink_open(struct edge *edge, const struct spool *spool,
-                               struct link_client *link, const struct seal_channel *channel,
-                               struct clock_offset *offset, const struct clock *clock,
-                               uint64_t gate_version,
-                               void (*gate_changed)(void *user, struct slice state), void *user);
+struct downlink_parts {
+    struct edge *edge;
+    const struct spool *spool; /* whose size the hub is told */
+    struct link_client *link;
+    const struct seal_channel *channel;
+    struct clock_offset *offset;
+    const struct clock *clock;
+    uint64_t gate_version; /* of the definitions that are here */
+    /* Called on a thread of the link with new definitions, which are durable then. */
+    void (*gate_changed)(void *user, struct slice state);
+    void *user;
+};
+
+/* Everything is borrowed and must outlive it. */
+struct downlink *downlink_open(const struct downlink_parts *parts);
 /* Poll no more. The link may be closed then, which ends the poll under way. */
 void downlink_stop(struct downlink *downlink);
 /* Free; the link must be closed. */

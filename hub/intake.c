@@ -129,13 +129,12 @@ static struct open_epoch *open_epoch(struct intake *in, struct slice id,
     e->number = open.epoch;
     e->seal = seal;
     e->receipts = receipts;
+    if (in->epoch_count >= EPOCHS_MAX) {
+        close_oldest(in);
+    }
     e->next = in->epochs;
     in->epochs = e;
-    if (++in->epoch_count > EPOCHS_MAX) {
-        e->users++; /* not this one */
-        close_oldest(in);
-        e->users--;
-    }
+    in->epoch_count++;
     return e;
 }
 

@@ -73,28 +73,32 @@ bool reader_profile_of(const struct reader *reader, struct identifier id, struct
     return fine && (!found || reader_profile(reader, owner, ret, err));
 }
 
-static bool give_event(struct timeline *timeline, struct slice key, struct slice value,
-                       struct buf *bytes,
-                       void (*each)(void *user, struct slice place, const struct event *event),
-                       void *user, struct error *err)
+/* What to do with the events of a timeline. */
+struct events {
+    struct timeline *timeline;
+    void (*each)(void *user, struct slice place, const struct event *event);
+    void *user;
+};
+
+static bool give_event(const struct events *events, struct slice key, struct slice value,
+                       struct buf *bytes, struct error *err)
 {
     struct event event;
     msgpack_zone zone;
     bool made = msgpack_zone_init(&zone, 4096);
     ensure(made);
-    bool fine = timeline_decompress(timeline, value, bytes, err) &&
+    bool fine = timeline_decompress(events->timeline, value, bytes, err) &&
                 event_unpack(buf_slice(bytes), &zone, &event, err);
     if (fine) {
-        each(user, slice_skip(key, KEY_PREFIX_PROFILE), &event);
+        events->each(events->user, slice_skip(key, KEY_PREFIX_PROFILE), &event);
     }
     msgpack_zone_destroy(&zone);
     return fine;
 }
 
-static bool scan_events(const struct reader *reader, struct timeline *timeline,
-                        struct profile_id profile, const struct key *from, size_t limit,
-                        void (*each)(void *user, struct slice place, const struct event *event),
-                        void *user, bool *ret_more, struct error *err)
+static bool scan_events(const struct reader *reader, struct profile_id profile,
+                        const struct key *from, size_t limit, const struct events *events,
+                        bool *ret_more, struct error *err)
 {
     struct key first = key_timeline(profile, 0, 0);
     struct slice prefix = key_prefix(&first, KEY_PREFIX_PROFILE);
@@ -112,8 +116,7 @@ static bool scan_events(const struct reader *reader, struct timeline *timeline,
             *ret_more = true;
             break;
         }
-        fine = give_event(timeline, store_iterator_key(it), store_iterator_value(it), &bytes, each,
-                          user, err);
+        fine = give_event(events, store_iterator_key(it), store_iterator_value(it), &bytes, err);
     }
     fine = fine && store_iterator_check(it, err);
     store_iterator_close(&it);
@@ -129,9 +132,9 @@ bool reader_events(const struct reader *reader, struct profile_id profile, struc
     struct key from = before.len == 16 ? key_timeline(profile, (int64_t)read_u64(before.data),
                                                       read_u64(before.data + 8))
                                        : key_timeline(profile, INT64_MAX, UINT64_MAX);
-    struct timeline *timeline = timeline_new();
-    bool fine = scan_events(reader, timeline, profile, &from, limit, each, user, ret_more, err);
-    timeline_free(&timeline);
+    struct events events = {timeline_new(), each, user};
+    bool fine = scan_events(reader, profile, &from, limit, &events, ret_more, err);
+    timeline_free(&events.timeline);
     return fine;
 }
 
@@ -141,8 +144,9 @@ bool reader_each_event(const struct reader *reader, struct timeline *timeline,
                        void *user, struct error *err)
 {
     struct key from = key_timeline(profile, INT64_MAX, UINT64_MAX);
+    struct events events = {timeline, each, user};
     bool more;
-    return scan_events(reader, timeline, profile, &from, SIZE_MAX, each, user, &more, err);
+    return scan_events(reader, profile, &from, SIZE_MAX, &events, &more, err);
 }
 
 bool reader_journal(const struct reader *reader, struct profile_id profile, size_t limit,
@@ -163,40 +167,60 @@ bool reader_journal(const struct reader *reader, struct profile_id profile, size
     return fine;
 }
 
-/* Pages run over the partitions: where the next one begins. */
+/* A page of a listing: what is left of it, and what is done with each key. */
 struct page {
+    struct reader_place *place;
     size_t left;
-    uint32_t partition;
-    struct profile_id last;
-    bool more;
+    bool (*each)(void *user, struct slice key, struct slice value);
+    void *user;
 };
 
 static bool scan_partition(const struct reader *reader, struct slice prefix, struct slice from,
-                           struct page *page,
-                           bool (*each)(void *user, struct slice key, struct slice value),
-                           void *user, struct error *err)
+                           struct page *page, struct error *err)
 {
-    struct store_iterator *it = store_iterator_open(reader->stores[page->partition], NULL);
+    struct reader_place *place = page->place;
+    struct store_iterator *it = store_iterator_open(reader->stores[place->partition], NULL);
     bool fine = true;
     for (store_iterator_seek(it, from);
          fine && store_iterator_valid(it) && slice_starts_with(store_iterator_key(it), prefix);
          store_iterator_next(it)) {
         struct slice key = store_iterator_key(it);
         struct profile_id id = key_profile_at(key, key.len - PROFILE_ID_BYTES);
-        if (slice_equal(key, from) && profile_id_equal(id, page->last)) {
+        if (slice_equal(key, from) && profile_id_equal(id, place->last)) {
             continue; /* the last of the page before */
         }
         if (page->left == 0) {
-            page->more = true;
+            place->more = true;
             break;
         }
-        fine = each(user, key, store_iterator_value(it));
-        page->last = id;
+        fine = page->each(page->user, key, store_iterator_value(it));
+        place->last = id;
         page->left--;
     }
     fine = fine && store_iterator_check(it, err);
     store_iterator_close(&it);
     return fine;
+}
+
+/* The keys of a kind, partition by partition. `key_from` makes the key at which to begin. */
+static bool scan(const struct reader *reader, struct page *page, size_t prefix_len,
+                 struct key (*key_from)(const void *what, struct profile_id last), const void *what,
+                 struct error *err)
+{
+    struct reader_place *place = page->place;
+    place->more = false;
+    while (place->partition < reader->partitions) {
+        struct key key = key_from(what, place->last);
+        if (!scan_partition(reader, key_prefix(&key, prefix_len), key_slice(&key), page, err)) {
+            return false;
+        }
+        if (place->more) {
+            return true;
+        }
+        place->last = (struct profile_id){0};
+        place->partition++;
+    }
+    return true;
 }
 
 struct members {
@@ -212,28 +236,19 @@ static bool on_member(void *user, struct slice key, struct slice value)
     return true;
 }
 
-bool reader_members(const struct reader *reader, uint32_t segment, uint32_t partition,
-                    struct profile_id after, size_t limit,
-                    void (*each)(void *user, struct profile_id profile, int64_t since_ms),
-                    void *user, uint32_t *ret_partition, struct profile_id *ret_last,
-                    bool *ret_more, struct error *err)
+static struct key member_from(const void *what, struct profile_id last)
 {
-    struct page page = {limit, partition, after, false};
+    return key_member(*(const uint32_t *)what, last);
+}
+
+bool reader_members(const struct reader *reader, uint32_t segment, struct reader_place *place,
+                    size_t limit,
+                    void (*each)(void *user, struct profile_id profile, int64_t since_ms),
+                    void *user, struct error *err)
+{
     struct members members = {each, user};
-    bool fine = true;
-    for (; fine && page.partition < reader->partitions; page.partition++) {
-        struct key key = key_member(segment, page.last);
-        fine = scan_partition(reader, key_prefix(&key, KEY_PREFIX_NUMBER), key_slice(&key), &page,
-                              on_member, &members, err);
-        if (page.more) {
-            break;
-        }
-        page.last = (struct profile_id){0};
-    }
-    *ret_partition = page.partition;
-    *ret_last = page.last;
-    *ret_more = page.more;
-    return fine;
+    struct page page = {place, limit, on_member, &members};
+    return scan(reader, &page, KEY_PREFIX_NUMBER, member_from, &segment, err);
 }
 
 struct profiles {
@@ -255,25 +270,17 @@ static bool on_profile(void *user, struct slice key, struct slice value)
     return true;
 }
 
-bool reader_profiles(const struct reader *reader, uint32_t partition, struct profile_id after,
-                     size_t limit, void (*each)(void *user, const struct profile *profile),
-                     void *user, uint32_t *ret_partition, struct profile_id *ret_last,
-                     bool *ret_more, struct error *err)
+static struct key profile_from(const void *what, struct profile_id last)
 {
-    struct page page = {limit, partition, after, false};
+    (void)what;
+    return key_profile(last);
+}
+
+bool reader_profiles(const struct reader *reader, struct reader_place *place, size_t limit,
+                     void (*each)(void *user, const struct profile *profile), void *user,
+                     struct error *err)
+{
     struct profiles profiles = {each, user, err};
-    bool fine = true;
-    for (; fine && page.partition < reader->partitions; page.partition++) {
-        struct key key = key_profile(page.last);
-        fine = scan_partition(reader, key_prefix(&key, KEY_PREFIX_KIND), key_slice(&key), &page,
-                              on_profile, &profiles, err);
-        if (page.more) {
-            break;
-        }
-        page.last = (struct profile_id){0};
-    }
-    *ret_partition = page.partition;
-    *ret_last = page.last;
-    *ret_more = page.more;
-    return fine;
+    struct page page = {place, limit, on_profile, &profiles};
+    return scan(reader, &page, KEY_PREFIX_KIND, profile_from, NULL, err);
 }

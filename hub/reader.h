@@ -39,18 +39,24 @@ MUST_CHECK bool reader_journal(const struct reader *reader, struct profile_id pr
                                void (*each)(void *user, struct slice entry), void *user,
                                struct error *err);
 
-/* Members of a segment in the order of partitions and ids, after the place `after` (partition
- * and id; partition 0 and a zero id to begin). */
-MUST_CHECK bool reader_members(
-    const struct reader *reader, uint32_t segment, uint32_t partition, struct profile_id after,
-    size_t limit, void (*each)(void *user, struct profile_id profile, int64_t since_ms), void *user,
-    uint32_t *ret_partition, struct profile_id *ret_last, bool *ret_more, struct error *err);
+/* Where a listing over the partitions stands: all zero at the start; afterwards where the next page
+ * begins, and whether there is one. */
+struct reader_place {
+    uint32_t partition;
+    struct profile_id last;
+    bool more;
+};
 
-/* All profiles in the order of partitions and ids, likewise. */
-MUST_CHECK bool reader_profiles(const struct reader *reader, uint32_t partition,
-                                struct profile_id after, size_t limit,
+/* Up to `limit` members of a segment in the order of partitions and ids. */
+MUST_CHECK bool
+reader_members(const struct reader *reader, uint32_t segment, struct reader_place *place,
+               size_t limit, void (*each)(void *user, struct profile_id profile, int64_t since_ms),
+               void *user, struct error *err);
+
+/* Up to `limit` of all profiles, likewise. */
+MUST_CHECK bool reader_profiles(const struct reader *reader, struct reader_place *place,
+                                size_t limit,
                                 void (*each)(void *user, const struct profile *profile), void *user,
-                                uint32_t *ret_partition, struct profile_id *ret_last,
-                                bool *ret_more, struct error *err);
+                                struct error *err);
 
 #endif

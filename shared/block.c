@@ -1,6 +1,5 @@
 #include "shared/block.h"
 
-#define ZSTD_STATIC_LINKING_ONLY /* ZSTD_c_forceAttachDict */
 #include <stdlib.h>
 #include <zstd.h>
 #include "shared/arena.h"
@@ -55,12 +54,6 @@ struct block_builder *block_builder_new(void)
     b->zstd = ZSTD_createCCtx();
     b->dictionary = ZSTD_createCDict(dictionary.data, dictionary.len, ZSTD_LEVEL);
     ensure(b->zstd != NULL && b->dictionary != NULL);
-    /* For blocks from 16 KiB on zstd would copy the dictionary's tables, some hundred KiB each
-     * time: twice the work for 50 events. A zstd that no longer knows the parameter only loses
-     * that. */
-    (void)ZSTD_CCtx_setParameter(b->zstd, ZSTD_c_forceAttachDict, ZSTD_dictForceAttach);
-    size_t status = ZSTD_CCtx_refCDict(b->zstd, b->dictionary);
-    ensure(!ZSTD_isError(status));
     return b;
 }
 
@@ -174,7 +167,8 @@ void block_builder_finish(struct block_builder *b, struct buf *out)
     size_t bound = ZSTD_compressBound(b->plain.len);
     bool fits = buf_reserve(out, bound);
     ensure(fits);
-    size_t len = ZSTD_compress2(b->zstd, out->data + out->len, bound, b->plain.data, b->plain.len);
+    size_t len = ZSTD_compress_usingCDict(b->zstd, out->data + out->len, bound, b->plain.data,
+                                          b->plain.len, b->dictionary);
     ensure(!ZSTD_isError(len));
     out->len += len;
     for (int i = 0; i < COLUMNS; i++) {

@@ -45,12 +45,7 @@ const char *error_kind_name(enum error_kind kind);
 
 /* Stop the process with a message where something that cannot happen has happened. Stays on in
  * release builds; never for input. */
-#define ensure(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            error_stop(__FILE__, __LINE__, #condition);                                            \
-        }                                                                                          \
-    } while (0)
+#define ensure(condition) ((condition) ? (void)0 : error_stop(__FILE__, __LINE__, #condition))
 
 _Noreturn void error_stop(const char *file, int line, const char *what);
 

@@ -80,13 +80,12 @@ bool call_read_limit(struct call *call, size_t initial, size_t max, size_t *ret)
     return true;
 }
 
-bool call_read_cursor(struct call *call, uint32_t *ret_partition, struct profile_id *ret_last)
+bool call_read_cursor(struct call *call, struct reader_place *ret)
 {
     struct slice text = http_query(call->http, "cursor");
     uint8_t bytes[4 + PROFILE_ID_BYTES];
     size_t len = 0;
-    *ret_partition = 0;
-    *ret_last = (struct profile_id){0};
+    *ret = (struct reader_place){0};
     if (text.len == 0) {
         return true;
     }
@@ -97,20 +96,20 @@ bool call_read_cursor(struct call *call, uint32_t *ret_partition, struct profile
                           "\"cursor\" must be the \"next\" of an earlier answer.", NULL);
         return false;
     }
-    *ret_partition = read_u32(bytes);
-    memcpy(ret_last->bytes, bytes + 4, PROFILE_ID_BYTES);
+    ret->partition = read_u32(bytes);
+    memcpy(ret->last.bytes, bytes + 4, PROFILE_ID_BYTES);
     return true;
 }
 
-void call_write_next(struct call *call, bool more, uint32_t partition, struct profile_id last)
+void call_write_next(struct call *call, const struct reader_place *place)
 {
     char text[2 * (4 + PROFILE_ID_BYTES) + 1];
     json_key(&call->w, "next");
-    if (!more) {
+    if (!place->more) {
         json_null(&call->w);
         return;
     }
-    snprintf(text, sizeof text, "%08x%s", partition, profile_id_hex(last).text);
+    snprintf(text, sizeof text, "%08x%s", place->partition, profile_id_hex(place->last).text);
     json_cstr(&call->w, text);
 }
 

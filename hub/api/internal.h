@@ -31,8 +31,8 @@ void call_answer_invalid(struct call *call, const struct catalog_error *where,
 bool call_read_limit(struct call *call, size_t initial, size_t max, size_t *ret);
 /* A cursor over partitions and ids, as text in the query; the start where there is none. False:
  * answered with 400. */
-bool call_read_cursor(struct call *call, uint32_t *ret_partition, struct profile_id *ret_last);
-void call_write_next(struct call *call, bool more, uint32_t partition, struct profile_id last);
+bool call_read_cursor(struct call *call, struct reader_place *ret);
+void call_write_next(struct call *call, const struct reader_place *place);
 
 /* Handlers of a path under /v1 whose first part was `head`; `rest` is what follows it, without
  * slashes at its ends. */

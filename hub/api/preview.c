@@ -79,45 +79,33 @@ static void look_at(void *user, const struct profile *profile)
     profile_free(&v->profile);
 }
 
-/* Where to go on in a partition. */
-struct place {
-    struct profile_id last;
-    bool is_done;
-};
-
-/* A page of one partition. */
-static void scan_page(struct preview *v, uint32_t partition, struct place *place)
+/* A page of one partition. False: there is no more in it. */
+static bool scan_page(struct preview *v, uint32_t partition, struct reader_place *place)
 {
-    struct reader one = {v->reader.stores, partition + 1};
-    uint32_t reached;
-    bool more;
-    v->failed = !reader_profiles(&one, partition, place->last, PAGE, look_at, v, &reached,
-                                 &place->last, &more, v->err) ||
-                v->failed;
-    place->is_done = !more;
+    struct reader up_to_this = {v->reader.stores, partition + 1};
+    place->partition = partition;
+    v->failed = !reader_profiles(&up_to_this, place, PAGE, look_at, v, v->err) || v->failed;
+    return place->more;
 }
 
 /* True: every profile was looked at. */
 static bool scan(struct preview *v)
 {
-    struct place *places = memory_allocate_zeroed(v->reader.partitions * sizeof *places);
-    uint32_t open = v->reader.partitions;
-    bool in_time = true;
-    while (open > 0 && in_time && !v->failed) {
-        open = 0;
-        for (uint32_t i = 0; i < v->reader.partitions && in_time && !v->failed; i++) {
-            if (!places[i].is_done) {
-                scan_page(v, i, &places[i]);
-                open += !places[i].is_done;
-            }
-            in_time = clock_now_ms(&clock_real) - v->now_ms < PREVIEW_MS;
+    uint32_t count = v->reader.partitions;
+    struct reader_place *places = memory_allocate_zeroed(count * sizeof *places);
+    bool *is_done = memory_allocate_zeroed(count * sizeof *is_done);
+    uint32_t done = 0;
+    for (uint32_t i = 0;
+         done < count && !v->failed && clock_now_ms(&clock_real) - v->now_ms < PREVIEW_MS;
+         i = (i + 1) % count) {
+        if (!is_done[i] && !scan_page(v, i, &places[i])) {
+            is_done[i] = true;
+            done++;
         }
     }
-    for (uint32_t i = 0; i < v->reader.partitions; i++) {
-        open += !places[i].is_done;
-    }
     free(places);
-    return open == 0;
+    free(is_done);
+    return done == count;
 }
 
 static void write_preview(struct call *call, const struct preview *v, bool exact, uint64_t profiles)

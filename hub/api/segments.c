@@ -200,10 +200,8 @@ static void list_members(struct call *call, struct slice key)
     struct reader reader = hub_reader(call->hub);
     struct error err;
     struct buf bytes;
-    uint32_t partition;
-    struct profile_id last;
+    struct reader_place place;
     size_t limit;
-    bool more;
     buf_init(&bytes, SIZE_MAX / 2);
     bool found = registry_find(call->hub->registry, REGISTRY_SEGMENT, key, &bytes, &entry);
     buf_done(&bytes);
@@ -211,19 +209,18 @@ static void list_members(struct call *call, struct slice key)
         call_answer_not_found(call, "segment");
         return;
     }
-    if (!call_read_limit(call, 100, 10000, &limit) || !call_read_cursor(call, &partition, &last)) {
+    if (!call_read_limit(call, 100, 10000, &limit) || !call_read_cursor(call, &place)) {
         return;
     }
     json_open_object(&call->w);
     json_key(&call->w, "members");
     json_open_array(&call->w);
-    if (!reader_members(&reader, entry.id, partition, last, limit, write_member, &call->w,
-                        &partition, &last, &more, &err)) {
+    if (!reader_members(&reader, entry.id, &place, limit, write_member, &call->w, &err)) {
         call_answer_failure(call, &err);
         return;
     }
     json_close_array(&call->w);
-    call_write_next(call, more, partition, last);
+    call_write_next(call, &place);
     json_close_object(&call->w);
     call_answer(call, 200);
 }

@@ -73,27 +73,24 @@ static void list_profiles(struct call *call)
 {
     struct reader reader = hub_reader(call->hub);
     struct profiles profiles = {.w = &call->w};
-    struct profile_id last;
+    struct reader_place place;
     struct error err;
-    uint32_t partition;
     size_t limit;
-    bool more;
-    if (!call_read_limit(call, 100, 1000, &limit) || !call_read_cursor(call, &partition, &last)) {
+    if (!call_read_limit(call, 100, 1000, &limit) || !call_read_cursor(call, &place)) {
         return;
     }
     json_open_object(&call->w);
     json_key(&call->w, "profiles");
     json_open_array(&call->w);
     profiles.catalog = definitions_borrow(call->hub->definitions);
-    bool fine = reader_profiles(&reader, partition, last, limit, write_profile, &profiles,
-                                &partition, &last, &more, &err);
+    bool fine = reader_profiles(&reader, &place, limit, write_profile, &profiles, &err);
     definitions_release(call->hub->definitions);
     if (!fine) {
         call_answer_failure(call, &err);
         return;
     }
     json_close_array(&call->w);
-    call_write_next(call, more, partition, last);
+    call_write_next(call, &place);
     json_close_object(&call->w);
     call_answer(call, 200);
 }

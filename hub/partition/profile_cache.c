@@ -108,6 +108,7 @@ void profile_cache_add(struct profile_cache *c, struct profile *profile, size_t 
 static void drop(struct profile_cache *c, struct entry **link)
 {
     struct entry *e = *link;
+    ensure(e != NULL);
     *link = e->chain;
     unlink_use(c, e);
     c->bytes -= e->bytes;

@@ -62,8 +62,9 @@ static bool fits(enum comparison_op op, const msgpack_object *value, struct erro
     case OP_LT:
     case OP_LTE:
     case OP_CONTAINS:
-    case OPS:
         break;
+    case OPS:
+        return false;
     }
     return is_scalar(value) ||
            error_set(err, ERROR_INVALID, "\"%s\" needs a text, a number or a boolean",

@@ -431,17 +431,14 @@ static void on_profile(void *user, const struct profile *profile)
 static void check_limits(struct world *w)
 {
     struct store *stores[PARTITIONS_MAX];
-    struct profile_id last = {0};
+    struct reader_place place = {0};
     struct tally tally = {.seed = w->seed};
     struct error err;
-    uint32_t partition = 0;
-    bool more;
     for (uint32_t i = 0; i < w->partitions; i++) {
         stores[i] = w->nodes[i].store;
     }
     struct reader reader = {stores, w->partitions};
-    assert_true(reader_profiles(&reader, 0, last, 1000, on_profile, &tally, &partition, &last,
-                                &more, &err));
+    assert_true(reader_profiles(&reader, &place, 1000, on_profile, &tally, &err));
     if (tally.events != w->event_count) {
         fail_msg("seed %llu P %u: %llu events counted of %zu", (unsigned long long)w->seed,
                  w->partitions, (unsigned long long)tally.events, w->event_count);
