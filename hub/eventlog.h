@@ -20,9 +20,10 @@ struct eventlog;
 MUST_CHECK bool eventlog_open(struct store *store, struct eventlog **ret, struct error *err);
 void eventlog_close(struct eventlog **log);
 
-enum eventlog_kind { /* stored: never renumber */
-                     EVENTLOG_BLOCK = 1,
-                     EVENTLOG_CATALOG = 2,
+/* stored: never renumber */
+enum eventlog_kind {
+    EVENTLOG_BLOCK = 1,
+    EVENTLOG_CATALOG = 2,
 };
 
 /* A block: its collector's number, when it came, and by how much that collector's clock is

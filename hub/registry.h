@@ -14,12 +14,13 @@
 
 struct registry;
 
-enum registry_kind { /* stored: never renumber */
-                     REGISTRY_COLLECTOR = 1,
-                     REGISTRY_SOURCE = 2,
-                     REGISTRY_SEGMENT = 3,
-                     REGISTRY_TRAIT = 4,
-                     REGISTRY_RULES = 5, /* one entry, "rules" */
+/* stored: never renumber */
+enum registry_kind {
+    REGISTRY_COLLECTOR = 1,
+    REGISTRY_SOURCE = 2,
+    REGISTRY_SEGMENT = 3,
+    REGISTRY_TRAIT = 4,
+    REGISTRY_RULES = 5, /* one entry, "rules" */
 };
 
 struct registry_entry {

@@ -14,14 +14,15 @@
 
 #include "shared/value.h"
 
-enum event_type { /* stored: never renumber */
-                  EVENT_TRACK = 0,
-                  EVENT_IDENTIFY = 1,
-                  EVENT_PAGE = 2,
-                  EVENT_SCREEN = 3,
-                  EVENT_GROUP = 4,
-                  EVENT_ALIAS = 5,
-                  EVENT_TYPES
+/* stored: never renumber */
+enum event_type {
+    EVENT_TRACK = 0,
+    EVENT_IDENTIFY = 1,
+    EVENT_PAGE = 2,
+    EVENT_SCREEN = 3,
+    EVENT_GROUP = 4,
+    EVENT_ALIAS = 5,
+    EVENT_TYPES
 };
 
 struct event {

@@ -13,10 +13,11 @@ struct identifier {
     struct slice value;
 };
 
-enum identifier_normalizer {                      /* stored: never renumber */
-                             NORMALIZE_TRIM = 0,  /* white space at both ends goes */
-                             NORMALIZE_EMAIL = 1, /* trimmed, ASCII letters in lower case */
-                             NORMALIZE_PHONE = 2, /* digits, and a leading + */
+/* stored: never renumber */
+enum identifier_normalizer {
+    NORMALIZE_TRIM = 0,  /* white space at both ends goes */
+    NORMALIZE_EMAIL = 1, /* trimmed, ASCII letters in lower case */
+    NORMALIZE_PHONE = 2, /* digits, and a leading + */
 };
 
 /* The normaliser of a name ("trim", "email", "phone"), and back; false for another name. */

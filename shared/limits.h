@@ -21,8 +21,8 @@
 
 #define LIMIT_BLOCK_BYTES (4 * 1024 * 1024) /* a block before compression */
 #define LIMIT_BLOCK_EVENTS 16384
-#define LIMIT_WIRE_BYTES (LIMIT_BLOCK_BYTES + 64 * 1024) /* one message between collector and hub  \
-                                                          */
+/* one message between collector and hub */
+#define LIMIT_WIRE_BYTES (LIMIT_BLOCK_BYTES + 64 * 1024)
 
 #define LIMIT_SEGMENT_JSON_BYTES (64 * 1024)
 #define LIMIT_SEGMENT_DEPTH 16

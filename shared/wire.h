@@ -8,20 +8,22 @@
 #include "shared/limits.h"
 #include "shared/value.h"
 
-enum wire_type {                   /* stored: never renumber */
-                 WIRE_REFUSAL = 0, /* only as a reply: this collector may not speak */
-                 WIRE_BLOCK = 1,
-                 WIRE_POLL = 2,
-                 WIRE_LOOKUP = 3,
+/* stored: never renumber */
+enum wire_type {
+    WIRE_REFUSAL = 0, /* only as a reply: this collector may not speak */
+    WIRE_BLOCK = 1,
+    WIRE_POLL = 2,
+    WIRE_LOOKUP = 3,
 };
 
 /* What became of a block. */
-enum wire_status { /* stored: never renumber */
-                   WIRE_STORED = 0,
-                   WIRE_REPLAYED = 1,    /* the hub has it already */
-                   WIRE_DAMAGED = 2,     /* altered, or not of this collector's epoch */
-                   WIRE_UNAVAILABLE = 3, /* the hub cannot store now; send it again later */
-                   WIRE_REVOKED = 4,     /* the collector was revoked */
+/* stored: never renumber */
+enum wire_status {
+    WIRE_STORED = 0,
+    WIRE_REPLAYED = 1,    /* the hub has it already */
+    WIRE_DAMAGED = 2,     /* altered, or not of this collector's epoch */
+    WIRE_UNAVAILABLE = 3, /* the hub cannot store now; send it again later */
+    WIRE_REVOKED = 4,     /* the collector was revoked */
 };
 const char *wire_status_name(enum wire_status status);
 

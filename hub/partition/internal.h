@@ -9,27 +9,29 @@
 #include "hub/partition/timeline.h"
 #include "hub/partition/view.h"
 
-enum message_type { /* stored: never renumber */
-                    MESSAGE_EVENT = 0,
-                    MESSAGE_ROUTE = 1,
-                    MESSAGE_APPLY = 2,
-                    MESSAGE_CLAIM = 3,
-                    MESSAGE_MERGE = 4,
-                    MESSAGE_PROPOSE = 5,
-                    MESSAGE_ACCEPTED = 6,
-                    MESSAGE_REFUSED = 7,
-                    MESSAGE_ABSORB = 8,
-                    MESSAGE_REPOINT = 9,
-                    MESSAGE_DEFINE = 10,
-                    MESSAGE_EDGE_ACK = 11,
-                    MESSAGE_INTEREST = 12,
-                    MESSAGE_MARK = 13,
+/* stored: never renumber */
+enum message_type {
+    MESSAGE_EVENT = 0,
+    MESSAGE_ROUTE = 1,
+    MESSAGE_APPLY = 2,
+    MESSAGE_CLAIM = 3,
+    MESSAGE_MERGE = 4,
+    MESSAGE_PROPOSE = 5,
+    MESSAGE_ACCEPTED = 6,
+    MESSAGE_REFUSED = 7,
+    MESSAGE_ABSORB = 8,
+    MESSAGE_REPOINT = 9,
+    MESSAGE_DEFINE = 10,
+    MESSAGE_EDGE_ACK = 11,
+    MESSAGE_INTEREST = 12,
+    MESSAGE_MARK = 13,
 };
 
-enum journal_kind { /* stored: never renumber */
-                    JOURNAL_LINK = 0,
-                    JOURNAL_MERGE = 1,
-                    JOURNAL_REFUSED = 2,
+/* stored: never renumber */
+enum journal_kind {
+    JOURNAL_LINK = 0,
+    JOURNAL_MERGE = 1,
+    JOURNAL_REFUSED = 2,
 };
 
 struct edge_outbox {
