@@ -25,21 +25,19 @@ enum field {
     FIELD_WRITE_KEY,
 };
 
-static const struct {
-    const char *name;
-    const char *pointer;
-    enum field field;
-} field_names[] = {
-    {"type", "/type", FIELD_TYPE},
-    {"event", "/event", FIELD_EVENT},
-    {"name", "/name", FIELD_NAME},
-    {"messageId", "/messageId", FIELD_MESSAGE_ID},
-    {"anonymousId", "/anonymousId", FIELD_ANONYMOUS_ID},
-    {"userId", "/userId", FIELD_USER_ID},
-    {"timestamp", "/timestamp", FIELD_TIMESTAMP},
-    {"originalTimestamp", "/originalTimestamp", FIELD_ORIGINAL},
-    {"sentAt", "/sentAt", FIELD_SENT},
-    {"writeKey", "/writeKey", FIELD_WRITE_KEY},
+/* Where each stands in an event. */
+static const char *const field_pointers[] = {
+    [FIELD_NONE] = NULL,
+    [FIELD_TYPE] = "/type",
+    [FIELD_EVENT] = "/event",
+    [FIELD_NAME] = "/name",
+    [FIELD_MESSAGE_ID] = "/messageId",
+    [FIELD_ANONYMOUS_ID] = "/anonymousId",
+    [FIELD_USER_ID] = "/userId",
+    [FIELD_TIMESTAMP] = "/timestamp",
+    [FIELD_ORIGINAL] = "/originalTimestamp",
+    [FIELD_SENT] = "/sentAt",
+    [FIELD_WRITE_KEY] = "/writeKey",
 };
 
 /* Where in an event's body the parser stands, as far as the gate cares. */
@@ -82,7 +80,8 @@ void request_init(struct request *request)
     for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
         buf_init(&request->outer[i], LIMIT_EVENT_BYTES);
     }
-    bool made = msgpack_zone_init(&request->zone, 8192);
+    bool made =
+        msgpack_zone_init(&request->zone, 8192) && msgpack_zone_init(&request->outer_zone, 8192);
     ensure(made);
 }
 
@@ -94,6 +93,7 @@ void request_done(struct request *request)
         buf_done(&request->outer[i]);
     }
     msgpack_zone_destroy(&request->zone);
+    msgpack_zone_destroy(&request->outer_zone);
     free(request->events);
 }
 
@@ -222,21 +222,11 @@ static void after_packing(struct parser *p, enum json_fault fault)
     }
 }
 
-static const char *pointer_of(enum field field)
-{
-    for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) {
-        if (field_names[i].field == field) {
-            return field_names[i].pointer;
-        }
-    }
-    return NULL;
-}
-
 static void take_time(struct parser *p, struct slice text, int64_t *ret)
 {
     if (!time_text_parse(text, ret)) {
         refuse_event(p, refuse("invalid-time", "A time is not RFC 3339 of the years 1970 to 9999.",
-                               pointer_of(p->field)));
+                               field_pointers[p->field]));
     }
 }
 
@@ -298,7 +288,7 @@ static bool takes_number(enum field field)
 static void misplaced(struct parser *p)
 {
     refuse_event(p, refuse("invalid-shape", "A member of the event has the wrong type.",
-                           pointer_of(p->field)));
+                           field_pointers[p->field]));
     p->field = FIELD_NONE;
 }
 
@@ -421,7 +411,7 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
         if (!utf8_is_valid(text)) {
             refuse_event(
-                p, refuse("invalid-utf8", "A text is not valid UTF-8.", pointer_of(p->field)));
+                p, refuse("invalid-utf8", "A text is not valid UTF-8.", field_pointers[p->field]));
         } else {
             take_text_field(p, text);
         }
@@ -435,14 +425,32 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     return p->request->refusal.code == NULL;
 }
 
+/* Spelled out, so that the compiler knows each length: this runs for every member of every event.
+ */
 static enum field field_from(struct slice key)
 {
-    for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) {
-        if (slice_is(key, field_names[i].name)) {
-            return field_names[i].field;
-        }
+    switch (key.len) {
+    case 4:
+        return slice_is(key, "type") ? FIELD_TYPE : slice_is(key, "name") ? FIELD_NAME : FIELD_NONE;
+    case 5:
+        return slice_is(key, "event") ? FIELD_EVENT : FIELD_NONE;
+    case 6:
+        return slice_is(key, "userId")   ? FIELD_USER_ID
+               : slice_is(key, "sentAt") ? FIELD_SENT
+                                         : FIELD_NONE;
+    case 8:
+        return slice_is(key, "writeKey") ? FIELD_WRITE_KEY : FIELD_NONE;
+    case 9:
+        return slice_is(key, "messageId")   ? FIELD_MESSAGE_ID
+               : slice_is(key, "timestamp") ? FIELD_TIMESTAMP
+                                            : FIELD_NONE;
+    case 11:
+        return slice_is(key, "anonymousId") ? FIELD_ANONYMOUS_ID : FIELD_NONE;
+    case 17:
+        return slice_is(key, "originalTimestamp") ? FIELD_ORIGINAL : FIELD_NONE;
+    default:
+        return FIELD_NONE;
     }
-    return FIELD_NONE;
 }
 
 /* Follow the path that the gate looks at. */
@@ -745,6 +753,7 @@ static void merge_event(struct request *r, struct request_event *e,
         e->refusal = refuse("request-too-large", "The request is over the size limit.", NULL);
         return;
     }
+    msgpack_zone_clear(&r->zone);
     bool fine =
         value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &own, &err);
     ensure(fine);
@@ -767,11 +776,11 @@ static void merge_outer(struct request *r)
     struct outer_map outer[REQUEST_OUTER_MAPS] = {0};
     struct buf merged;
     struct error err;
-    msgpack_zone_clear(&r->zone);
+    msgpack_zone_clear(&r->outer_zone);
     for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
         outer[i].is_given = r->outer[i].len > 0;
         if (outer[i].is_given) {
-            bool fine = value_unpack(buf_slice(&r->outer[i]), &r->zone, &outer[i].map, &err);
+            bool fine = value_unpack(buf_slice(&r->outer[i]), &r->outer_zone, &outer[i].map, &err);
             ensure(fine);
         }
     }

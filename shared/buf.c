@@ -54,7 +54,7 @@ bool buf_reserve(struct buf *buf, size_t more)
     return true;
 }
 
-bool buf_append(struct buf *buf, const void *data, size_t len)
+bool buf_append_growing(struct buf *buf, const void *data, size_t len)
 {
     if (!buf_reserve(buf, len)) {
         return false;
@@ -64,12 +64,6 @@ bool buf_append(struct buf *buf, const void *data, size_t len)
     }
     buf->len += len;
     return true;
-}
-
-void buf_put(struct buf *buf, const void *data, size_t len)
-{
-    bool fits = buf_append(buf, data, len);
-    ensure(fits);
 }
 
 void buf_put_slice(struct buf *buf, struct slice slice)

@@ -8,6 +8,7 @@
 #define TRIBUTARY_SHARED_BUF_H
 
 #include "shared/attributes.h"
+#include "shared/error.h"
 #include "shared/slice.h"
 
 struct buf {
@@ -26,11 +27,29 @@ void buf_done(struct buf *buf);
 /* Make room for `more` bytes behind the end. False when that would pass the maximum. */
 MUST_CHECK bool buf_reserve(struct buf *buf, size_t more);
 
+/* For buf_append() where the bytes do not fit into what was allocated. */
+MUST_CHECK bool buf_append_growing(struct buf *buf, const void *data, size_t len);
+
 /* Append; false (and nothing appended) when that would pass the maximum. */
-MUST_CHECK bool buf_append(struct buf *buf, const void *data, size_t len);
+MUST_CHECK static inline bool buf_append(struct buf *buf, const void *data, size_t len)
+{
+    if (len > buf->capacity - buf->len) {
+        return buf_append_growing(buf, data, len);
+    }
+    if (len > 0) {
+        memcpy(buf->data + buf->len, data, len);
+    }
+    buf->len += len;
+    return true;
+}
 
 /* Append where the caller knows that it fits: passing the maximum stops the process. */
-void buf_put(struct buf *buf, const void *data, size_t len);
+static inline void buf_put(struct buf *buf, const void *data, size_t len)
+{
+    bool fits = buf_append(buf, data, len);
+    ensure(fits);
+}
+
 void buf_put_slice(struct buf *buf, struct slice slice);
 void buf_put_u8(struct buf *buf, uint8_t value);
 /* Big-endian, so that keys sort by value. */

@@ -50,7 +50,7 @@ async function apply({ keep }, { hub, loader }, args) {
   const start = performance.now();
   const seconds = [];
   child.kill("SIGUSR1");
-  let peak = 0;
+  let peak = memory(hub.child.pid).resident;
   for (let at = start, last = before; ; ) {
     const { events } = await hub.overview();
     const now = performance.now();
