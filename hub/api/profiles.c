@@ -188,6 +188,7 @@ static void find_profile(struct call *call)
 struct listing {
     struct json_writer *w;
     uint8_t last[16];
+    bool links_only; /* of a journal: what still joins identifiers, not what was refused */
 };
 
 static void write_event(void *user, struct slice place, const struct event *event)
@@ -285,7 +286,7 @@ static void write_entry(void *user, struct slice entry)
     ensure(made);
     if (value_unpack(entry, &zone, &root, &err) && root.type == MSGPACK_OBJECT_ARRAY &&
         root.via.array.size == 9 && value_int(&root.via.array.ptr[0], &kind) && kind >= 0 &&
-        kind <= 2) {
+        kind <= (l->links_only ? 0 : 2)) {
         const msgpack_object *m = root.via.array.ptr;
         (void)value_int(&m[4], &at);
         (void)value_text(&m[5], &with);
@@ -323,22 +324,30 @@ static void write_entry(void *user, struct slice entry)
     msgpack_zone_destroy(&zone);
 }
 
+static bool write_journal(struct call *call, const struct profile *profile, const char *name,
+                          bool links_only, struct error *err)
+{
+    struct listing listing = {.w = &call->w, .links_only = links_only};
+    struct reader reader = hub_reader(call->hub);
+    json_key(&call->w, name);
+    json_open_array(&call->w);
+    bool fine = reader_journal(&reader, profile->id, 10000, write_entry, &listing, err);
+    json_close_array(&call->w);
+    return fine;
+}
+
 static void show_identity(struct call *call, const struct profile *profile)
 {
-    struct listing listing = {.w = &call->w};
-    struct reader reader = hub_reader(call->hub);
     struct error err;
     json_open_object(&call->w);
     json_key(&call->w, "id");
     json_cstr(&call->w, profile_id_hex(profile->id).text);
     write_identifiers(&call->w, profile);
-    json_key(&call->w, "journal");
-    json_open_array(&call->w);
-    if (!reader_journal(&reader, profile->id, 10000, write_entry, &listing, &err)) {
+    if (!write_journal(call, profile, "links", true, &err) ||
+        !write_journal(call, profile, "journal", false, &err)) {
         call_answer_failure(call, &err);
         return;
     }
-    json_close_array(&call->w);
     json_close_object(&call->w);
     call_answer(call, 200);
 }
