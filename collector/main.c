@@ -1,4 +1,5 @@
 /* tributary-collector: the edge daemon. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ int main(int argc, char **argv)
         return 0;
     }
     log_set_level(settings.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    mallopt(M_ARENA_MAX, 2); /* an arena a thread would keep several MiB each for nothing */
     seal_start();
     block_signals(&signals);
     if (!collector_open(&settings, &collector, &err)) {

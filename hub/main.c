@@ -1,5 +1,6 @@
 /* tributary-hub: the central daemon. */
 #include <pthread.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include "hub/api/api.h"
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
         return 0;
     }
     log_set_level(settings.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    mallopt(M_ARENA_MAX, 2); /* an arena a thread would keep several MiB each for nothing */
     seal_start();
     block_signals(&signals);
     if (!hub_open(&settings, &hub, &err)) {

@@ -29,7 +29,7 @@ static void note_event(void *user, struct slice place, const struct event *event
 {
     struct preview *v = user;
     (void)place;
-    catalog_rebuild_event(v->catalog, v->profile, event, v->now_ms);
+    (void)catalog_rebuild_event(v->catalog, v->profile, event, v->now_ms);
 }
 
 static bool is_known(const struct preview *v, const struct profile *profile)

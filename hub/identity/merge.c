@@ -355,6 +355,7 @@ static bool give_up(struct partition *p, struct profile *claimant, const struct 
     bool was_known = partition_is_known(p, claimant);
     profile_drop_identifier(claimant, why->id);
     (void)profile_add_refused(claimant, hash_of(key_slice(&key)));
+    partition_changed(p, claimant);
     p->stats.known -= was_known && !partition_is_known(p, claimant);
     return partition_settle(p, claimant, (struct catalog_touch){.identifiers = true}, true, err);
 }

@@ -229,6 +229,7 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     bool card_changed = touch.identifiers || edge_trait || touch.consents || is_new_interest;
     /* A new profile is a member of what holds for those without any event. */
     touch.everything = profile->event_count == 1;
+    partition_changed(p, profile);
     return partition_settle(p, profile, touch, card_changed, err);
 }
 
@@ -357,9 +358,60 @@ static struct profile_id new_id(struct partition *p, const struct arrival *a)
     return profile_id_make(p->now_ms, (uint16_t)p->options.index, hash);
 }
 
+/* ---- Whom an identifier leads to ---- */
+
+/* Remembered hits. An entry counts only if its profile is in the cache and has the identifier, so
+ * it need not be kept up to date. */
+static struct routing_hit *hit_of(struct partition *p, uint64_t hash)
+{
+    return &p->hits[hash % ROUTING_HITS];
+}
+
+static bool is_remembered(struct partition *p, struct identifier id, uint64_t hash,
+                          struct profile_id *ret)
+{
+    const struct routing_hit *hit = hit_of(p, hash);
+    const struct profile *profile =
+        hit->hash == hash ? profile_cache_find(p->cache, hit->profile) : NULL;
+    *ret = hit->profile;
+    return profile != NULL && profile_find_identifier(profile, id) != NULL;
+}
+
+/* The owner of an identifier that is at home here. */
+static bool find_owner(struct partition *p, struct identifier id, struct profile_id *ret,
+                       bool *ret_found, struct error *err)
+{
+    struct key key = key_identifier(id);
+    uint64_t hash = hash_of(key_slice(&key));
+    *ret_found = is_remembered(p, id, hash, ret);
+    if (*ret_found) {
+        return true;
+    }
+    if (!view_get(&p->view, &key, &p->scratch, ret_found, err)) {
+        return false;
+    }
+    if (*ret_found && !profile_id_from_slice(buf_slice(&p->scratch), ret)) {
+        return error_set(err, ERROR_CORRUPT, "an identifier points to no profile");
+    }
+    if (*ret_found) {
+        *hit_of(p, hash) = (struct routing_hit){hash, *ret};
+    }
+    return true;
+}
+
+/* Nobody has the identifier: the event begins a profile, here at its home. */
+static bool begin_profile(struct partition *p, const struct arrival *a, struct error *err)
+{
+    struct profile_id id = new_id(p, a);
+    struct key key = key_identifier(a->ids[0]);
+    view_put(&p->view, &key, profile_id_slice(&id));
+    return apply(p, make_profile(p, id), a, err);
+}
+
 bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, struct error *err)
 {
     struct arrival a;
+    struct profile_id id;
     bool found = false;
     bool is_readable = m->via.array.size == 4 && read_arrival(p, &m->via.array.ptr[1], &a, err);
     if (is_new && (!is_readable || !is_clean(&a.event))) {
@@ -376,16 +428,11 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
         p->stats.unidentified++; /* every identifier is blocked: it is nobody's event */
         return true;
     }
-    struct key key = key_identifier(a.ids[0]);
-    struct profile_id id = {0};
-    if (!view_get(&p->view, &key, &p->scratch, &found, err)) {
+    if (!find_owner(p, a.ids[0], &id, &found, err)) {
         return false;
     }
     if (!found) {
-        id = new_id(p, &a);
-        view_put(&p->view, &key, profile_id_slice(&id));
-    } else if (!profile_id_from_slice(buf_slice(&p->scratch), &id)) {
-        return error_set(err, ERROR_CORRUPT, "an identifier points to no profile");
+        return begin_profile(p, &a, err);
     }
     if (profile_id_partition(id) == p->options.index) {
         return apply_at(p, id, &a, err);

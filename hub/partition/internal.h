@@ -57,11 +57,19 @@ struct segment_size {
     uint64_t size;
 };
 
+/* An identifier, by hash, and the profile it led to last. */
+enum { ROUTING_HITS = 16384 };
+struct routing_hit {
+    uint64_t hash;
+    struct profile_id profile;
+};
+
 struct partition {
     struct partition_options options;
     struct partition_listener listener;
     struct view view;
     struct profile_cache *cache;
+    struct routing_hit *hits; /* ROUTING_HITS */
     struct timeline *timeline;
     struct catalog *catalog;
     uint64_t *positions; /* count + 1 */
@@ -98,7 +106,8 @@ MUST_CHECK bool partition_redirect(struct partition *p, struct profile_id id, bo
                                    struct profile_id *ret, struct error *err);
 /* The profile changed: write it with the commit. */
 void partition_changed(struct partition *p, struct profile *profile);
-/* Evaluate segments after a touch, arm the timer, and tell the edges if they should know. */
+/* Evaluate segments after a touch, arm the timer, and tell the edges if they should know. What the
+ * caller changed itself it marks by partition_changed() itself. */
 MUST_CHECK bool partition_settle(struct partition *p, struct profile *profile,
                                  struct catalog_touch touch, bool card_changed, struct error *err);
 /* Put the profile in the outbox of every collector that sees it. */

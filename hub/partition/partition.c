@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include "shared/json.h"
 
-enum { TIMERS_A_TICK = 512, BACKFILL_A_TICK = 256, VALUE_BYTES_MAX = 256 * 1024 * 1024 };
+enum { TIMERS_A_TICK = 512, BACKFILL_A_TICK = 512, VALUE_BYTES_MAX = 256 * 1024 * 1024 };
 
 /* ---- Facts: small records about the partition itself ---- */
 
@@ -239,6 +239,7 @@ bool partition_open(struct store *store, const struct partition_options *options
     view_init(&p->view, store);
     p->cache = profile_cache_new(options->cache_bytes);
     p->timeline = timeline_new();
+    p->hits = memory_allocate_zeroed(ROUTING_HITS * sizeof *p->hits);
     p->positions = memory_allocate_zeroed((options->count + 1) * sizeof *p->positions);
     p->peers = memory_allocate_zeroed(options->count * sizeof *p->peers);
     arena_init(&p->arena, 16 * 1024);
@@ -275,6 +276,7 @@ void partition_close(struct partition **partition)
     msgpack_zone_destroy(&p->zone);
     buf_done(&p->scratch);
     buf_done(&p->outgoing);
+    free(p->hits);
     free(p->positions);
     free(p->peers);
     free(p->edges);
@@ -425,6 +427,7 @@ struct rebuild {
     struct buf event;
     struct error *err;
     bool fine;
+    bool noted;
 };
 
 static bool rebuild_event(void *user, struct slice key, struct slice value)
@@ -438,35 +441,47 @@ static bool rebuild_event(void *user, struct slice key, struct slice value)
     r->fine = timeline_decompress(r->partition->timeline, value, &r->event, r->err) &&
               event_unpack(buf_slice(&r->event), &zone, &event, r->err);
     if (r->fine) {
-        catalog_rebuild_event(r->partition->catalog, r->profile, &event, r->partition->now_ms);
+        r->noted = catalog_rebuild_event(r->partition->catalog, r->profile, &event,
+                                         r->partition->now_ms) ||
+                   r->noted;
     }
     msgpack_zone_destroy(&zone);
     return r->fine;
 }
 
+static bool rebuild(struct partition *p, struct profile *profile, bool *ret_noted,
+                    struct error *err)
+{
+    struct rebuild r = {.partition = p, .profile = profile, .err = err, .fine = true};
+    struct key key = key_timeline(profile->id, 0, 0);
+    buf_init(&r.event, LIMIT_EVENT_BYTES * 4);
+    catalog_rebuild_begin(p->catalog, profile);
+    bool fine =
+        view_each(&p->view, key_prefix(&key, KEY_PREFIX_PROFILE), rebuild_event, &r, err) && r.fine;
+    buf_done(&r.event);
+    *ret_noted = r.noted;
+    return fine;
+}
+
 /* Definitions changed since this profile was last looked at: fill in what new conditions would
- * have remembered, from its timeline. */
+ * have remembered, from its timeline. A profile that they do not concern is not written again: its
+ * stored version stays behind, and the same is done once more when it is needed. */
 static bool bring_up_to_date(struct partition *p, struct profile *profile, struct error *err)
 {
+    size_t states = profile->state_count;
+    bool noted = false;
     if (profile->catalog_version == catalog_version(p->catalog)) {
         return true;
     }
-    if (catalog_needs_rebuild(p->catalog, profile)) {
-        struct rebuild r = {.partition = p, .profile = profile, .err = err, .fine = true};
-        struct key key = key_timeline(profile->id, 0, 0);
-        buf_init(&r.event, LIMIT_EVENT_BYTES * 4);
-        catalog_rebuild_begin(p->catalog, profile);
-        bool fine =
-            view_each(&p->view, key_prefix(&key, KEY_PREFIX_PROFILE), rebuild_event, &r, err) &&
-            r.fine;
-        buf_done(&r.event);
-        if (!fine) {
-            return false;
-        }
+    if (catalog_needs_rebuild(p->catalog, profile) && !rebuild(p, profile, &noted, err)) {
+        return false;
     }
     bool card_changed = catalog_edge_traits_version(p->catalog) > profile->catalog_version;
     catalog_prune(p->catalog, profile, p->now_ms);
     profile->catalog_version = catalog_version(p->catalog);
+    if (noted || profile->state_count != states) {
+        partition_changed(p, profile);
+    }
     return partition_settle(p, profile, (struct catalog_touch){.everything = true}, card_changed,
                             err);
 }
@@ -615,8 +630,8 @@ bool partition_settle(struct partition *p, struct profile *profile, struct catal
         if (s.changed || is_of_interest) {
             partition_tell_edges(p, profile);
         }
+        partition_changed(p, profile);
     }
-    partition_changed(p, profile);
     return true;
 }
 
@@ -688,6 +703,7 @@ static bool add_interest(struct partition *p, const msgpack_object *m, struct er
     }
     if (profile != NULL) {
         (void)profile_make_interest(profile, (uint32_t)collector, &is_new);
+        partition_changed(p, profile);
         /* The card that was looked up may be older than this moment: send the present one. */
         if (is_new) {
             partition_tell_edges(p, profile);
@@ -791,6 +807,7 @@ static bool fire_timers(struct partition *p, bool *ret_more, struct error *err)
         fine = partition_load(p, due[i], &profile, err);
         if (fine && profile != NULL) {
             profile->timer_ms = 0;
+            partition_changed(p, profile);
             fine = partition_settle(p, profile, (struct catalog_touch){.everything = true}, false,
                                     err);
         }

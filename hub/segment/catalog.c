@@ -244,15 +244,18 @@ void catalog_rebuild_begin(const struct catalog *c, struct profile *profile)
     }
 }
 
-void catalog_rebuild_event(const struct catalog *c, struct profile *profile,
+bool catalog_rebuild_event(const struct catalog *c, struct profile *profile,
                            const struct event *event, int64_t now_ms)
 {
+    bool noted = false;
     for (size_t i = 0; i < c->condition_count; i++) {
         if (c->conditions[i].version > profile->catalog_version &&
             matches(&c->conditions[i], event)) {
             note(&c->conditions[i], profile, event, now_ms);
+            noted = true;
         }
     }
+    return noted;
 }
 
 /* ---- Evaluation ---- */

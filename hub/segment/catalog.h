@@ -72,9 +72,9 @@ void catalog_prune(const struct catalog *catalog, struct profile *profile, int64
  * profile's catalog version? */
 bool catalog_needs_rebuild(const struct catalog *catalog, const struct profile *profile);
 /* Forget the states of those conditions, and then let each event of the timeline, in any order,
- * be noted by them alone. */
+ * be noted by them alone. True: at least one noted it. */
 void catalog_rebuild_begin(const struct catalog *catalog, struct profile *profile);
-void catalog_rebuild_event(const struct catalog *catalog, struct profile *profile,
+bool catalog_rebuild_event(const struct catalog *catalog, struct profile *profile,
                            const struct event *event, int64_t now_ms);
 
 /* Bring the memberships up to date for `now`. `changed` is called for each that changes, after
