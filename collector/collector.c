@@ -1,9 +1,8 @@
 #include "collector/collector.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include "collector/api.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 /* The spool is a queue of sealed blocks, which do not compress; the edge cache is small. */
@@ -22,19 +21,10 @@ static const struct store_options edge_options = {
     .compress = true,
 };
 
-static bool make_folder(const char *path, struct error *err)
-{
-    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
-        return true;
-    }
-    return error_set(err, ERROR_UNAVAILABLE, "cannot make the folder %s: %s", path,
-                     strerror(errno));
-}
-
 static bool open_stores(struct collector *c, struct error *err)
 {
     char path[CONFIG_TEXT_BYTES + 16];
-    if (!make_folder(c->settings.data_dir, err)) {
+    if (!daemon_make_folder(c->settings.data_dir, err)) {
         return false;
     }
     snprintf(path, sizeof path, "%s/spool", c->settings.data_dir);

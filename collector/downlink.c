@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 enum { WAIT_MS = 25000, ANSWER_MS_MAX = 35000, RETRY_MS = 500, CONNECTED_MS = 45000 };
@@ -112,16 +113,6 @@ static void send_poll(struct downlink *d)
     free(poll);
 }
 
-static void wait_ms(struct downlink *d, int64_t ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&d->wake, &d->lock, &until);
-}
-
 static void *run(void *arg)
 {
     struct downlink *d = arg;
@@ -131,7 +122,7 @@ static void *run(void *arg)
             pthread_cond_wait(&d->wake, &d->lock);
         } else if (d->failed) {
             d->failed = false;
-            wait_ms(d, RETRY_MS);
+            daemon_wait(&d->wake, &d->lock, RETRY_MS);
         } else {
             d->polling = true;
             pthread_mutex_unlock(&d->lock);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include "shared/buf.h"
+#include "shared/daemon.h"
 #include "shared/limits.h"
 
 #define ROW(field, type, initial, min, max, sentence)                                              \
@@ -43,40 +44,20 @@ static const struct config_row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-static void print_help(void)
-{
-    printf("tributary-collector - takes events at the edge, keeps them sealed until the hub has\n"
-           "them, and answers which segments a visitor is in.\n\n"
-           "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
-           "       tributary-collector --print-config   the settings as a commented file\n\n"
-           "Start it with the file that `tributary enroll` wrote:\n"
-           "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n\n"
-           "settings:\n");
-    for (size_t i = 0; i < ROWS; i++) {
-        printf("  --%-20s %s [%s]\n", rows[i].name, rows[i].sentence, rows[i].initial);
-    }
-}
+static const char help[] =
+    "tributary-collector - takes events at the edge, keeps them sealed until the hub has\n"
+    "them, and answers which segments a visitor is in.\n\n"
+    "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
+    "       tributary-collector --print-config   the settings as a commented file\n\n"
+    "Start it with the file that `tributary enroll` wrote:\n"
+    "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n\n"
+    "settings:\n";
 
 bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_done,
                    struct error *err)
 {
-    int used = 0;
-    config_defaults(rows, ROWS, ret);
-    *ret_done =
-        argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--print-config") == 0);
-    if (*ret_done) {
-        if (strcmp(argv[1], "--help") == 0) {
-            print_help();
-        } else {
-            config_print(rows, ROWS, ret, stdout);
-        }
-        return true;
-    }
-    if (!config_read_arguments(rows, ROWS, argc, argv, ret, &used, err)) {
-        return false;
-    }
-    return used == argc ||
-           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+    struct daemon_settings table = {rows, ROWS, help};
+    return daemon_read_settings(&table, argc, argv, ret, ret_done, err);
 }
 
 struct enrolment_text {

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "collector/shipper.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 #include "shared/wire.h"
 
@@ -164,21 +165,12 @@ static void send_block(struct uplink *u, uint64_t sequence, int64_t offset_ms)
 
 static void wait_until(struct uplink *u, int64_t wake_ms, int64_t now_ms)
 {
-    struct timespec until;
-    int64_t ms = wake_ms - now_ms;
-    ms = ms > 1000 ? 1000 : ms < 1 ? 1 : ms;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     if (wake_ms == INT64_MAX) {
         pthread_cond_wait(&u->wake, &u->lock);
-    } else {
-        pthread_cond_timedwait(&u->wake, &u->lock, &until);
+        return;
     }
+    int64_t ms = wake_ms - now_ms;
+    daemon_wait(&u->wake, &u->lock, ms > 1000 ? 1000 : ms < 1 ? 1 : ms);
 }
 
 static void *run(void *arg)

@@ -2,8 +2,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 #include "hub/card.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 enum { CARDS_BYTES_MAX = 512 * 1024, CARD_BYTES_MAX = 256 * 1024, WAIT_MS_MAX = 60000 };
@@ -168,8 +168,7 @@ static void *run(void *arg)
         int64_t next;
         struct parked *p = take_due(e, now, &next);
         if (p == NULL) {
-            struct timespec until = {next / 1000, next % 1000 * 1000000};
-            pthread_cond_timedwait(&e->wake, &e->lock, &until);
+            daemon_wait(&e->wake, &e->lock, next - now);
             continue;
         }
         bool must = p->deadline_ms <= now || e->closing;

@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
+#include "shared/daemon.h"
 
 /* Keys (stored: never change):
  *   'r' number                    a record
@@ -140,14 +140,9 @@ bool eventlog_read(struct eventlog *log, uint64_t number, struct buf *bytes, msg
 
 void eventlog_wait(struct eventlog *log, uint64_t number, int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (int64_t)timeout_ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&log->lock);
     if (log->next <= number) {
-        pthread_cond_timedwait(&log->grown, &log->lock, &until);
+        daemon_wait(&log->grown, &log->lock, timeout_ms);
     }
     pthread_mutex_unlock(&log->lock);
 }

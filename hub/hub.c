@@ -1,10 +1,9 @@
 #include "hub/hub.h"
 
-#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include "hub/api/api.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 static const struct store_options log_options = {
@@ -14,15 +13,6 @@ static const struct store_options log_options = {
     .open_files_max = 200,
     .compress = false, /* sealed blocks do not compress */
 };
-
-static bool make_folder(const char *path, struct error *err)
-{
-    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
-        return true;
-    }
-    return error_set(err, ERROR_UNAVAILABLE, "cannot make the folder %s: %s", path,
-                     strerror(errno));
-}
 
 static bool read_keys(struct hub *h, struct error *err)
 {
@@ -41,7 +31,7 @@ static bool open_log(struct hub *h, struct error *err)
 {
     char path[CONFIG_TEXT_BYTES + 32];
     snprintf(path, sizeof path, "%s/log", h->settings.data_dir);
-    return make_folder(h->settings.data_dir, err) &&
+    return daemon_make_folder(h->settings.data_dir, err) &&
            store_leveldb_open(path, &log_options, &h->log_store, err) &&
            eventlog_open(h->log_store, &h->log, err);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <stddef.h>
+#include "shared/daemon.h"
 #include "shared/limits.h"
 
 #define ROW(field, type, initial, min, max, sentence)                                              \
@@ -35,42 +36,22 @@ static const struct config_row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-static void print_help(void)
-{
-    printf("tributary-hub - takes sealed events from collectors, keeps one profile per person\n"
-           "and exact segments, and hands them back to the edges.\n\n"
-           "usage: tributary-hub [--config FILE] [--NAME VALUE ...]\n"
-           "       tributary-hub --print-config   the settings as a commented file\n\n"
-           "A first start:\n"
-           "       tributary keygen ./keys\n"
-           "       tributary-hub --data_dir ./hub --key_file ./keys/hub.key \\\n"
-           "                     --admin_token_file ./keys/admin.token\n\n"
-           "settings:\n");
-    for (size_t i = 0; i < ROWS; i++) {
-        printf("  --%-20s %s [%s]\n", rows[i].name, rows[i].sentence, rows[i].initial);
-    }
-}
+static const char help[] =
+    "tributary-hub - takes sealed events from collectors, keeps one profile per person\n"
+    "and exact segments, and hands them back to the edges.\n\n"
+    "usage: tributary-hub [--config FILE] [--NAME VALUE ...]\n"
+    "       tributary-hub --print-config   the settings as a commented file\n\n"
+    "A first start:\n"
+    "       tributary keygen ./keys\n"
+    "       tributary-hub --data_dir ./hub --key_file ./keys/hub.key \\\n"
+    "                     --admin_token_file ./keys/admin.token\n\n"
+    "settings:\n";
 
 bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
                        struct error *err)
 {
-    int used = 0;
-    config_defaults(rows, ROWS, ret);
-    *ret_done =
-        argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "--print-config") == 0);
-    if (*ret_done) {
-        if (strcmp(argv[1], "--help") == 0) {
-            print_help();
-        } else {
-            config_print(rows, ROWS, ret, stdout);
-        }
-        return true;
-    }
-    if (!config_read_arguments(rows, ROWS, argc, argv, ret, &used, err)) {
-        return false;
-    }
-    return used == argc ||
-           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+    struct daemon_settings table = {rows, ROWS, help};
+    return daemon_read_settings(&table, argc, argv, ret, ret_done, err);
 }
 
 bool hub_settings_read_line(const char *path, char *ret, size_t size, struct error *err)

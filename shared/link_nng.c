@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "shared/buf.h"
+#include "shared/daemon.h"
 #include "shared/limits.h"
 
 /* Contexts wait for requests beside those that are being answered; a long poll keeps its context
@@ -427,13 +428,8 @@ static void cancel_all(struct link_client *c)
 
 static void wait_a_moment(struct link_client *c)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 20 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     if (c->in_flight > 0) {
-        pthread_cond_timedwait(&c->idle, &c->lock, &until);
+        daemon_wait(&c->idle, &c->lock, 20);
     }
 }
 

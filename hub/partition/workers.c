@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 enum { BATCH_MESSAGES = 4096, SLEEP_MS_MAX = 1000 };
@@ -187,7 +187,6 @@ static void wait_for_work(struct workers *w)
 {
     int64_t now = clock_now_ms(w->options.clock);
     int64_t next = now + SLEEP_MS_MAX;
-    struct timespec until;
     for (uint32_t i = 0; i < w->options.partitions; i++) {
         struct seat *seat = &w->seats[i];
         if (seat->is_busy || seat->is_ready) {
@@ -202,11 +201,7 @@ static void wait_for_work(struct workers *w)
     if (w->ready_first != NULL) {
         return;
     }
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (next - now) * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&w->work, &w->lock, &until);
+    daemon_wait(&w->work, &w->lock, next - now);
 }
 
 static void *run(void *arg)

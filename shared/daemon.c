@@ -1,0 +1,91 @@
+#include "shared/daemon.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { ARENAS_MAX = 2 };
+
+static void print_help(const struct daemon_settings *table)
+{
+    printf("%s\nsettings:\n", table->help);
+    for (size_t i = 0; i < table->count; i++) {
+        printf("  --%-20s %s [%s]\n", table->rows[i].name, table->rows[i].sentence,
+               table->rows[i].initial);
+    }
+}
+
+bool daemon_read_settings(const struct daemon_settings *table, int argc, char *const *argv,
+                          void *settings, bool *ret_done, struct error *err)
+{
+    int used = 0;
+    config_defaults(table->rows, table->count, settings);
+    bool wants_help = argc == 2 && strcmp(argv[1], "--help") == 0;
+    bool wants_config = argc == 2 && strcmp(argv[1], "--print-config") == 0;
+    *ret_done = wants_help || wants_config;
+    if (wants_help) {
+        print_help(table);
+    } else if (wants_config) {
+        config_print(table->rows, table->count, settings, stdout);
+    }
+    if (*ret_done) {
+        return true;
+    }
+    if (!config_read_arguments(table->rows, table->count, argc, argv, settings, &used, err)) {
+        return false;
+    }
+    return used == argc ||
+           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+}
+
+static void ending_signals(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGTERM);
+}
+
+void daemon_prepare(void)
+{
+    sigset_t signals;
+    ending_signals(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    /* An arena for each thread would keep several MiB for nothing. */
+    mallopt(M_ARENA_MAX, ARENAS_MAX);
+}
+
+int daemon_wait_for_end(void)
+{
+    sigset_t signals;
+    int received = 0;
+    ending_signals(&signals);
+    sigwait(&signals, &received);
+    return received;
+}
+
+bool daemon_make_folder(const char *path, struct error *err)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        return true;
+    }
+    return error_set(err, ERROR_UNAVAILABLE, "cannot make the folder %s: %s", path,
+                     strerror(errno));
+}
+
+void daemon_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t ms)
+{
+    struct timespec until;
+    /* Not the wall clock, which somebody may set meanwhile. */
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, &until);
+}

@@ -1,0 +1,36 @@
+/* What both daemons do alike: settings from arguments, signals, their folder, waiting.
+ *
+ * For main.c and the modules with threads of their own; nothing here keeps state.
+ */
+#ifndef TRIBUTARY_SHARED_DAEMON_H
+#define TRIBUTARY_SHARED_DAEMON_H
+
+#include <pthread.h>
+#include "shared/config.h"
+
+/* A program's settings: the table, and what --help says before it. */
+struct daemon_settings {
+    const struct config_row *rows;
+    size_t count;
+    const char *help;
+};
+
+/* Defaults, then arguments and the files that they name. --help and --print-config are carried out:
+ * *ret_done says that there is nothing more to do. */
+MUST_CHECK bool daemon_read_settings(const struct daemon_settings *table, int argc,
+                                     char *const *argv, void *settings, bool *ret_done,
+                                     struct error *err);
+
+/* Before the first thread: SIGINT and SIGTERM are left to daemon_wait_for_end(), a closed
+ * connection is a result, and memory arenas are few. */
+void daemon_prepare(void);
+/* Wait for SIGINT or SIGTERM; its number. */
+int daemon_wait_for_end(void);
+
+/* Make a folder for this user alone, unless it is there. */
+MUST_CHECK bool daemon_make_folder(const char *path, struct error *err);
+
+/* Wait on a condition for at most `ms` milliseconds, under the lock. */
+void daemon_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t ms);
+
+#endif
