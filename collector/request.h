@@ -57,8 +57,8 @@ struct request {
     struct arena arena;
     struct buf bodies;
     struct buf outer[REQUEST_OUTER_MAPS]; /* context and integrations of a batch, where given */
-    msgpack_zone zone;       /* of the event that is looked at */
-    msgpack_zone outer_zone; /* of the batch's context and integrations */
+    msgpack_zone zone;                    /* of the event that is looked at */
+    msgpack_zone outer_zone;              /* of the batch's context and integrations */
 };
 
 void request_init(struct request *request);

@@ -50,8 +50,7 @@ static const char help[] =
     "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
     "       tributary-collector --print-config   the settings as a commented file\n\n"
     "Start it with the file that `tributary enroll` wrote:\n"
-    "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n\n"
-    "settings:\n";
+    "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n";
 
 bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_done,
                    struct error *err)

@@ -44,8 +44,7 @@ static const char help[] =
     "A first start:\n"
     "       tributary keygen ./keys\n"
     "       tributary-hub --data_dir ./hub --key_file ./keys/hub.key \\\n"
-    "                     --admin_token_file ./keys/admin.token\n\n"
-    "settings:\n";
+    "                     --admin_token_file ./keys/admin.token\n";
 
 bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
                        struct error *err)

@@ -208,13 +208,14 @@ static bool set_argument(const struct config_row *rows, size_t count, const char
     if (equals != NULL) {
         value = equals + 1;
     }
-    if (value == NULL) {
+    bool is_file = slice_is(key, "config");
+    const struct config_row *row = find_row(rows, count, key);
+    if ((is_file || row != NULL) && value == NULL) {
         return error_set(err, ERROR_INVALID, "--%s needs a value", name);
     }
-    if (slice_is(key, "config")) {
+    if (is_file) {
         return config_read_file(rows, count, value, settings, err);
     }
-    const struct config_row *row = find_row(rows, count, key);
     if (row == NULL) {
         return error_set(err, ERROR_INVALID, "unknown option --%.*s; --help lists them",
                          SLICE_ARGS(key));

@@ -92,10 +92,24 @@ struct partition {
     struct buf outgoing; /* of this commit: partition, sequence, length, bytes */
 };
 
-/* ---- partition.c ---- */
+/* ---- facts.c ---- */
+
+/* Put the facts into the commit that is being made. */
+void partition_put_facts(struct partition *p);
+MUST_CHECK bool partition_load_facts(struct partition *p, struct error *err);
+
+/* ---- messages.c ---- */
 
 /* Send to a partition, this one included; copied. */
 void partition_send(struct partition *p, uint32_t to, struct slice message);
+
+/* Delete from the outboxes what their receivers have committed. */
+void partition_forget_delivered(struct partition *p);
+
+/* ---- upkeep.c ---- */
+
+/* The outbox of a collector, made where there is none. */
+struct edge_outbox *partition_edge(struct partition *p, uint32_t collector);
 
 /* Load a profile: *ret is NULL where there is none here. Its states are up to date with the
  * catalog. */

@@ -1,0 +1,43 @@
+/* What the files of the collector's HTTP face share. */
+#ifndef TRIBUTARY_COLLECTOR_API_INTERNAL_H
+#define TRIBUTARY_COLLECTOR_API_INTERNAL_H
+
+#include <stdatomic.h>
+#include "collector/api.h"
+#include "collector/tag.h"
+#include "shared/json.h"
+
+/* What one request needs to be parsed and answered, kept for the next. */
+struct scratch {
+    struct request request;
+    struct arena arena;
+    struct buf body;
+    struct buf card;
+    msgpack_zone zone;
+    struct scratch *next;
+};
+
+struct api {
+    struct collector *collector;
+    struct http_server *server;
+    struct tag *tag;
+    pthread_mutex_t lock;
+    struct scratch *spare;
+    bool closing;
+    unsigned lookups; /* under way: requests that the link will resume */
+    pthread_cond_t lookups_done;
+    _Atomic uint64_t requests;
+};
+
+/* Take what a request needs, and give it back when the request is answered or under way. */
+struct scratch *api_take_scratch(struct api *api);
+void api_give_scratch(struct api *api, struct scratch *scratch);
+
+/* api_events.c: a request of Segment's API; EVENT_TYPES is a batch. */
+void api_post_events(struct api *api, struct http_request *http, enum event_type type);
+
+/* api_edge.c: what the edge knows of a visitor or a customer. */
+void api_get_me(struct api *api, struct http_request *http);
+void api_get_customer(struct api *api, struct http_request *http);
+
+#endif
