@@ -290,6 +290,7 @@ bool identity_on_merge(struct partition *p, const msgpack_object *m, struct slic
     bool claimant_is_a = take_bool(&r);
     struct evidence why = take_evidence(&r);
     struct profile *younger;
+    struct profile_id went_to;
     if (!r.fine) {
         return damaged(err);
     }
@@ -298,16 +299,11 @@ bool identity_on_merge(struct partition *p, const msgpack_object *m, struct slic
     if (profile_id_equal(a, b)) {
         return true;
     }
-    if (!partition_load(p, id, &younger, err)) {
+    if (!partition_locate(p, id, &younger, &went_to, err)) {
         return false;
     }
     if (younger == NULL) {
-        bool found = false;
-        struct profile_id went_to;
-        if (!partition_redirect(p, id, &found, &went_to, err)) {
-            return false;
-        }
-        if (found && !profile_id_equal(went_to, a_is_younger ? b : a)) {
+        if (!profile_id_equal(went_to, id) && !profile_id_equal(went_to, a_is_younger ? b : a)) {
             send_merge(p, a_is_younger ? went_to : a, a_is_younger ? b : went_to, claimant_is_a,
                        &why);
         }
@@ -411,20 +407,26 @@ static bool is_pairs(const msgpack_object *list)
     return fine;
 }
 
-/* The same proposal, to whom the survivor was merged into. */
-static void forward_proposal(struct partition *p, const msgpack_object *m,
-                             struct profile_id survivor)
+/* The same message, with the profile at this place exchanged for the one it was merged into. */
+static bool forward(struct partition *p, const msgpack_object *m, uint32_t place,
+                    struct profile_id id, struct profile_id went_to, struct error *err)
 {
     struct writer w;
-    writer_start(&w, MESSAGE_PROPOSE, 8);
+    int64_t type = 0;
+    if (profile_id_equal(id, went_to)) {
+        return error_set(err, ERROR_CORRUPT, "a merge names a profile that never was");
+    }
+    (void)value_int(&m->via.array.ptr[0], &type);
+    writer_start(&w, (enum message_type)type, m->via.array.size - 1);
     for (uint32_t i = 1; i < m->via.array.size; i++) {
-        if (i == 2) {
-            put_id(&w, survivor);
+        if (i == place) {
+            put_id(&w, went_to);
         } else {
             msgpack_pack_object(&w.k, m->via.array.ptr[i]);
         }
     }
-    writer_send(&w, p, profile_id_partition(survivor));
+    writer_send(&w, p, profile_id_partition(went_to));
+    return true;
 }
 
 bool identity_on_propose(struct partition *p, const msgpack_object *m, struct slice message,
@@ -437,23 +439,15 @@ bool identity_on_propose(struct partition *p, const msgpack_object *m, struct sl
     struct evidence why = take_evidence(&r);
     const msgpack_object *limited = take(&r);
     struct profile *survivor;
+    struct profile_id went_to;
     if (!r.fine || !is_pairs(limited)) {
         return damaged(err);
     }
-    if (!partition_load(p, id, &survivor, err)) {
+    if (!partition_locate(p, id, &survivor, &went_to, err)) {
         return false;
     }
     if (survivor == NULL) {
-        bool found = false;
-        struct profile_id went_to;
-        if (!partition_redirect(p, id, &found, &went_to, err)) {
-            return false;
-        }
-        if (!found) {
-            return error_set(err, ERROR_CORRUPT, "a merge names a profile that never was");
-        }
-        forward_proposal(p, m, went_to);
-        return true;
+        return forward(p, m, 2, id, went_to, err);
     }
     if (survivor->is_frozen) {
         identity_defer(p, survivor, message);
@@ -659,6 +653,7 @@ bool identity_on_absorb(struct partition *p, const msgpack_object *m, struct sli
     struct profile_id id = take_id(&r);
     struct slice bytes = slice_make(NULL, 0);
     struct profile *survivor;
+    struct profile_id went_to;
     struct profile *loser;
     r.fine = value_bin(take(&r), &bytes) && r.fine;
     const msgpack_object *timeline = take(&r);
@@ -667,23 +662,11 @@ bool identity_on_absorb(struct partition *p, const msgpack_object *m, struct sli
         journal->type != MSGPACK_OBJECT_ARRAY) {
         return damaged(err);
     }
-    if (!partition_load(p, id, &survivor, err)) {
+    if (!partition_locate(p, id, &survivor, &went_to, err)) {
         return false;
     }
     if (survivor == NULL) {
-        bool found = false;
-        struct profile_id went_to;
-        struct writer w;
-        if (!partition_redirect(p, id, &found, &went_to, err) || !found) {
-            return found || damaged(err);
-        }
-        writer_start(&w, MESSAGE_ABSORB, 4);
-        put_id(&w, went_to);
-        for (uint32_t i = 2; i < m->via.array.size; i++) {
-            msgpack_pack_object(&w.k, m->via.array.ptr[i]);
-        }
-        writer_send(&w, p, profile_id_partition(went_to));
-        return true;
+        return forward(p, m, 1, id, went_to, err);
     }
     if (survivor->is_frozen) {
         identity_defer(p, survivor, message);

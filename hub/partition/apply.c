@@ -248,19 +248,17 @@ static bool apply_at(struct partition *p, struct profile_id id, const struct arr
                      struct error *err)
 {
     struct profile *profile;
-    bool is_redirected = false;
-    struct profile_id survivor;
-    if (!partition_load(p, id, &profile, err) ||
-        (profile == NULL && !partition_redirect(p, id, &is_redirected, &survivor, err))) {
+    struct profile_id went_to;
+    if (!partition_locate(p, id, &profile, &went_to, err)) {
         return false;
     }
-    if (is_redirected) {
-        partition_send(p, profile_id_partition(survivor),
-                       write_arrival(p, MESSAGE_APPLY, &survivor, a, NULL));
+    if (profile == NULL && !profile_id_equal(went_to, id)) {
+        partition_send(p, profile_id_partition(went_to),
+                       write_arrival(p, MESSAGE_APPLY, &went_to, a, NULL));
         return true;
     }
     if (profile == NULL) {
-        profile = make_profile(p, id);
+        profile = make_profile(p, id); /* a store lost it: better begun anew than events refused */
     }
     if (profile->is_frozen) {
         identity_defer(p, profile, write_arrival(p, MESSAGE_APPLY, &id, a, NULL));

@@ -115,9 +115,10 @@ struct edge_outbox *partition_edge(struct partition *p, uint32_t collector);
  * catalog. */
 MUST_CHECK bool partition_load(struct partition *p, struct profile_id id, struct profile **ret,
                                struct error *err);
-/* Where a profile that is not here went. */
-MUST_CHECK bool partition_redirect(struct partition *p, struct profile_id id, bool *ret_found,
-                                   struct profile_id *ret, struct error *err);
+/* Load a profile, or find where it went: *ret is NULL then. Of a profile that never was, or that a
+ * damaged store has lost, *ret_went_to is its own id. */
+MUST_CHECK bool partition_locate(struct partition *p, struct profile_id id, struct profile **ret,
+                                 struct profile_id *ret_went_to, struct error *err);
 /* The profile changed: write it with the commit. */
 void partition_changed(struct partition *p, struct profile *profile);
 /* Evaluate segments after a touch, arm the timer, and tell the edges if they should know. What the

@@ -2,18 +2,6 @@
  * edges. */
 #include "hub/partition/internal.h"
 
-bool partition_redirect(struct partition *p, struct profile_id id, bool *ret_found,
-                        struct profile_id *ret, struct error *err)
-{
-    struct key key = key_redirect(id);
-    struct buf value;
-    buf_init(&value, 64);
-    bool fine = view_get(&p->view, &key, &value, ret_found, err);
-    *ret_found = fine && *ret_found && profile_id_from_slice(buf_slice(&value), ret);
-    buf_done(&value);
-    return fine;
-}
-
 bool partition_is_known(const struct partition *p, const struct profile *profile)
 {
     for (size_t i = 0; i < profile->identifier_count; i++) {
@@ -236,4 +224,26 @@ bool partition_settle(struct partition *p, struct profile *profile, struct catal
         partition_changed(p, profile);
     }
     return true;
+}
+
+static bool find_redirect(struct partition *p, struct profile_id id, struct profile_id *ret,
+                          struct error *err)
+{
+    struct key key = key_redirect(id);
+    struct buf value;
+    bool found = false;
+    buf_init(&value, 64);
+    bool fine = view_get(&p->view, &key, &value, &found, err);
+    if (!fine || !found || !profile_id_from_slice(buf_slice(&value), ret)) {
+        *ret = id;
+    }
+    buf_done(&value);
+    return fine;
+}
+
+bool partition_locate(struct partition *p, struct profile_id id, struct profile **ret,
+                      struct profile_id *ret_went_to, struct error *err)
+{
+    return partition_load(p, id, ret, err) &&
+           (*ret != NULL || find_redirect(p, id, ret_went_to, err));
 }
