@@ -143,8 +143,8 @@ What the hub knows:
 Addresses and keys are in run/demo.env. Ctrl-C ends everything.`);
 }
 
-process.once("SIGINT", () => end(0, "\nStopping …"));
-process.once("SIGTERM", () => end(0, "\nStopping …"));
+process.on("SIGINT", () => end(0, "\nStopping …"));
+process.on("SIGTERM", () => end(0, "\nStopping …"));
 
 try {
   const parts = await build();
