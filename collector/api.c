@@ -7,6 +7,8 @@
 
 enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024 };
 
+const char api_success[] = "{\"success\":true}";
+
 struct scratch *api_take_scratch(struct api *api)
 {
     pthread_mutex_lock(&api->lock);
@@ -280,6 +282,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
         .body_bytes_max = (size_t)settings->request_bytes_max,
         .idle_seconds_max = (unsigned)(settings->idle_ms_max / 1000),
         .request_ms_max = settings->request_ms_max,
+        .common_body = slice_text(api_success),
+        .common_type = "application/json",
     };
     api->collector = collector;
     pthread_mutex_init(&api->lock, NULL);

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include "collector/api_internal.h"
 
-static const char success[] = "{\"success\":true}";
-
 /* The user name of Basic authorization, decoded into `ret`. */
 static struct slice basic_user(struct http_request *http, char *ret, size_t size)
 {
@@ -167,7 +165,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     if (refused > 0) {
         answer_refused(http, s, refused);
     } else {
-        http_answer_static(http, 200, "application/json", slice_text(success));
+        http_answer_static(http, 200, "application/json", slice_text(api_success));
     }
     if (refused == request->count) {
         return;

@@ -29,6 +29,9 @@ struct api {
     _Atomic uint64_t requests;
 };
 
+/* The answer to events that are all durable. */
+extern const char api_success[];
+
 /* Take what a request needs, and give it back when the request is answered or under way. */
 struct scratch *api_take_scratch(struct api *api);
 void api_give_scratch(struct api *api, struct scratch *scratch);

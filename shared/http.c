@@ -21,6 +21,8 @@ struct http_server {
     void *user;
     size_t body_bytes_max;
     int64_t request_ms_max;
+    struct slice common_body;
+    struct MHD_Response *common; /* its response, shared by all threads */
 };
 
 /* Kept for the life of a connection, so that its buffers serve one request after the other. */
@@ -167,21 +169,30 @@ static bool unpack(struct http_request *r, struct error *err)
     return rv == Z_STREAM_END || error_set(err, ERROR_CORRUPT, "is not gzip");
 }
 
-static enum MHD_Result queue_answer(struct http_request *r)
+static struct MHD_Response *make_response(struct slice body, const char *content_type)
 {
-    bool is_static = r->answer_static.data != NULL;
-    struct slice body = is_static ? r->answer_static : buf_slice(&r->answer);
     union {
         const uint8_t *from;
         void *to;
     } cast = {.from = body.data};
-    /* The answer's buffer belongs to the connection and lives until it is sent. */
     struct MHD_Response *response =
         MHD_create_response_from_buffer(body.len, cast.to, MHD_RESPMEM_PERSISTENT);
     ensure(response != NULL);
-    if (r->content_type != NULL) {
-        MHD_add_response_header(response, "Content-Type", r->content_type);
+    if (content_type != NULL) {
+        MHD_add_response_header(response, "Content-Type", content_type);
     }
+    return response;
+}
+
+static enum MHD_Result queue_answer(struct http_request *r)
+{
+    bool is_static = r->answer_static.data != NULL;
+    if (is_static && r->header_count == 0 && r->answer_static.data == r->server->common_body.data) {
+        return MHD_queue_response(r->connection, r->status, r->server->common);
+    }
+    struct slice body = is_static ? r->answer_static : buf_slice(&r->answer);
+    /* The answer's buffer belongs to the connection and lives until it is sent. */
+    struct MHD_Response *response = make_response(body, r->content_type);
     for (size_t i = 0; i < r->header_count; i++) {
         MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
     }
@@ -259,6 +270,14 @@ static bool parse_listen(const char *listen, struct sockaddr_storage *ret, sockl
     return true;
 }
 
+static void free_server(struct http_server *server)
+{
+    if (server->common != NULL) {
+        MHD_destroy_response(server->common);
+    }
+    free(server);
+}
+
 bool http_server_open(const struct http_options *o, http_handler *handler, void *user,
                       struct http_server **ret, struct error *err)
 {
@@ -272,6 +291,10 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
     server->user = user;
     server->body_bytes_max = o->body_bytes_max;
     server->request_ms_max = o->request_ms_max;
+    if (o->common_body.data != NULL) {
+        server->common_body = o->common_body;
+        server->common = make_response(o->common_body, o->common_type);
+    }
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                      (address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
     server->daemon = MHD_start_daemon(
@@ -283,7 +306,7 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
         1024U, o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads,
         MHD_OPTION_END);
     if (server->daemon == NULL) {
-        free(server);
+        free_server(server);
         return error_set(err, ERROR_UNAVAILABLE, "cannot listen on %s (is the port taken?)",
                          o->listen);
     }
@@ -310,7 +333,7 @@ void http_server_close(struct http_server **server)
 {
     if (*server != NULL) {
         MHD_stop_daemon((*server)->daemon);
-        free(*server);
+        free_server(*server);
         *server = NULL;
     }
 }

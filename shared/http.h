@@ -24,6 +24,9 @@ struct http_options {
     unsigned connections_max;
     size_t body_bytes_max;
     unsigned idle_seconds_max;
+    struct slice
+        common_body; /* an answer given often, made once; must live as long as the server */
+    const char *common_type;
     int64_t request_ms_max; /* from the first byte of its head to the end of its body */
 };
 
