@@ -128,19 +128,15 @@ struct refusal gate_check(const struct gate_source *source, const struct request
 {
     struct refusal refusal = {NULL, NULL, NULL};
     uint32_t count = source->required == NULL ? 0 : source->required->via.array.size;
-    if (source->is_exempt) {
-        return refusal;
-    }
-    if (count == 0) {
-        return check_category(event, slice_text("analytics"));
-    }
-    for (uint32_t i = 0; i < count && refusal.code == NULL; i++) {
+    bool has_category = source->is_exempt;
+    for (uint32_t i = 0; !source->is_exempt && i < count && refusal.code == NULL; i++) {
         struct slice category;
         if (value_text(&source->required->via.array.ptr[i], &category)) {
             refusal = check_category(event, category);
+            has_category = true;
         }
     }
-    return refusal;
+    return has_category ? refusal : check_category(event, slice_text("analytics"));
 }
 
 bool gate_allows_origin(const struct gate *gate, struct slice origin)

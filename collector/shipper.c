@@ -115,6 +115,20 @@ void shipper_no_answer(struct shipper *s, uint64_t sequence, int64_t now_ms)
     }
 }
 
+size_t shipper_cover(struct shipper *s, uint64_t from, uint64_t to,
+                     uint64_t ret[SHIPPER_WINDOW_MAX])
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < s->window; i++) {
+        struct shipper_slot *slot = &s->slots[i];
+        if (slot->used && slot->sequence >= from && slot->sequence <= to) {
+            slot->used = false;
+            ret[count++] = slot->sequence;
+        }
+    }
+    return count;
+}
+
 void shipper_skip(struct shipper *s, uint64_t sequence)
 {
     struct shipper_slot *slot = find(s, sequence);

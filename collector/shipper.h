@@ -8,6 +8,7 @@
 #define TRIBUTARY_COLLECTOR_SHIPPER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "shared/wire.h"
 
@@ -48,6 +49,12 @@ enum shipper_action {
 enum shipper_action shipper_reply(struct shipper *shipper, uint64_t sequence,
                                   enum wire_status status, int64_t now_ms);
 void shipper_no_answer(struct shipper *shipper, uint64_t sequence, int64_t now_ms);
+
+/* The hub has every block from `from` to `to`: those of them that are in flight or wait for their
+ * retry are done, though their own answers were lost or are still to come. Their numbers are
+ * written to `ret`, for the spool to forget; how many is returned. */
+size_t shipper_cover(struct shipper *shipper, uint64_t from, uint64_t to,
+                     uint64_t ret[SHIPPER_WINDOW_MAX]);
 
 /* The block is not in the spool (any more): nothing to wait for. */
 void shipper_skip(struct shipper *shipper, uint64_t sequence);

@@ -172,6 +172,26 @@ static void test_numbers_that_are_not_in_the_spool_do_not_hold_up_the_rest(void 
     assert_true(must_wait(&s, 100, 0) == INT64_MAX);
 }
 
+static void test_an_acknowledgement_covers_older_blocks_whose_answers_were_lost(void **state)
+{
+    struct shipper s;
+    uint64_t covered[SHIPPER_WINDOW_MAX];
+    (void)state;
+    shipper_init(&s, 4, 0);
+    for (uint64_t n = 0; n < 4; n++) {
+        assert_int_equal(must_send(&s, 4, 0), n);
+    }
+    shipper_no_answer(&s, 0, 0); /* stored, but the answer was lost */
+    assert_int_equal(shipper_reply(&s, 2, WIRE_STORED, 0), SHIPPER_FORGET);
+    assert_int_equal(shipper_cover(&s, 0, 2, covered), 2);
+    assert_true(covered[0] + covered[1] == 1); /* 0 and 1, but not 3 */
+    /* The late answer of 1 finds nothing to do, 0 is not sent again, and 3 is still under way. */
+    assert_int_equal(shipper_reply(&s, 1, WIRE_STORED, 0), SHIPPER_KEEP);
+    assert_int_equal(must_wait(&s, 4, 1000000), INT64_MAX);
+    assert_int_equal(shipper_reply(&s, 3, WIRE_STORED, 0), SHIPPER_FORGET);
+    assert_int_equal(shipper_cover(&s, 0, 3, covered), 0);
+}
+
 static void test_an_answer_about_a_block_that_is_not_under_way_changes_nothing(void **state)
 {
     struct shipper s;
@@ -383,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_a_block_that_was_damaged_on_the_way_is_not_set_aside),
         cmocka_unit_test(test_a_revoked_collector_keeps_its_blocks_and_asks_once_a_minute),
         cmocka_unit_test(test_numbers_that_are_not_in_the_spool_do_not_hold_up_the_rest),
+        cmocka_unit_test(test_an_acknowledgement_covers_older_blocks_whose_answers_were_lost),
         cmocka_unit_test(test_an_answer_about_a_block_that_is_not_under_way_changes_nothing),
         cmocka_unit_test(test_over_a_bad_line_every_block_gets_through_and_none_is_forgotten_early),
     };

@@ -94,6 +94,8 @@ static void on_done(void *user, bool answered, struct slice reply)
     struct error err = {.message = "the answer makes no sense"};
     int64_t now = clock_now_ms(u->clock);
     enum shipper_action action = SHIPPER_KEEP;
+    uint64_t covered[SHIPPER_WINDOW_MAX];
+    size_t covered_count = 0;
     bool understood = answered && read_reply(flight, reply, &r, &err);
     if (answered && !understood) {
         log_warn("reply-refused", "%s sequence=%llu", err.message,
@@ -106,12 +108,18 @@ static void on_done(void *user, bool answered, struct slice reply)
         }
         count(u, r.status);
         action = shipper_reply(&u->shipper, flight->sequence, r.status, now);
+        if (r.status == WIRE_STORED || r.status == WIRE_REPLAYED) {
+            covered_count = shipper_cover(&u->shipper, r.from, r.to, covered);
+        }
     } else {
         u->stats.blocks_unanswered++;
         shipper_no_answer(&u->shipper, flight->sequence, now);
     }
     pthread_mutex_unlock(&u->lock);
     act(u, flight->sequence, action);
+    for (size_t i = 0; i < covered_count; i++) {
+        act(u, covered[i], SHIPPER_FORGET);
+    }
     pthread_mutex_lock(&u->lock);
     u->in_flight--;
     pthread_cond_signal(&u->wake);
