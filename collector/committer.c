@@ -5,7 +5,8 @@
 #include "shared/block.h"
 #include "shared/log.h"
 
-enum { EPOCH_MS_MAX = 3600 * 1000 };
+/* Larger groups compress and sync no better; their memory and their waiting would be wasted. */
+enum { EPOCH_MS_MAX = 3600 * 1000, GROUP_EVENTS_USUAL = 1024, GROUP_BYTES_USUAL = 512 * 1024 };
 
 /* A block in the making and the requests that wait for it. */
 struct group {
@@ -24,8 +25,9 @@ struct committer {
     size_t pending_bytes_max;
     void (*appended)(void *user);
     void *user;
-    struct seal_epoch *epoch; /* of the committer's thread, like the next three */
+    struct seal_epoch *epoch; /* of the committer's thread, like the next four */
     int64_t epoch_started_ms;
+    struct block_compressor *compressor;
     struct buf compressed;
     struct buf sealed;
     pthread_mutex_t lock;
@@ -39,10 +41,10 @@ struct committer {
     pthread_t thread;
 };
 
-static struct group *group_new(void)
+static struct group *group_new(struct block_compressor *compressor)
 {
     struct group *group = memory_allocate_zeroed(sizeof *group);
-    group->builder = block_builder_new();
+    group->builder = block_builder_new(compressor);
     return group;
 }
 
@@ -155,6 +157,9 @@ static void give_back(struct committer *c, struct group *group)
 static void *run(void *arg)
 {
     struct committer *c = arg;
+    /* A thread that computes in batches does not interrupt those that serve HTTP when it wakes: on
+     * a busy core more requests are read before the next commit, and share it. */
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
     for (;;) {
         pthread_mutex_lock(&c->lock);
         while (c->first == NULL && !c->closing) {
@@ -194,6 +199,7 @@ bool committer_open(struct spool *spool, const struct enrolment *enrolment,
         free(c);
         return false;
     }
+    c->compressor = block_compressor_new();
     int rv = pthread_create(&c->thread, NULL, run, c);
     ensure(rv == 0);
     *ret = c;
@@ -220,6 +226,7 @@ void committer_close(struct committer **committer)
     }
     committer_stop(c);
     group_free(c->spare);
+    block_compressor_free(&c->compressor);
     seal_epoch_end(&c->epoch);
     buf_done(&c->compressed);
     buf_done(&c->sealed);
@@ -231,7 +238,7 @@ void committer_close(struct committer **committer)
 
 static struct group *start_group(struct committer *c)
 {
-    struct group *group = c->spare == NULL ? group_new() : c->spare;
+    struct group *group = c->spare == NULL ? group_new(c->compressor) : c->spare;
     c->spare = NULL;
     group->next = NULL;
     if (c->last == NULL) {
@@ -272,8 +279,8 @@ static void add_events(struct group *group, const struct request *request)
 static struct group *group_with_room(struct committer *c, size_t bytes, size_t count)
 {
     struct group *group = c->last;
-    bool has_room = group != NULL && group->bytes + bytes <= LIMIT_BLOCK_BYTES &&
-                    block_builder_count(group->builder) + count <= LIMIT_BLOCK_EVENTS;
+    bool has_room = group != NULL && group->bytes + bytes <= GROUP_BYTES_USUAL &&
+                    block_builder_count(group->builder) + count <= GROUP_EVENTS_USUAL;
     return has_room ? group : start_group(c);
 }
 

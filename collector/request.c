@@ -61,6 +61,7 @@ struct parser {
     enum event_type type;
     enum place place;
     struct json_packer packer;
+    struct slice checked; /* the input, if it is UTF-8 as a whole */
     struct request_event *event;
     enum field field;
     bool skips;     /* the current event is refused, or the value is of no interest */
@@ -147,6 +148,7 @@ static void begin_event(struct parser *p)
     p->field = FIELD_NONE;
     memset(p->steps, 0, sizeof p->steps);
     json_packer_init(&p->packer, &p->request->bodies);
+    json_packer_trust(&p->packer, p->checked);
     if (json_packer_open(&p->packer, true) != JSON_FINE) {
         refuse_event(p, refuse("request-too-large", "The request is over the size limit.", NULL));
     }
@@ -409,7 +411,7 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
         return 1;
     }
     if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
-        if (!utf8_is_valid(text)) {
+        if (!json_packer_check(&p->packer, text)) {
             refuse_event(
                 p, refuse("invalid-utf8", "A text is not valid UTF-8.", field_pointers[p->field]));
         } else {
@@ -637,6 +639,9 @@ static void run_parser(struct parser *p, struct slice json)
     yajl_handle handle = yajl_alloc(&callbacks, NULL, p);
     ensure(handle != NULL);
     yajl_config(handle, yajl_dont_validate_strings, 1);
+    if (utf8_is_valid(json)) {
+        p->checked = json;
+    }
     yajl_status status = yajl_parse(handle, json.data, json.len);
     if (status == yajl_status_ok) {
         status = yajl_complete_parse(handle);

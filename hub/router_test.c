@@ -31,6 +31,7 @@ struct fixture {
     struct buf header;
     struct rand rand;
     uint64_t sequence;
+    struct block_compressor *compressor;
     struct block_builder *builder;
     struct error err;
 };
@@ -79,7 +80,8 @@ static int set_up(void **state)
     buf_init(&f->header, 4096);
     f->epoch = seal_epoch_begin(slice_text("till-1"), sign_secret, f->hub_public, 0, start_ms,
                                 &f->rand, &f->header);
-    f->builder = block_builder_new();
+    f->compressor = block_compressor_new();
+    f->builder = block_builder_new(f->compressor);
     f->log_store = store_memory_open();
     for (int i = 0; i < PARTITIONS; i++) {
         f->stores[i] = store_memory_open();
@@ -99,6 +101,7 @@ static int tear_down(void **state)
     store_close(&f->log_store);
     seal_epoch_end(&f->epoch);
     block_builder_free(&f->builder);
+    block_compressor_free(&f->compressor);
     buf_done(&f->header);
     free(f);
     return 0;

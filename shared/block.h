@@ -9,10 +9,16 @@
 
 #include "shared/event.h"
 
+struct block_compressor;
 struct block_builder;
 struct block_reader;
 
-struct block_builder *block_builder_new(void);
+/* What compressing needs, a few hundred KiB: shared by builders that are finished one at a time. */
+struct block_compressor *block_compressor_new(void);
+void block_compressor_free(struct block_compressor **compressor);
+
+/* The compressor is borrowed. */
+struct block_builder *block_builder_new(struct block_compressor *compressor);
 void block_builder_free(struct block_builder **builder);
 
 /* Append an event, copied. False when the block is full (LIMIT_BLOCK_EVENTS, LIMIT_BLOCK_BYTES):

@@ -22,6 +22,7 @@ static const char example_hex[] = "dc00100102cf000001a1ffbf84f0c402000192000592c
 enum { EXAMPLE_BYTES = 130 };
 
 struct fixture {
+    struct block_compressor *compressor;
     struct block_builder *builder;
     struct block_reader *reader;
     struct buf block;
@@ -34,7 +35,8 @@ static int set_up(void **state)
 {
     struct fixture *f = memory_allocate_zeroed(sizeof *f);
     size_t len = 0;
-    f->builder = block_builder_new();
+    f->compressor = block_compressor_new();
+    f->builder = block_builder_new(f->compressor);
     f->reader = block_reader_new();
     buf_init(&f->block, 64 * 1024 * 1024);
     arena_init(&f->arena, 64 * 1024);
@@ -51,6 +53,7 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     block_builder_free(&f->builder);
+    block_compressor_free(&f->compressor);
     block_reader_free(&f->reader);
     buf_done(&f->block);
     arena_done(&f->arena);

@@ -49,15 +49,27 @@ const char *json_fault_sentence(enum json_fault fault)
 void json_packer_init(struct json_packer *p, struct buf *out)
 {
     p->out = out;
+    p->checked = slice_make(NULL, 0);
     p->depth = 0;
     value_packer_init(&p->packer, out);
+}
+
+void json_packer_trust(struct json_packer *p, struct slice input)
+{
+    p->checked = input;
+}
+
+bool json_packer_check(const struct json_packer *p, struct slice text)
+{
+    bool is_inside = text.data >= p->checked.data && text.data < p->checked.data + p->checked.len;
+    return is_inside || utf8_is_valid(text);
 }
 
 /* Room for one item of `len` content bytes and its MessagePack head, in the buf and in the 16-bit
  * count of its container. */
 static bool begin_item(struct json_packer *p, size_t len)
 {
-    if (!buf_reserve(p->out, len + 9)) {
+    if (len + 9 > p->out->capacity - p->out->len && !buf_reserve(p->out, len + 9)) {
         return false;
     }
     if (p->depth > 0) {
@@ -110,6 +122,48 @@ static bool small_whole_number(struct slice text, int64_t *ret)
     return true;
 }
 
+/* Prices and the like: up to 15 digits of which some stand behind the point. Such a number of
+ * digits and such a power of ten are exact as doubles, so that their quotient is rounded once, as
+ * strtod() does it (Clinger 1990, the fast path). */
+static bool short_decimal(struct slice text, double *ret)
+{
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    size_t begin = text.data[0] == '-';
+    size_t digits_behind = 0;
+    bool behind = false;
+    int64_t value = 0;
+    if (text.len - begin > 16) {
+        return false;
+    }
+    for (size_t i = begin; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (c == '.') {
+            behind = true;
+        } else if (c >= '0' && c <= '9') {
+            value = value * 10 + (c - '0');
+            digits_behind += behind;
+        } else {
+            return false;
+        }
+    }
+    *ret = (double)(begin > 0 ? -value : value) / powers[digits_behind];
+    return behind && value > 0;
+}
+
+static enum json_fault pack_double(struct json_packer *p, double value)
+{
+    if (!isfinite(value)) {
+        return JSON_BAD_NUMBER;
+    }
+    if (value == floor(value) && fabs(value) < 9007199254740992.0) {
+        msgpack_pack_int64(&p->packer, (int64_t)value);
+    } else {
+        msgpack_pack_double(&p->packer, value);
+    }
+    return JSON_FINE;
+}
+
 static enum json_fault pack_other_number(struct json_packer *p, struct slice text)
 {
     char digits[LIMIT_NAME_BYTES];
@@ -134,40 +188,32 @@ static enum json_fault pack_other_number(struct json_packer *p, struct slice tex
             }
         }
     }
-    double value = strtod(digits, NULL);
-    if (!isfinite(value)) {
-        return JSON_BAD_NUMBER;
-    }
-    if (value == floor(value) && fabs(value) < 9007199254740992.0) {
-        msgpack_pack_int64(&p->packer, (int64_t)value);
-    } else {
-        msgpack_pack_double(&p->packer, value);
-    }
-    return JSON_FINE;
+    return pack_double(p, strtod(digits, NULL));
 }
 
 enum json_fault json_packer_number(struct json_packer *p, struct slice text)
 {
     int64_t whole;
+    double decimal;
     if (!begin_item(p, 0)) {
         return JSON_TOO_LARGE;
     }
-    if (!small_whole_number(text, &whole)) {
-        return pack_other_number(p, text);
+    if (small_whole_number(text, &whole)) {
+        msgpack_pack_int64(&p->packer, whole);
+        return JSON_FINE;
     }
-    msgpack_pack_int64(&p->packer, whole);
-    return JSON_FINE;
+    return short_decimal(text, &decimal) ? pack_double(p, decimal) : pack_other_number(p, text);
 }
 
 enum json_fault json_packer_text(struct json_packer *p, struct slice text)
 {
-    if (!utf8_is_valid(text)) {
+    if (!json_packer_check(p, text)) {
         return JSON_BAD_TEXT;
     }
     if (!begin_item(p, text.len)) {
         return JSON_TOO_LARGE;
     }
-    value_pack_text(&p->packer, text);
+    value_put_text(p->out, text);
     return JSON_FINE;
 }
 
@@ -270,6 +316,9 @@ enum json_fault json_read(struct slice text, struct buf *out)
     };
     struct reader r = {.fault = JSON_FINE};
     json_packer_init(&r.packer, out);
+    if (utf8_is_valid(text)) {
+        json_packer_trust(&r.packer, text);
+    }
     yajl_handle handle = yajl_alloc(&callbacks, NULL, &r);
     ensure(handle != NULL);
     /* Text is checked by the packer, which can say so more precisely. */

@@ -16,6 +16,7 @@
 struct json_packer {
     msgpack_packer packer;
     struct buf *out;
+    struct slice checked; /* texts in here are known to be UTF-8 */
     int depth;
     struct {
         size_t count_at; /* where the count stands in *out */
@@ -38,6 +39,10 @@ const char *json_fault_code(enum json_fault fault);
 const char *json_fault_sentence(enum json_fault fault);
 
 void json_packer_init(struct json_packer *p, struct buf *out);
+/* `input` is UTF-8 as a whole: texts that the parser hands on in place are not checked again. */
+void json_packer_trust(struct json_packer *p, struct slice input);
+/* A text is UTF-8. Escapes can make one that is not, out of an input that is. */
+MUST_CHECK bool json_packer_check(const struct json_packer *p, struct slice text);
 enum json_fault json_packer_null(struct json_packer *p);
 enum json_fault json_packer_bool(struct json_packer *p, bool value);
 /* `text` is a number as JSON writes it. */

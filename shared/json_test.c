@@ -138,6 +138,28 @@ static void test_numbers_keep_their_value_and_whole_ones_stay_whole(void **state
     }
 }
 
+/* Short decimals take a way of their own; strtod() is the measure. */
+static void test_short_decimals_are_what_strtod_makes_of_them(void **state)
+{
+    struct fixture *f = *state;
+    char text[32];
+    struct rand rand;
+    rand_seeded_init(&rand, 13);
+    for (int i = 0; i < 20000; i++) {
+        uint64_t digits = rand_u64(&rand) % (i % 2 == 0 ? 1000000ULL : 99999999999999ULL);
+        int behind = 1 + (int)(rand_u64(&rand) % 9);
+        snprintf(text, sizeof text, "%s%llu.%0*llu", i % 3 == 0 ? "-" : "",
+                 (unsigned long long)digits / 1000, behind, (unsigned long long)digits % 1000);
+        assert_int_equal(read_text(*state, text), JSON_FINE);
+        double value;
+        assert_true(value_number(&f->value, &value));
+        double wanted = strtod(text, NULL);
+        if (memcmp(&value, &wanted, sizeof value) != 0 && value != wanted) {
+            fail_msg("%s became %.17g", text, value);
+        }
+    }
+}
+
 static void test_what_is_no_json_is_refused(void **state)
 {
     static const char *const rows[] = {
@@ -423,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_read_is_written_as_it_was),
         TEST(test_numbers_keep_their_value_and_whole_ones_stay_whole),
+        TEST(test_short_decimals_are_what_strtod_makes_of_them),
         TEST(test_what_is_no_json_is_refused),
         TEST(test_escapes_are_undone),
         TEST(test_a_lone_surrogate_never_becomes_invalid_text),

@@ -17,6 +17,36 @@ void value_packer_init(msgpack_packer *packer, struct buf *buf);
 
 void value_pack_text(msgpack_packer *packer, struct slice text);
 void value_pack_cstr(msgpack_packer *packer, const char *text);
+/* value_pack_text() where it must be quick: without a packer and its indirect calls. */
+static inline void value_put_text(struct buf *buf, struct slice text)
+{
+    uint8_t head[5];
+    size_t head_len;
+    if (text.len < 32) {
+        head[0] = (uint8_t)(0xa0 | text.len);
+        head_len = 1;
+    } else if (text.len <= UINT8_MAX) {
+        head[0] = 0xd9;
+        head[1] = (uint8_t)text.len;
+        head_len = 2;
+    } else if (text.len <= UINT16_MAX) {
+        head[0] = 0xda;
+        head[1] = (uint8_t)(text.len >> 8);
+        head[2] = (uint8_t)text.len;
+        head_len = 3;
+    } else {
+        ensure(text.len <= UINT32_MAX);
+        head[0] = 0xdb;
+        head[1] = (uint8_t)(text.len >> 24);
+        head[2] = (uint8_t)(text.len >> 16);
+        head[3] = (uint8_t)(text.len >> 8);
+        head[4] = (uint8_t)text.len;
+        head_len = 5;
+    }
+    buf_put(buf, head, head_len);
+    buf_put(buf, text.data, text.len);
+}
+
 void value_pack_bin(msgpack_packer *packer, struct slice bytes);
 
 /* Read one value that fills `bytes`. */

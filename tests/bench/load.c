@@ -345,7 +345,7 @@ int main(int argc, char **argv)
     pthread_cond_init(&l.wake, NULL);
     arena_init(&l.arena, 1 << 20);
     rand_seeded_init(&l.rand, strtoull(argv[6], NULL, 10));
-    l.builder = block_builder_new();
+    l.builder = block_builder_new(block_compressor_new());
     open_link(&l, argv[1]);
     read_templates(&l);
     if (strcmp(argv[2], "fill") == 0) {

@@ -128,7 +128,8 @@ static void add_single_events(struct samples *s, const struct event *events, siz
 
 static void add_blocks(struct samples *s, const struct event *events, size_t count, size_t size)
 {
-    struct block_builder *builder = block_builder_new();
+    struct block_compressor *compressor = block_compressor_new();
+    struct block_builder *builder = block_builder_new(compressor);
     for (size_t i = 0; i + size <= count; i += size) {
         for (size_t j = 0; j < size; j++) {
             bool added = block_builder_add(builder, &events[i + j]);
@@ -137,6 +138,7 @@ static void add_blocks(struct samples *s, const struct event *events, size_t cou
         add_block(s, builder);
     }
     block_builder_free(&builder);
+    block_compressor_free(&compressor);
 }
 
 static int train(const struct event *events, size_t count, size_t bytes, const char *path)

@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (reader == NULL) {
         reader = block_reader_new();
         second_reader = block_reader_new();
-        builder = block_builder_new();
+        builder = block_builder_new(block_compressor_new());
     }
     try_block(slice_make(data, size));
     buf_init(&frame, SIZE_MAX / 2);
