@@ -83,6 +83,18 @@ async function postSingles({ settings, report }, collector, bodies, connections,
     target: connections > 64 ? "≤ 40 on 1,000" : "≤ 24",
     reference: isMain ? `nginx ${nginx.single.memory.resident.toFixed(1)}` : undefined,
   });
+  return r.rate;
+}
+
+/* Latency where the collector is not the bottleneck: each connection pauses, so that in all they ask for
+ * half of what it can do. */
+async function postAtHalfLoad({ settings, report }, collector, bodies, fullRate) {
+  const connections = 64;
+  const pause = Math.max(1, Math.round((connections / (fullRate / 2)) * 1000));
+  const args = ["post", "/v1/track", bodies.singles.file, WRITE_KEY, String(pause)];
+  const r = await loaded(collector.child.pid, collector.url, args, { seconds: settings.seconds, rounds: settings.rounds, connections });
+  report.add(`single events, 64 connections that pause ${pause} ms`, r.rate, "req/s", { reference: `half load: × ${(r.rate / fullRate).toFixed(2)} of the full one` });
+  report.add("  latency p50 / p99", `${r.p50.toFixed(1)} / ${r.p99.toFixed(1)}`, "ms", { target: "p99 ≤ 5" });
 }
 
 async function postBatches({ settings, report }, collector, bodies, nginx) {
@@ -121,7 +133,8 @@ export async function collectorSection(context) {
   const bodies = writeBodies(dir);
   const nginx = await measureNginx(context, bodies);
   const { collector } = await startLonely(context, "lonely", true);
-  await postSingles(context, collector, bodies, 64, nginx);
+  const rate = await postSingles(context, collector, bodies, 64, nginx);
+  await postAtHalfLoad(context, collector, bodies, rate);
   await postBatches(context, collector, bodies, nginx);
   await postSingles(context, collector, bodies, 512, nginx);
   await postSingles(context, collector, bodies, 1000, nginx);

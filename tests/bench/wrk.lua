@@ -1,7 +1,9 @@
 -- Load for wrk: bodies from a file, each "@ID@" in them a fresh message id; or paths, likewise.
 --
---   wrk … -s wrk.lua URL -- post PATH FILE WRITE_KEY
+--   wrk … -s wrk.lua URL -- post PATH FILE WRITE_KEY [PAUSE]
 --   wrk … -s wrk.lua URL -- get FILE TOKEN            each line of FILE is a path
+--
+-- With PAUSE each connection waits between two requests: that many ms on average.
 --
 -- At the end one line: BENCH {json}
 
@@ -54,6 +56,12 @@ function init(args)
     end
   end
   at = random(0, #requests - 1)
+  local pause = post and tonumber(args[5])
+  if pause then
+    function delay() -- wrk asks for it where it is there
+      return random(0, math.floor(2 * pause + 0.5))
+    end
+  end
 end
 
 function request()
