@@ -39,7 +39,7 @@ objects  = $(1:%.c=$(BUILD)/obj/%.o)
 PROGRAMS := $(addprefix $(BUILD)/,tributary-collector tributary-hub tributary)
 TESTS    := $(patsubst %.c,$(BUILD)/tests/%,$(UNIT_TESTS) $(SIM_TESTS))
 
-.PHONY: all help deps tag demo test unit e2e fuzz fuzz-replay bench format lint clean check-format
+.PHONY: all help deps tag demo test unit e2e soak fuzz fuzz-replay bench format lint clean check-format
 
 all: $(PROGRAMS) tag
 
@@ -50,6 +50,7 @@ help:
 	@echo 'make test       unit, property, simulation and end-to-end tests'
 	@echo 'make SANITIZE=address,undefined unit   the C tests under a sanitizer (also: thread)'
 	@echo 'make bench      measure, with nginx in the same run; build/bench.json'
+	@echo 'make soak       ten minutes of full load with the line cut again and again (SOAK_SECONDS)'
 	@echo 'make fuzz       fuzz every parser of outside bytes (FUZZ_SECONDS each)'
 	@echo 'make format lint clean'
 
@@ -107,6 +108,9 @@ test: deps
 demo: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@exec node tests/demo/demo.mjs
+
+soak: all
+	@BUILD_DIR=$(BUILD) node tests/soak/soak.mjs
 
 bench: all
 	@node tests/bench/bench.mjs
