@@ -80,8 +80,8 @@ static bool matches(const struct bots *bots, size_t expression, struct slice tex
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     ensure(data != NULL);
-    int rv = pcre2_match(bots->expressions[expression], text.data, text.len, 0, 0, data,
-                         bots->limits);
+    int rv =
+        pcre2_match(bots->expressions[expression], text.data, text.len, 0, 0, data, bots->limits);
     pcre2_match_data_free(data);
     return rv != PCRE2_ERROR_NOMATCH;
 }

@@ -17,10 +17,10 @@ enum { CRAWLERS_NOTHING = 0, CRAWLERS_FOUND = 1, CRAWLERS_MASK = 2 };
 struct crawlers {
     const uint8_t *labels;
     const uint16_t *first;
-    const uint16_t *fail;   /* where to go on when no child has the next byte */
-    const uint8_t *output;  /* of a state: nothing, found, or CRAWLERS_MASK + index into masks */
-    const uint64_t *masks;  /* expressions that may match once the state was met, one bit each */
-    const uint16_t *root;   /* by byte: the child of state 0, or 0 */
+    const uint16_t *fail;  /* where to go on when no child has the next byte */
+    const uint8_t *output; /* of a state: nothing, found, or CRAWLERS_MASK + index into masks */
+    const uint64_t *masks; /* expressions that may match once the state was met, one bit each */
+    const uint16_t *root;  /* by byte: the child of state 0, or 0 */
     const char *const *expressions;
     size_t expression_count; /* 64 at most */
     size_t state_count;

@@ -39,7 +39,8 @@ static void repeat(char texts[][TEXT_BYTES], const char *part)
 int main(void)
 {
     static char texts[DIFFERENT][TEXT_BYTES];
-    static const char *const hostile[] = {"Mozill", "Spider spider.co ", "Current RSS Reade RSS Reader",
+    static const char *const hostile[] = {"Mozill", "Spider spider.co ",
+                                          "Current RSS Reade RSS Reader",
                                           "ContextualBot outcomes.ne ", "get ingdom rawler ludo "};
     if (sodium_init() < 0) {
         return 1;
