@@ -106,9 +106,12 @@ struct members {
 /* False: it is no map. Nothing at all is the empty map. */
 static bool begin(struct members *m, struct slice map)
 {
-    struct head head = {.kind = KIND_MAP};
+    struct head head;
     *m = (struct members){.rest = map};
-    if (map.len > 0 && (!read_head(map, &head) || head.kind != KIND_MAP)) {
+    if (map.len == 0) {
+        return true;
+    }
+    if (!read_head(map, &head) || head.kind != KIND_MAP) {
         return false;
     }
     m->rest = slice_skip(map, head.len);

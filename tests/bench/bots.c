@@ -55,7 +55,6 @@ int main(void)
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         repeat(texts, hostile[i]);
         double ns = measure(bots, texts, ROUNDS / 100, false);
-        fprintf(stderr, "%s: %.0f ns\n", hostile[i], ns);
         worst = ns > worst ? ns : worst;
     }
     printf("{\"hit\":%.1f,\"miss\":%.1f,\"worst\":%.1f}\n", hit, miss, worst);
