@@ -66,12 +66,26 @@ static bool read_head(struct slice in, struct head *ret)
     return ret->len <= in.len;
 }
 
+/* The length of a value that one byte tells, as of most: a short text or a small number. 0: it
+ * takes more to tell. */
+static inline size_t small_len(uint8_t first)
+{
+    bool is_number = first < 0x80 || first >= 0xe0;
+    bool is_text = first >= 0xa0 && first < 0xc0;
+    return is_number ? 1 : is_text ? 1 + (first & 0x1fU) : 0;
+}
+
 /* Take one whole value from the front of *in. */
 static bool take_value(struct slice *in, struct slice *ret)
 {
     struct head head;
     struct slice rest = *in;
     for (uint64_t left = 1; left > 0; left--) {
+        size_t small = rest.len == 0 ? 0 : small_len(rest.data[0]);
+        if (small > 0 && small <= rest.len) {
+            rest = slice_skip(rest, small);
+            continue;
+        }
         if (!read_head(rest, &head)) {
             return false;
         }
@@ -83,7 +97,7 @@ static bool take_value(struct slice *in, struct slice *ret)
     return true;
 }
 
-static bool text_of(struct slice value, struct slice *ret)
+bool body_text(struct slice value, struct slice *ret)
 {
     struct head head;
     if (!read_head(value, &head) || head.kind != KIND_TEXT) {
@@ -132,7 +146,7 @@ static bool next(struct members *m)
         m->is_damaged = true;
         return false;
     }
-    (void)text_of(key, &m->key);
+    (void)body_text(key, &m->key);
     m->whole = slice_make(start, (size_t)(m->rest.data - start));
     return true;
 }
@@ -156,12 +170,6 @@ bool body_get(struct slice body, struct body_path path, struct slice *ret)
     }
     *ret = at;
     return at.len > 0;
-}
-
-bool body_get_text(struct slice body, struct body_path path, struct slice *ret)
-{
-    struct slice value;
-    return body_get(body, path, &value) && text_of(value, ret);
 }
 
 static bool put_key(struct buf *out, struct slice name)

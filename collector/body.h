@@ -17,8 +17,8 @@ struct body_path {
 
 /* The bytes of the value at the path, borrowed from `body`. */
 bool body_get(struct slice body, struct body_path path, struct slice *ret);
-/* The same, where it is a text. */
-bool body_get_text(struct slice body, struct body_path path, struct slice *ret);
+/* What a value says, where it is a text. */
+bool body_text(struct slice value, struct slice *ret);
 
 /* Append the body with this value (one whole value, copied) at the path to *out. Maps that are
  * missing on the way are made, and take the place of what is no map. An empty value removes the

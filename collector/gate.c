@@ -179,7 +179,7 @@ void gate_pass(const struct gate_source *source, struct visit *visit, struct req
     if (e->refusal.code == NULL) {
         e->refusal = rules_change(visit, e);
     } else if (strcmp(e->refusal.code, "consent-denied") == 0) {
-        withdrawal_make(e, visit->arena, &rand_secure);
+        withdrawal_make(visit, e, &rand_secure);
     }
 }
 

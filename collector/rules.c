@@ -2,6 +2,9 @@
 
 #include "collector/body.h"
 
+/* A request's events without it are below 3.2 MiB of a block's 4 MiB. */
+enum { GROWTH_BYTES_MAX = 512 * 1024 };
+
 static enum ip_rule read_ip_rule(const msgpack_object *rule)
 {
     static const char *const names[] = {
@@ -49,6 +52,16 @@ void visit_done(struct visit *visit)
     for (int i = 0; i < 2; i++) {
         buf_done(&visit->changed[i]);
     }
+}
+
+bool visit_grow(struct visit *visit, size_t from, size_t to)
+{
+    size_t growth = to > from ? to - from : 0;
+    if (growth > GROWTH_BYTES_MAX - visit->growth) {
+        return false;
+    }
+    visit->growth += growth;
+    return true;
 }
 
 #define NAME(text)                                                                                 \
@@ -153,7 +166,7 @@ static bool apply_ip_rule(struct visit *visit, struct slice *body)
             return true;
         }
         /* What is no address cannot be cut. */
-        return truncates && body_get_text(*body, ip_path, &text) && address_parse(text, &address)
+        return truncates && body_text(sent, &text) && address_parse(text, &address)
                    ? put_address(visit, body, address_truncate(address))
                    : change(visit, body, ip_path, nothing);
     }
@@ -172,6 +185,10 @@ struct refusal rules_change(struct visit *visit, struct request_event *e)
     }
     if (!fine || body.len > LIMIT_EVENT_BYTES) {
         return (struct refusal){"event-too-large", "The event is over 32 KiB.", NULL};
+    }
+    if (!visit_grow(visit, e->event.body.len, body.len)) {
+        return (struct refusal){"request-too-large",
+                                "With what the source's rules add the request is too large.", NULL};
     }
     if (body.data != e->event.body.data) {
         e->event.body = arena_copy(visit->arena, body);

@@ -44,11 +44,15 @@ struct visit {
     struct slice user_agent; /* of the browser */
     struct slice judged;     /* the last user agent that was looked at: most events repeat it */
     bool judged_as_bot;
+    size_t growth; /* bytes by which the bodies of this request have grown */
     struct buf changed[2];
 };
 
 void visit_init(struct visit *visit);
 void visit_done(struct visit *visit);
+/* Take the room that a body needs which grew. False: it is not there, because all events of a
+ * request must fit one block beside the largest request. */
+bool visit_grow(struct visit *visit, size_t from, size_t to);
 
 /* Take the objection that came with the request or the event: the preferences for the source's
  * categories become false, as the gate sees them. */

@@ -48,7 +48,9 @@ static struct gate *gate_of(const char *source)
     struct buf state;
     buf_init(&json, 64 * 1024);
     buf_init(&state, 64 * 1024);
-    buf_put_format(&json, "{\"version\":1,\"sources\":{\"web\":%s}}", source);
+    buf_put_slice(&json, slice_text("{\"version\":1,\"sources\":{\"web\":"));
+    buf_put_slice(&json, slice_text(source));
+    buf_put_slice(&json, slice_text("}}"));
     assert_int_equal(json_read(buf_slice(&json), &state), JSON_FINE);
     assert_true(gate_new(buf_slice(&state), &gate, &err));
     buf_done(&json);
@@ -68,6 +70,7 @@ static struct request_event *pass(struct fixture *f, const struct gate *gate, en
     f->visit.arena = &f->request.arena;
     f->visit.judged = slice_make(NULL, 0);
     f->visit.judged_as_bot = false;
+    f->visit.growth = 0;
     request_parse(&f->request, type, slice_text(event), &rand);
     assert_int_equal(f->request.count, 1);
     assert_null(f->request.events[0].refusal.code);
@@ -329,6 +332,70 @@ static void test_an_objection_to_what_storing_needs_is_a_withdrawal(void **state
     gate_free(&gate);
 }
 
+/* A source whose objections are as long as can be. */
+static struct gate *gate_of_long_objections(const char *consent)
+{
+    struct buf source;
+    buf_init(&source, 64 * 1024);
+    buf_put_format(&source, "{\"consent\":{%s,\"gpc\":[", consent);
+    for (int i = 0; i < LIMIT_CONSENT_CATEGORIES; i++) {
+        buf_put_format(&source, "%s\"%0*d\"", i == 0 ? "" : ",", LIMIT_NAME_BYTES, i);
+    }
+    buf_put_format(&source, "]}}%c", 0);
+    struct gate *gate = gate_of((const char *)source.data);
+    buf_done(&source);
+    return gate;
+}
+
+/* Whatever the rules add, all events of a request fit into one block. */
+static void fill_a_block(struct fixture *f, const char *consent)
+{
+    struct rand rand;
+    struct buf json;
+    size_t stored = 0;
+    size_t bytes = 0;
+    struct gate *gate = gate_of_long_objections(consent);
+    const struct gate_source *source = gate_find_source(gate, slice_text("web"));
+    buf_init(&json, LIMIT_REQUEST_BYTES);
+    rand_seeded_init(&rand, 1);
+    buf_put_format(&json, "{\"batch\":[");
+    for (int i = 0; i < LIMIT_BATCH_EVENTS; i++) {
+        buf_put_format(&json,
+                       "%s{\"type\":\"page\",\"userId\":\"u\"," PREFERENCES("{\"x\":false}") "}",
+                       i == 0 ? "" : ",");
+    }
+    buf_put_format(&json, "]}");
+    request_parse(&f->request, EVENT_TYPES, buf_slice(&json), &rand);
+    f->visit.rules = gate_rules(source);
+    f->visit.bots = f->bots;
+    f->visit.arena = &f->request.arena;
+    f->visit.judged = slice_make(NULL, 0);
+    f->visit.growth = 0;
+    f->visit.objects = true;
+    for (size_t i = 0; i < f->request.count; i++) {
+        struct request_event *e = &f->request.events[i];
+        gate_pass(source, &f->visit, e);
+        stored += request_event_is_stored(e);
+        bytes += request_event_is_stored(e) ? e->event.body.len : 0;
+    }
+    assert_int_equal(f->request.count, LIMIT_BATCH_EVENTS);
+    assert_in_range(stored, 100, LIMIT_BATCH_EVENTS - 100);
+    assert_true(bytes < 1024 * 1024);
+    buf_done(&json);
+    gate_free(&gate);
+}
+
+static void
+test_events_that_grow_by_the_rules_fit_one_block_and_the_others_are_refused(void **state)
+{
+    fill_a_block(*state, "\"exempt\":true");
+}
+
+static void test_withdrawals_that_grow_by_the_rules_fit_one_block_as_well(void **state)
+{
+    fill_a_block(*state, "\"required\":[\"x\"]");
+}
+
 static void test_what_says_nothing_of_consent_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +421,8 @@ int main(void)
         WITH(test_an_objection_counts_even_beside_as_many_categories_as_are_read),
         WITH(test_of_a_denied_event_ids_times_and_preferences_are_left),
         WITH(test_an_objection_to_what_storing_needs_is_a_withdrawal),
+        WITH(test_events_that_grow_by_the_rules_fit_one_block_and_the_others_are_refused),
+        WITH(test_withdrawals_that_grow_by_the_rules_fit_one_block_as_well),
         WITH(test_what_says_nothing_of_consent_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

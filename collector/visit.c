@@ -56,4 +56,5 @@ void visit_begin(struct visit *visit, const struct rules *rules, const struct ht
                                                                 : slice_make(NULL, 0);
     visit->judged = slice_make(NULL, 0);
     visit->judged_as_bot = false;
+    visit->growth = 0;
 }

@@ -74,18 +74,18 @@ static struct slice make_body(const struct request_event *e, struct arena *arena
     return body;
 }
 
-void withdrawal_make(struct request_event *e, struct arena *arena, struct rand *rand)
+void withdrawal_make(struct visit *visit, struct request_event *e, struct rand *rand)
 {
     uint8_t uuid[UUID_BYTES];
     bool has_id = e->event.user_id.len > 0 || e->event.anonymous_id.len > 0 || e->has_external_id;
     if (!has_id || e->preference_count == 0) {
         return;
     }
-    struct slice body = make_body(e, arena);
-    if (body.len > LIMIT_EVENT_BYTES) {
+    struct slice body = make_body(e, visit->arena);
+    if (body.len > LIMIT_EVENT_BYTES || !visit_grow(visit, e->event.body.len, body.len)) {
         return;
     }
-    char *text = arena_allocate(arena, UUID_TEXT_BYTES);
+    char *text = arena_allocate(visit->arena, UUID_TEXT_BYTES);
     uuid_random(rand, uuid);
     uuid_format(uuid, text);
     e->event.message_id = slice_make(text, UUID_TEXT_BYTES);

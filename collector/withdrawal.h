@@ -7,10 +7,10 @@
 #ifndef TRIBUTARY_COLLECTOR_WITHDRAWAL_H
 #define TRIBUTARY_COLLECTOR_WITHDRAWAL_H
 
-#include "collector/request.h"
+#include "collector/rules.h"
 
-/* Reduce a refused event to it, with a message id out of `rand`; the new body lives in the arena.
- * Nothing happens to an event that names nobody or says nothing of consent. */
-void withdrawal_make(struct request_event *event, struct arena *arena, struct rand *rand);
+/* Reduce a refused event to it, with a message id out of `rand`; the new body lives as long as the
+ * request. Nothing happens to an event that names nobody or says nothing of consent. */
+void withdrawal_make(struct visit *visit, struct request_event *event, struct rand *rand);
 
 #endif

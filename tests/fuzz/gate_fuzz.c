@@ -29,6 +29,7 @@ static void pass(const struct gate_source *source)
     visit.bots = bots;
     visit.arena = &request.arena;
     visit.objects = true;
+    visit.growth = 0;
     request_parse(&request, EVENT_TRACK, slice_text(event), &rand_secure);
     ensure(request.count == 1);
     gate_pass(source, &visit, &request.events[0]);
