@@ -23,12 +23,15 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS   += -std=c17 -fPIE $(MODE) $(WARN)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lyajl -lz -lutf8proc -lpthread -lm
+LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lyajl -lpcre2-8 -lz -lutf8proc -lpthread -lm
 CLI_LIBS := -lcurl
 
 library = $(filter-out %_test.c,$(wildcard $(1)))
 SHARED_SRC    := $(call library,shared/*.c)
-COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c))
+# Made of the npm package crawler-user-agents, for the collector's bot filter.
+CRAWLERS      := build/generated/crawlers.c
+CRAWLER_TESTS := build/generated/crawler_vectors.c
+COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c)) $(CRAWLERS)
 HUB_SRC       := $(filter-out hub/main.c hub/cli/%,$(call library,hub/*.c hub/*/*.c))
 CLI_SRC       := $(call library,hub/cli/*.c)
 UNIT_TESTS    := $(wildcard shared/*_test.c collector/*_test.c hub/*_test.c hub/*/*_test.c)
@@ -72,6 +75,10 @@ $(BUILD)/obj/%.o: %.c
 
 $(BUILD)/obj/shared/dictionary.o: shared/dictionary.bin
 
+$(CRAWLERS) $(CRAWLER_TESTS) &: collector/crawlers.mjs package-lock.json | node_modules
+	@echo "  GEN   $(CRAWLERS)"
+	@node collector/crawlers.mjs $(CRAWLERS) $(CRAWLER_TESTS)
+
 LIBRARY_OBJECTS := $(call objects,$(SHARED_SRC) $(COLLECTOR_SRC) $(HUB_SRC))
 $(BUILD)/libtributary.a: $(LIBRARY_OBJECTS)
 	@rm -f $@ && ar qcs $@ $^
@@ -80,6 +87,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/%.o $(BUILD)/libtributary.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+$(BUILD)/tests/collector/bots_test: $(call objects,$(CRAWLER_TESTS))
 .PRECIOUS: $(BUILD)/obj/%.o
 
 # LevelDB and NNG are not instrumented: the thread sanitizer cannot see their locks.

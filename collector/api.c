@@ -18,6 +18,7 @@ struct scratch *api_take_scratch(struct api *api)
     if (s == NULL) {
         s = memory_allocate_zeroed(sizeof *s);
         request_init(&s->request);
+        visit_init(&s->visit);
         arena_init(&s->arena, 4096);
         buf_init(&s->body, ANSWER_BYTES_MAX);
         buf_init(&s->card, LIMIT_WIRE_BYTES);
@@ -43,6 +44,7 @@ static void scratch_free(struct scratch *s)
     while (s != NULL) {
         struct scratch *next = s->next;
         request_done(&s->request);
+        visit_done(&s->visit);
         arena_done(&s->arena);
         buf_done(&s->body);
         buf_done(&s->card);

@@ -121,16 +121,23 @@ static void answer_refused(struct http_request *http, struct scratch *s, size_t 
 }
 
 /* Pass each event through the gate; how many are refused in all. */
-static size_t pass_gate(struct api *api, const struct gate_source *source, struct request *request)
+static size_t pass_gate(struct api *api, const struct gate_source *source,
+                        struct http_request *http, struct scratch *s)
 {
+    const struct collector *collector = api->collector;
+    struct request *request = &s->request;
     size_t refused = 0;
+    s->visit.bots = collector->bots;
+    s->visit.arena = &request->arena;
+    visit_begin(&s->visit, gate_rules(source), http, collector->settings.cookie_name,
+                &collector->trusted_proxies);
     for (size_t i = 0; i < request->count; i++) {
         struct request_event *e = &request->events[i];
         if (e->refusal.code == NULL) {
-            e->refusal = gate_check(source, e);
+            gate_pass(source, &s->visit, e);
         }
         if (e->refusal.code != NULL) {
-            refusals_count(api->collector->refusals, gate_source_key(source), e->refusal.code);
+            refusals_count(collector->refusals, gate_source_key(source), e->refusal.code);
             refused++;
         }
     }
@@ -142,6 +149,34 @@ static void refuse_request(struct api *api, struct http_request *http, unsigned 
 {
     refusals_count(api->collector->refusals, slice_make(NULL, 0), refusal->code);
     http_answer_error(http, status, refusal->code, refusal->message, refusal->field);
+}
+
+/* All events of a request or none: a batch that was cut in two would come again whole. */
+static bool is_over_rate(struct api *api, const struct gate_source *source,
+                         struct http_request *http, size_t events)
+{
+    static const char code[] = "rate-limited";
+    char seconds[24];
+    int64_t wait_ns;
+    if (gate_take_rate(source, events, clock_monotonic_ns(&clock_real), &wait_ns)) {
+        return false;
+    }
+    refusals_count(api->collector->refusals, gate_source_key(source), code);
+    snprintf(seconds, sizeof seconds, "%lld", (long long)((wait_ns + 999999999) / 1000000000));
+    http_add_header(http, "Retry-After", slice_text(seconds));
+    http_answer_error(http, 429, code, "The source sends more events than it may; try again later.",
+                      NULL);
+    return true;
+}
+
+static bool has_withdrawal(const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        if (request->events[i].is_withdrawal) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Inside the gate's read lock, because events refer to the source's key. */
@@ -160,14 +195,17 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
                                          NULL});
         return;
     }
+    if (is_over_rate(api, source, http, request->count)) {
+        return;
+    }
     request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
-    size_t refused = pass_gate(api, source, request);
+    size_t refused = pass_gate(api, source, http, s);
     if (refused > 0) {
         answer_refused(http, s, refused);
     } else {
         http_answer_static(http, 200, "application/json", slice_text(api_success));
     }
-    if (refused == request->count) {
+    if (refused == request->count && !has_withdrawal(request)) {
         return;
     }
     set_cookie(api, http, request);

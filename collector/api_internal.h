@@ -5,11 +5,13 @@
 #include <stdatomic.h>
 #include "collector/api.h"
 #include "collector/tag.h"
+#include "collector/visit.h"
 #include "shared/json.h"
 
 /* What one request needs to be parsed and answered, kept for the next. */
 struct scratch {
     struct request request;
+    struct visit visit;
     struct arena arena;
     struct buf body;
     struct buf card;

@@ -41,6 +41,7 @@ static void set_gate(struct collector *c, struct gate *gate)
 {
     pthread_rwlock_wrlock(&c->gate_lock);
     struct gate *old = c->gate;
+    gate_continue(gate, old);
     c->gate = gate;
     pthread_rwlock_unlock(&c->gate_lock);
     gate_free(&old);
@@ -104,7 +105,11 @@ static bool open_parts(struct collector *c, struct error *err)
     if (!link_client_open(c->enrolment.hub_link, &c->link, err)) {
         return error_add_context(err, "hub_link");
     }
+    if (!networks_parse(slice_text(c->settings.trusted_proxies), &c->trusted_proxies, err)) {
+        return error_add_context(err, "trusted_proxies");
+    }
     c->refusals = refusals_new();
+    c->bots = bots_new();
     c->clock_offset = clock_offset_new(&clock_real);
     c->uplink = uplink_open(c->spool, c->link, c->channel, c->clock_offset,
                             (unsigned)c->settings.blocks_in_flight, &clock_real);
@@ -168,6 +173,7 @@ void collector_close(struct collector **collector)
     seal_channel_free(&c->channel);
     gate_free(&c->gate);
     refusals_free(&c->refusals);
+    bots_free(&c->bots);
     edge_close(&c->edge);
     spool_close(&c->spool);
     store_close(&c->edge_store);

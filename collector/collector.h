@@ -29,6 +29,8 @@ struct collector {
     struct downlink *downlink;
     struct committer *committer;
     struct refusals *refusals;
+    struct bots *bots;
+    struct networks trusted_proxies;
     pthread_rwlock_t gate_lock; /* read while a request passes, written when the gate changes */
     struct gate *gate;
     struct api *api;

@@ -256,7 +256,7 @@ static size_t accepted_bytes(const struct request *request, size_t *ret_count)
     *ret_count = 0;
     for (size_t i = 0; i < request->count; i++) {
         const struct event *e = &request->events[i].event;
-        if (request->events[i].refusal.code == NULL) {
+        if (request_event_is_stored(&request->events[i])) {
             bytes += e->body.len + e->name.len + e->message_id.len + e->anonymous_id.len +
                      e->user_id.len + e->source.len + 64;
             (*ret_count)++;
@@ -268,7 +268,7 @@ static size_t accepted_bytes(const struct request *request, size_t *ret_count)
 static void add_events(struct group *group, const struct request *request)
 {
     for (size_t i = 0; i < request->count; i++) {
-        if (request->events[i].refusal.code == NULL) {
+        if (request_event_is_stored(&request->events[i])) {
             bool added = block_builder_add(group->builder, &request->events[i].event);
             ensure(added);
         }

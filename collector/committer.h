@@ -29,8 +29,9 @@ void committer_stop(struct committer *committer);
 /* Stop, if that is not done, and free. Nobody may call committer_add() any more. */
 void committer_close(struct committer **committer);
 
-/* Take the events of the request that are not refused. True: http is suspended and will be
- * resumed with the answer it has now. ERROR_FULL: too much is pending, nothing was taken. */
+/* Take the events of the request for which request_event_is_stored(). True: http is suspended and
+ * will be resumed with the answer it has now. ERROR_FULL: too much is pending, nothing was taken.
+ */
 MUST_CHECK bool committer_add(struct committer *committer, const struct request *request,
                               struct http_request *http, struct error *err);
 

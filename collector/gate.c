@@ -1,12 +1,15 @@
 #include "collector/gate.h"
 
 #include <stdlib.h>
+#include "collector/withdrawal.h"
 
 struct gate_source {
     struct slice key;
     bool is_exempt;
     const msgpack_object *required; /* array of categories, or NULL */
     const msgpack_object *origins;
+    struct rules rules;
+    struct rate *rate;
 };
 
 struct gate {
@@ -15,6 +18,7 @@ struct gate {
     uint64_t version;
     size_t source_count;
     struct gate_source *sources; /* by key */
+    struct rate *rates;          /* one for each source: the only part that changes */
     const msgpack_object *normalizers;
 };
 
@@ -33,6 +37,7 @@ static void read_sources(struct gate *gate, const msgpack_object *sources)
 {
     uint32_t count = value_is(sources, MSGPACK_OBJECT_MAP) ? sources->via.map.size : 0;
     gate->sources = memory_allocate_zeroed(count * sizeof *gate->sources);
+    gate->rates = memory_allocate_zeroed(count * sizeof *gate->rates);
     for (uint32_t i = 0; i < count; i++) {
         const msgpack_object *source = &sources->via.map.ptr[i].val;
         const msgpack_object *consent = value_member_c(source, "consent");
@@ -43,6 +48,8 @@ static void read_sources(struct gate *gate, const msgpack_object *sources)
         (void)value_bool(value_member_c(consent, "exempt"), &to->is_exempt);
         to->required = array_or_null(value_member_c(consent, "required"));
         to->origins = array_or_null(value_member_c(source, "origins"));
+        to->rules = rules_read(source);
+        to->rate = &gate->rates[gate->source_count];
         gate->source_count++;
     }
     qsort(gate->sources, gate->source_count, sizeof *gate->sources, compare_sources);
@@ -73,6 +80,7 @@ void gate_free(struct gate **gate)
 {
     if (*gate != NULL) {
         free((*gate)->sources);
+        free((*gate)->rates);
         msgpack_zone_destroy(&(*gate)->zone);
         buf_done(&(*gate)->state);
         free(*gate);
@@ -124,6 +132,27 @@ static struct refusal check_category(const struct request_event *event, struct s
     return (struct refusal){NULL, NULL, NULL};
 }
 
+const struct rules *gate_rules(const struct gate_source *source)
+{
+    return &source->rules;
+}
+
+bool gate_take_rate(const struct gate_source *source, uint64_t events, int64_t now_ns,
+                    int64_t *ret_wait_ns)
+{
+    return rate_take(source->rate, source->rules.rate, events, now_ns, ret_wait_ns);
+}
+
+void gate_continue(struct gate *gate, struct gate *old)
+{
+    for (size_t i = 0; old != NULL && i < gate->source_count; i++) {
+        const struct gate_source *same = gate_find_source(old, gate->sources[i].key);
+        if (same != NULL) {
+            rate_continue(gate->sources[i].rate, same->rate);
+        }
+    }
+}
+
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event)
 {
     struct refusal refusal = {NULL, NULL, NULL};
@@ -137,6 +166,21 @@ struct refusal gate_check(const struct gate_source *source, const struct request
         }
     }
     return has_category ? refusal : check_category(event, slice_text("analytics"));
+}
+
+void gate_pass(const struct gate_source *source, struct visit *visit, struct request_event *e)
+{
+    rules_object(visit, e);
+    e->refusal = rules_check(visit, e);
+    if (e->refusal.code != NULL) {
+        return;
+    }
+    e->refusal = gate_check(source, e);
+    if (e->refusal.code == NULL) {
+        e->refusal = rules_change(visit, e);
+    } else if (strcmp(e->refusal.code, "consent-denied") == 0) {
+        withdrawal_make(visit, e, &rand_secure);
+    }
 }
 
 bool gate_allows_origin(const struct gate *gate, struct slice origin)

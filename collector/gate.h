@@ -7,7 +7,7 @@
 #ifndef TRIBUTARY_COLLECTOR_GATE_H
 #define TRIBUTARY_COLLECTOR_GATE_H
 
-#include "collector/request.h"
+#include "collector/rules.h"
 #include "shared/identifier.h"
 
 struct gate;
@@ -26,6 +26,21 @@ struct slice gate_source_key(const struct gate_source *source);
 /* May this event of the source be stored? No code: yes. A source that is not exempt and names no
  * category needs consent to "analytics". */
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event);
+
+/* What it asks for beside consent; as long as the gate. */
+const struct rules *gate_rules(const struct gate_source *source);
+
+/* Pass an event through consent and rules, in the order of rules.h: sets its refusal, changes its
+ * body, or leaves a withdrawal of it. The visit is one of this source's rules. */
+void gate_pass(const struct gate_source *source, struct visit *visit, struct request_event *event);
+
+/* Take the rate of the source for a request of so many events, by a clock that never goes back.
+ * False: none of it may be stored; *ret_wait_ns is when there is room. */
+bool gate_take_rate(const struct gate_source *source, uint64_t events, int64_t now_ns,
+                    int64_t *ret_wait_ns);
+/* Let the rates of a new gate go on where those of the old one (NULL: none) stand. Nobody else may
+ * use either at that time. */
+void gate_continue(struct gate *gate, struct gate *old);
 
 /* Some source names this origin, so that its pages may send cookies. */
 bool gate_allows_origin(const struct gate *gate, struct slice origin);

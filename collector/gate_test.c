@@ -134,6 +134,33 @@ static void test_what_a_source_requires_decides_what_passes(void **state)
     }
 }
 
+static void test_rates_go_on_when_the_definitions_change(void **state)
+{
+    static const char limited[] = "{\"sources\":{\"a\":{},\"web\":{\"rate\":{"
+                                  "\"events_per_second\":1,\"burst\":10}}}}";
+    static const char fewer[] = "{\"sources\":{\"web\":{\"rate\":{\"events_per_second\":1,"
+                                "\"burst\":5}},\"z\":{\"rate\":{\"events_per_second\":1}}}}";
+    const int64_t second = 1000000000;
+    const int64_t now = 100 * second;
+    struct gate *old = gate_of(limited);
+    struct gate *gate = gate_of(fewer);
+    int64_t wait;
+    (void)state;
+    const struct gate_source *web = gate_find_source(old, slice_text("web"));
+    assert_true(gate_take_rate(gate_find_source(old, slice_text("a")), 2500, now, &wait));
+    assert_true(gate_take_rate(web, 8, now, &wait));
+    assert_false(gate_take_rate(web, 3, now, &wait));
+    assert_int_equal(wait, second);
+    gate_continue(old, NULL); /* the first gate of all follows none */
+    gate_continue(gate, old);
+    gate_free(&old);
+    web = gate_find_source(gate, slice_text("web"));
+    assert_false(gate_take_rate(web, 1, now, &wait));
+    assert_int_equal(wait, 4 * second);
+    assert_true(gate_take_rate(gate_find_source(gate, slice_text("z")), 1, now, &wait));
+    gate_free(&gate);
+}
+
 static void test_only_named_origins_may_send_cookies(void **state)
 {
     struct fixture *f = *state;
@@ -209,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH(test_a_source_is_found_by_its_whole_write_key_alone),
         WITH(test_what_a_source_requires_decides_what_passes),
+        cmocka_unit_test(test_rates_go_on_when_the_definitions_change),
         WITH(test_only_named_origins_may_send_cookies),
         WITH(test_normalisers_are_those_of_the_hub_and_else_the_default),
         cmocka_unit_test(test_without_definitions_a_gate_knows_no_source),

@@ -46,6 +46,7 @@ enum step {
     STEP_CONTEXT,     /* depth 1: context */
     STEP_CONSENT,     /* depth 2: context.consent */
     STEP_PREFERENCES, /* depth 3: context.consent.categoryPreferences */
+    STEP_USER_AGENT,  /* depth 2: context.userAgent */
 };
 
 enum place {
@@ -424,6 +425,10 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
         return 1;
     }
     after_packing(p, json_packer_text(&p->packer, text));
+    if (p->steps[2] == STEP_USER_AGENT && p->packer.depth == 2 && p->place == PLACE_EVENT) {
+        p->event->user_agent_at = p->request->bodies.len - len - p->event->body_at;
+        p->event->user_agent_len = len;
+    }
     return p->request->refusal.code == NULL;
 }
 
@@ -464,8 +469,10 @@ static void follow(struct parser *p, struct slice key)
         step = slice_is(key, "context") ? STEP_CONTEXT : STEP_OTHER;
         break;
     case 2:
-        if (p->steps[1] == STEP_CONTEXT && slice_is(key, "consent")) {
-            step = STEP_CONSENT;
+        if (p->steps[1] == STEP_CONTEXT) {
+            step = slice_is(key, "consent")     ? STEP_CONSENT
+                   : slice_is(key, "userAgent") ? STEP_USER_AGENT
+                                                : STEP_OTHER;
         }
         break;
     case 3:
@@ -482,8 +489,11 @@ static void follow(struct parser *p, struct slice key)
     default:
         return;
     }
-    if (step != STEP_OTHER) {
-        /* Of a member given twice the last counts, for the hub as well. */
+    /* Of a member given twice the last counts, for the hub as well. */
+    if (step == STEP_CONTEXT || step == STEP_USER_AGENT) {
+        p->event->user_agent_len = 0;
+    }
+    if (step != STEP_OTHER && step != STEP_USER_AGENT) {
         p->event->preference_count = 0;
         p->event->has_preferences = step == STEP_PREFERENCES;
     }
@@ -704,6 +714,16 @@ static void take_outer_consent(struct request *r, struct request_event *e,
     }
 }
 
+/* The same for the user agent, which stands elsewhere in the merged body in any case. */
+static void take_merged_user_agent(struct request_event *e, const msgpack_object *body,
+                                   const uint8_t *start)
+{
+    struct slice text = slice_make(start, 0);
+    (void)value_text(value_member_c(value_member_c(body, "context"), "userAgent"), &text);
+    e->user_agent_at = (size_t)(text.data - start);
+    e->user_agent_len = text.len;
+}
+
 /* The batch's member that belongs into an event's member of this name, or NULL. */
 static const msgpack_object *outer_member(const struct outer_map outer[REQUEST_OUTER_MAPS],
                                           struct slice name)
@@ -769,6 +789,7 @@ static void merge_event(struct request *r, struct request_event *e,
     fine = value_unpack(slice_make(merged->data + start, e->body_len), &r->zone, &whole, &err);
     ensure(fine);
     take_outer_consent(r, e, &whole);
+    take_merged_user_agent(e, &whole, merged->data + start);
     if (e->body_len > LIMIT_EVENT_BYTES) {
         e->refusal = refuse("event-too-large", "The event is over 32 KiB.", NULL);
     }

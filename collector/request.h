@@ -40,11 +40,21 @@ struct request_event {
     bool has_external_id; /* looked for where there is neither user nor anonymous id */
     bool has_type;
     bool has_preferences;
+    size_t user_agent_at; /* context.userAgent, in the body; its length is 0 where there is none */
+    size_t user_agent_len;
+    bool objects;       /* set by rules.c: a signal such as Sec-GPC came with it */
+    bool is_withdrawal; /* set by withdrawal.c: refused, but what is left of it is stored */
     size_t preference_count;
     struct consent_preference preferences[LIMIT_CONSENT_CATEGORIES];
     size_t body_at;
     size_t body_len;
 };
+
+/* What the committer stores: what is not refused, and what says that consent was withdrawn. */
+static inline bool request_event_is_stored(const struct request_event *event)
+{
+    return event->refusal.code == NULL || event->is_withdrawal;
+}
 
 struct request {
     struct refusal refusal; /* of the whole */

@@ -613,6 +613,52 @@ static void test_consent_preferences_are_found_in_event_and_outer_context(void *
     }
 }
 
+static const struct {
+    const char *what;
+    const char *members; /* of the event, beside type and user id */
+    const char *outer;   /* context of the batch, or NULL */
+    const char *expect;
+} user_agents[] = {
+    {"none", "", NULL, ""},
+    {"of the event", ",\"context\":{\"a\":1,\"userAgent\":\"Mo/5\",\"b\":[\"x\"]}", NULL, "Mo/5"},
+    {"after consent", ",\"context\":{\"consent\":{\"x\":{}},\"userAgent\":\"A\"}", NULL, "A"},
+    {"escaped", ",\"context\":{\"userAgent\":\"a\\u0041\\n\"}", NULL, "aA\n"},
+    {"given twice, the last counts", ",\"context\":{\"userAgent\":\"A\",\"userAgent\":\"BC\"}",
+     NULL, "BC"},
+    {"also where the last is no text", ",\"context\":{\"userAgent\":\"A\",\"userAgent\":7}", NULL,
+     ""},
+    {"a context given twice", ",\"context\":{\"userAgent\":\"A\"},\"context\":{}", NULL, ""},
+    {"a list is none", ",\"context\":{\"userAgent\":[\"A\"],\"b\":\"c\"}", NULL, ""},
+    {"nor is one further in", ",\"context\":{\"x\":{\"userAgent\":\"A\"},\"y\":\"z\"}", NULL, ""},
+    {"nor one outside", ",\"userAgent\":\"A\",\"properties\":{\"userAgent\":\"A\"}", NULL, ""},
+    {"of the outer context", "", "{\"userAgent\":\"O\"}", "O"},
+    {"the event's own goes before", ",\"context\":{\"userAgent\":\"A\"}", "{\"userAgent\":\"O\"}",
+     "A"},
+    {"beside another outer member", ",\"context\":{\"b\":1,\"userAgent\":\"A\"}", "{\"o\":1}", "A"},
+};
+
+static void test_the_user_agent_is_found_in_event_and_outer_context(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof user_agents / sizeof *user_agents; i++) {
+        const char *outer = user_agents[i].outer;
+        buf_clear(&f->json);
+        /* The event before makes the place of the second something else than the start. */
+        buf_put_format(&f->json,
+                       "{\"batch\":[{\"type\":\"page\",\"userId\":\"u\",\"context\":{"
+                       "\"userAgent\":\"first\"}},{\"type\":\"page\",\"userId\":\"u\"%s}]%s%s}",
+                       user_agents[i].members,
+                       outer == NULL ? "" : ",\"context\":", outer == NULL ? "" : outer);
+        parse_slice(f, EVENT_TYPES, buf_slice(&f->json));
+        assert_int_equal(f->request.count, 2);
+        const struct request_event *e = &f->request.events[1];
+        struct slice agent = slice_make(e->event.body.data + e->user_agent_at, e->user_agent_len);
+        if (!slice_is(agent, user_agents[i].expect)) {
+            fail_msg("%s: \"%.*s\"", user_agents[i].what, SLICE_ARGS(agent));
+        }
+    }
+}
+
 static void test_each_event_of_a_long_batch_has_the_outer_consent(void **state)
 {
     struct fixture *f = *state;
@@ -834,6 +880,7 @@ int main(void)
         WITH(test_outer_context_and_integrations_fill_what_the_event_lacks),
         WITH(test_an_event_made_too_large_by_the_outer_context_is_refused),
         WITH(test_consent_preferences_are_found_in_event_and_outer_context),
+        WITH(test_the_user_agent_is_found_in_event_and_outer_context),
         WITH(test_each_event_of_a_long_batch_has_the_outer_consent),
         WITH(test_more_categories_than_the_limit_do_no_harm),
         WITH(test_of_a_member_given_twice_the_last_counts),

@@ -27,6 +27,8 @@ static const struct config_row rows[] = {
         "Domain of the cookie; empty: the host that was asked."),
     ROW(cookie_lifetime_ms, CONFIG_DURATION, "395d", 1000, 400LL * 86400000,
         "Lifetime of the cookie; browsers allow at most 400 days."),
+    ROW(trusted_proxies, CONFIG_TEXT, "", 0, 0,
+        "Addresses and networks of proxies whose X-Forwarded-For is believed."),
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
     ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,

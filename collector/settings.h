@@ -17,6 +17,7 @@ struct settings {
     char cookie_name[CONFIG_TEXT_BYTES];
     char cookie_domain[CONFIG_TEXT_BYTES];
     int64_t cookie_lifetime_ms;
+    char trusted_proxies[CONFIG_TEXT_BYTES];
     int64_t http_threads;
     int64_t connections_max;
     int64_t request_bytes_max;

@@ -7,6 +7,8 @@ static const char *const type_names[EVENT_TYPES] = {
     [EVENT_SCREEN] = "screen", [EVENT_GROUP] = "group",       [EVENT_ALIAS] = "alias",
 };
 
+const char event_withdrawal_name[] = "Consent Withdrawn";
+
 const char *event_type_name(enum event_type type)
 {
     return type_names[type];

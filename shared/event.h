@@ -38,6 +38,14 @@ struct event {
     msgpack_object body_map; /* for reading, after event_unpack() */
 };
 
+/* The name of an identify event that says nothing but that consent was withdrawn; no other identify
+ * has a name. stored: never change */
+extern const char event_withdrawal_name[];
+static inline bool event_is_withdrawal(const struct event *event)
+{
+    return event->type == EVENT_IDENTIFY && slice_is(event->name, event_withdrawal_name);
+}
+
 /* "track", "identify"… */
 const char *event_type_name(enum event_type type);
 /* EVENT_TYPES where the text names no type. */

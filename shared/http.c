@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <zlib.h>
 #include "shared/arena.h"
@@ -392,6 +393,35 @@ void http_each_query(const struct http_request *r,
 {
     struct each_query q = {each, user};
     MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, on_query, &q);
+}
+
+struct each_header {
+    const char *name;
+    void (*each)(void *user, struct slice value);
+    void *user;
+};
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
+{
+    struct each_header *h = cls;
+    (void)kind;
+    if (strcasecmp(key, h->name) == 0) {
+        h->each(h->user, optional(value));
+    }
+    return MHD_YES;
+}
+
+void http_each_header(const struct http_request *r, const char *name,
+                      void (*each)(void *user, struct slice value), void *user)
+{
+    struct each_header h = {name, each, user};
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_header, &h);
+}
+
+const struct sockaddr *http_peer(const struct http_request *r)
+{
+    return MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
 }
 
 static const char *keep_text(struct http_request *r, struct slice text)

@@ -10,6 +10,7 @@
 #ifndef TRIBUTARY_SHARED_HTTP_H
 #define TRIBUTARY_SHARED_HTTP_H
 
+#include <sys/socket.h>
 #include "shared/buf.h"
 #include "shared/error.h"
 
@@ -49,6 +50,12 @@ struct slice http_cookie(const struct http_request *request, const char *name);
 /* Each query parameter in turn. */
 void http_each_query(const struct http_request *request,
                      void (*each)(void *user, struct slice name, struct slice value), void *user);
+
+/* Each line of a header that may come more than once, in the order they came. */
+void http_each_header(const struct http_request *request, const char *name,
+                      void (*each)(void *user, struct slice value), void *user);
+/* Who is at the other end of the connection. */
+const struct sockaddr *http_peer(const struct http_request *request);
 
 /* Headers of the answer; up to HTTP_HEADERS_MAX, name and value are copied. */
 enum { HTTP_HEADERS_MAX = 16 };

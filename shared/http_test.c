@@ -29,6 +29,22 @@ static void put_pair(void *user, struct slice name, struct slice value)
     buf_put_format(user, "%.*s:%.*s;", SLICE_ARGS(name), SLICE_ARGS(value));
 }
 
+static void put_line(void *user, struct slice value)
+{
+    buf_put_format(user, "[%.*s]", SLICE_ARGS(value));
+}
+
+/* Says who asks, and every line of a header. */
+static void describe_lines(const struct http_request *request, struct buf *out)
+{
+    char text[INET_ADDRSTRLEN];
+    const struct sockaddr_in *peer = (const struct sockaddr_in *)(const void *)http_peer(request);
+    assert_int_equal(peer->sin_family, AF_INET);
+    assert_non_null(inet_ntop(AF_INET, &peer->sin_addr, text, sizeof text));
+    buf_put_format(out, "%s ", text);
+    http_each_header(request, "X-Lines", put_line, out);
+}
+
 /* Says what was asked: method, path, parameters, a header, a cookie, length and sum of the body. */
 static void describe(const struct http_request *request, struct buf *out)
 {
@@ -62,7 +78,11 @@ static void handle(void *user, struct http_request *request)
         return;
     }
     buf_init(&text, 64 * 1024);
-    describe(request, &text);
+    if (slice_is(http_path(request), "/lines")) {
+        describe_lines(request, &text);
+    } else {
+        describe(request, &text);
+    }
     http_add_header(request, "X-Answer", slice_text("42"));
     http_answer(request, 200, "text/plain", buf_slice(&text));
     buf_done(&text);
@@ -175,6 +195,17 @@ static void test_what_is_not_there_is_empty(void **state)
     char answer[4096];
     assert_int_equal(ask(*state, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
     assert_non_null(strstr(answer, "\r\n\r\nGET /  || 0 0"));
+}
+
+static void test_every_line_of_a_header_is_told_and_who_asks(void **state)
+{
+    char answer[4096];
+    assert_int_equal(ask(*state,
+                         "GET /lines HTTP/1.1\r\nHost: h\r\nX-Lines: a\r\nx-lines: b, c\r\n"
+                         "X-Lines-Not: d\r\nX-LINES: e\r\n\r\n",
+                         answer, sizeof answer),
+                     200);
+    assert_non_null(strstr(answer, "\r\n\r\n127.0.0.1 [a][b, c][e]"));
 }
 
 static void test_one_connection_serves_many_requests_and_mixes_nothing(void **state)
@@ -473,6 +504,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_request_reaches_the_handler_with_all_its_parts),
         TEST(test_what_is_not_there_is_empty),
+        TEST(test_every_line_of_a_header_is_told_and_who_asks),
         TEST(test_one_connection_serves_many_requests_and_mixes_nothing),
         TEST(test_errors_have_the_form_of_the_public_contract),
         TEST(test_a_body_of_the_limit_passes_and_one_over_it_gets_413),

@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "hub/api/source_rules.h"
 
 static const char *name_of(enum registry_kind kind)
 {
@@ -85,25 +86,11 @@ static bool is_texts(const msgpack_object *list)
 
 static const char *source_mistake(const msgpack_object *body, const char **ret_field)
 {
-    const msgpack_object *consent = value_member_c(body, "consent");
-    const msgpack_object *exempt = value_member_c(consent, "exempt");
     *ret_field = "/origins";
     if (!is_texts(value_member_c(body, "origins"))) {
         return "\"origins\" must be an array of texts such as \"https://www.example.com\".";
     }
-    *ret_field = "/consent";
-    if (consent != NULL && consent->type != MSGPACK_OBJECT_MAP) {
-        return "\"consent\" must be an object with \"required\" or \"exempt\".";
-    }
-    *ret_field = "/consent/required";
-    if (!is_texts(value_member_c(consent, "required"))) {
-        return "\"required\" must be an array of consent categories.";
-    }
-    *ret_field = "/consent/exempt";
-    if (exempt != NULL && exempt->type != MSGPACK_OBJECT_BOOLEAN) {
-        return "\"exempt\" must be true or false.";
-    }
-    return NULL;
+    return source_rules_mistake(body, ret_field);
 }
 
 static void put_definition(struct call *call, enum registry_kind kind, struct slice key)

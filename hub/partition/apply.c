@@ -233,6 +233,20 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     return partition_settle(p, profile, touch, card_changed, err);
 }
 
+/* Of a withdrawal its consents alone are taken, and nothing is kept of one that says what was
+ * known: a client may repeat it with every page. */
+static bool apply_withdrawal(struct partition *p, struct profile *profile, const struct arrival *a,
+                             struct error *err)
+{
+    struct catalog_touch touch = {.consents = apply_consents(profile, a)};
+    if (!touch.consents) {
+        return true;
+    }
+    put_timeline(p, profile, a);
+    partition_changed(p, profile);
+    return partition_settle(p, profile, touch, true, err);
+}
+
 static struct profile *make_profile(struct partition *p, struct profile_id id)
 {
     struct profile *profile = profile_new(id);
@@ -263,6 +277,9 @@ static bool apply_at(struct partition *p, struct profile_id id, const struct arr
     if (profile->is_frozen) {
         identity_defer(p, profile, write_arrival(p, MESSAGE_APPLY, &id, a, NULL));
         return true;
+    }
+    if (event_is_withdrawal(&a->event)) {
+        return apply_withdrawal(p, profile, a, err);
     }
     const struct identifier *conflict = find_conflict(p, profile, a);
     return conflict != NULL ? reroute(p, profile, a, *conflict) : apply(p, profile, a, err);
@@ -406,6 +423,14 @@ static bool begin_profile(struct partition *p, const struct arrival *a, struct e
     return apply(p, make_profile(p, id), a, err);
 }
 
+/* A withdrawal counts for everybody whom one of its identifiers leads to, without making one person
+ * of them: from the home of the first it goes on to that of the next. */
+static void pass_on(struct partition *p, const struct arrival *a)
+{
+    partition_send(p, home_of(a->ids[1], p->options.count),
+                   write_arrival(p, MESSAGE_ROUTE, NULL, a, &a->ids[0]));
+}
+
 bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, struct error *err)
 {
     struct arrival a;
@@ -426,8 +451,15 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
         p->stats.unidentified++; /* every identifier is blocked: it is nobody's event */
         return true;
     }
+    if (event_is_withdrawal(&a.event) && a.id_count > 1) {
+        pass_on(p, &a);
+    }
     if (!find_owner(p, a.ids[0], &id, &found, err)) {
         return false;
+    }
+    if (!found && event_is_withdrawal(&a.event)) {
+        p->stats.unidentified++; /* nobody whom the hub knows: there is nothing to withdraw */
+        return true;
     }
     if (!found) {
         return begin_profile(p, &a, err);

@@ -401,6 +401,69 @@ static void test_an_event_whose_identifiers_are_all_blocked_is_nobodys(void **st
 }
 
 /* A collector that was taken over can seal whatever it likes. */
+#define WITHDRAWN "{\"context\":{\"consent\":{\"categoryPreferences\":{\"analytics\":false}}}}"
+
+static void withdraw(struct fixture *f, const char *user_id, const char *anonymous_id,
+                     const char *message_id)
+{
+    struct buf message;
+    event_message(&message, EVENT_IDENTIFY, event_withdrawal_name, user_id, anonymous_id,
+                  message_id, ++f->now_ms, WITHDRAWN);
+    handle(f, &message);
+    buf_done(&message);
+}
+
+static void
+test_a_withdrawal_changes_the_consents_of_whoever_is_known_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    define(f, 1, "{\"id\":1,\"key\":\"named\",\"version\":1,\"where\":{\"type\":\"identify\"}}");
+    track(f, "E", "u1", "m1");
+    settle(f);
+    withdraw(f, "u1", "", "w1");
+    withdraw(f, "u1", "", "w2"); /* says nothing new */
+    settle(f);
+    struct profile *p = profile_of(f, "u1");
+    assert_true(p->consent_count == 1 && !p->consents[0].granted);
+    assert_int_equal(p->event_count, 1);
+    assert_int_equal(p->last_seen_ms, start_ms);
+    assert_int_equal(count_keys(f, "t"), 2); /* the event, and the proof of the withdrawal */
+    assert_false(is_member(f, "u1", 1));
+    profile_free(&p);
+    /* Nor does a definition that comes later count it. */
+    define(f, 2, "{\"id\":2,\"key\":\"late\",\"version\":2,\"where\":{\"type\":\"identify\"}}");
+    settle(f);
+    assert_false(is_member(f, "u1", 2));
+}
+
+static void test_a_withdrawal_makes_no_profile_of_somebody_unknown(void **state)
+{
+    struct fixture *f = *state;
+    withdraw(f, "u1", "a1", "w1");
+    settle(f);
+    assert_int_equal(stats(f).profiles, 0);
+    assert_int_equal(count_keys(f, "i"), 0);
+    assert_int_equal(count_keys(f, "t"), 0);
+}
+
+static void test_a_withdrawal_counts_for_each_of_its_identifiers_and_joins_none(void **state)
+{
+    struct fixture *f = *state;
+    struct buf message;
+    track(f, "E", "u1", "m1");
+    event_message(&message, EVENT_PAGE, "", "", "a1", "m2", f->now_ms, "{}");
+    handle(f, &message);
+    buf_done(&message);
+    withdraw(f, "u1", "a1", "w1");
+    withdraw(f, "u2", "", "w2");
+    settle(f);
+    assert_int_equal(stats(f).profiles, 2);
+    assert_int_equal(count_keys(f, "t"), 4);
+    struct profile *p = profile_of(f, "u1");
+    assert_true(p->identifier_count == 1 && p->consent_count == 1 && !p->consents[0].granted);
+    profile_free(&p);
+}
+
 static void test_an_event_that_no_collector_would_send_does_not_stop_the_partition(void **state)
 {
     static const struct {
@@ -860,6 +923,9 @@ int main(void)
         WITH(test_what_was_not_committed_is_done_again_after_a_crash),
         WITH(test_a_failed_commit_is_an_error_and_stores_nothing),
         WITH(test_an_event_whose_identifiers_are_all_blocked_is_nobodys),
+        WITH(test_a_withdrawal_changes_the_consents_of_whoever_is_known_and_nothing_else),
+        WITH(test_a_withdrawal_makes_no_profile_of_somebody_unknown),
+        WITH(test_a_withdrawal_counts_for_each_of_its_identifiers_and_joins_none),
         WITH(test_an_event_that_no_collector_would_send_does_not_stop_the_partition),
         WITH(test_a_damaged_message_is_an_error),
         WITH(test_membership_changes_at_the_exact_moment_without_an_event),

@@ -152,7 +152,8 @@ static const msgpack_object *property(const struct event *event, struct slice na
 
 static bool matches(const struct condition *k, const struct event *event)
 {
-    if (event->type != k->type || (k->by_name && !slice_equal(event->name, k->name))) {
+    if (event->type != k->type || (k->by_name && !slice_equal(event->name, k->name)) ||
+        event_is_withdrawal(event)) {
         return false;
     }
     for (size_t i = 0; i < k->where_count; i++) {

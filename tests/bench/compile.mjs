@@ -7,7 +7,7 @@ import { ROOT } from "../e2e/support/cli.mjs";
 
 const HERE = fileURLToPath(new URL("./", import.meta.url));
 const LIBRARY = "build/libtributary.a";
-const LIBS = "nng msgpackc leveldb zstd sodium microhttpd yajl z utf8proc pthread m".split(" ");
+const LIBS = "nng msgpackc leveldb zstd sodium microhttpd yajl pcre2-8 z utf8proc pthread m".split(" ");
 
 /* Build `name`.c; answers the program's path. */
 export function compile(name) {

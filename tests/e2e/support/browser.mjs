@@ -3,6 +3,9 @@ import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 const PROGRAM = "/usr/bin/chromium";
+/* That of a person: without a window Chromium names itself HeadlessChrome, which the gate refuses. */
+const USER_AGENT =
+  "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
 /* Open a page in a fresh browser, which is closed at the end of the test. Undefined, and the test
  * skipped, where there is no Chromium. */
@@ -25,7 +28,7 @@ export async function openBrowser(t) {
     ],
   });
   t.after(() => browser.close());
-  const page = await browser.newPage();
+  const page = await browser.newPage({ userAgent: USER_AGENT });
   page.setDefaultTimeout(10_000);
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
