@@ -52,12 +52,18 @@ void api_get_settings(struct api *api, struct http_request *http, struct slice k
     json_cstr(&w, api_is_secure(http) ? "https" : "http");
     json_close_object(&w);
     json_close_object(&w);
+    /* The SDK's own figures would go to its makers. */
+    json_key(&w, "metrics");
+    json_open_object(&w);
+    json_key(&w, "sampleRate");
+    json_int(&w, 0);
+    json_close_object(&w);
     json_close_object(&w);
     http_answer(http, 200, "application/json", buf_slice(&s->body));
     api_give_scratch(api, s);
 }
 
-/* RudderStack's own reports of errors and figures go to its makers: switched off. */
+/* RudderStack's own reports of errors and figures would go to its makers as well. */
 static void write_statistics(struct json_writer *w)
 {
     static const char *const kinds[] = {"errors", "metrics"};
