@@ -9,8 +9,8 @@ enum { USER_AGENT_BYTES_MAX = 1024 };
 
 /* A transparent GIF of one pixel. */
 static const uint8_t pixel[] = {
-    'G', 'I', 'F', '8', '9', 'a', 1,    0, 1, 0, 0x80, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x21, 0xf9,
-    4,   1,   0,   0,   0,   0,   0x2c, 0, 0, 0, 0,    1, 0, 1, 0, 0, 2,    1,    0x44, 0,    0x3b,
+    'G', 'I', 'F', '8', '9', 'a',  1, 0, 1, 0, 0x80, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x21, 0xf9, 4,
+    1,   0,   0,   0,   0,   0x2c, 0, 0, 0, 0, 1,    0, 1, 0, 0, 2, 2,    0x44, 1,    0,    0x3b,
 };
 
 /* A server's own user agent says nothing about the visitor. */

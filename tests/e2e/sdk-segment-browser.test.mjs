@@ -60,7 +60,7 @@ const callAll = (page) =>
     await keep(analytics.track("Order Completed", { total: 80.5, products: [{ sku: "a" }] }));
     await keep(analytics.screen("Cart", { items: 2 }));
     await keep(analytics.group("g1", { name: "Acme" }));
-    await keep(analytics.alias("u2", "u1"));
+    await keep(analytics.alias("u1", "old-device"));
     return { sent: JSON.parse(JSON.stringify(sent)), anonymousId: analytics.user().anonymousId() };
   });
 

@@ -1,5 +1,7 @@
 // Pages of a test's own, served on the loopback interface to a real browser.
 import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 
 /* Where the pages' SDKs reach a collector: the one place to change for another scheme. */
 export const addressOf = (collector) => collector.url;
@@ -25,6 +27,19 @@ export async function servePages(t, port, files) {
     });
   });
   return `http://127.0.0.1:${port}`;
+}
+
+/* A module with all that it imports, as one script, the way sites bundle an SDK. */
+export async function bundle(source) {
+  const resolveDir = fileURLToPath(new URL(".", import.meta.url));
+  const { outputFiles } = await build({
+    stdin: { contents: source, resolveDir },
+    bundle: true,
+    write: false,
+    format: "iife",
+    logLevel: "error",
+  });
+  return outputFiles[0].text;
 }
 
 /* From the next page on this browser's clock is wrong. */
