@@ -1,17 +1,15 @@
 // Segment's analytics.js in Chromium, unmodified: its snippet with the collector's address in place of
 // Segment's. The collector serves the script, its settings, and takes its events.
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { openBrowser } from "./support/browser.mjs";
+import { ROOT } from "./support/cli.mjs";
 import { addressOf, servePages, setBrowserClockWrong } from "./support/pages.mjs";
 import { freePorts } from "./support/ports.mjs";
 import { arrived, assertTimeBetween, HOUR_MS, KEY, openSource } from "./support/sdk.mjs";
 import { startSite, test } from "./support/site.mjs";
 
-const SCRIPT = fileURLToPath(import.meta.resolve("@segment/analytics-next")).replace(
-  /dist\/.*/,
-  "dist/umd/standalone.js",
-);
+const SCRIPT = join(ROOT, "node_modules/@segment/analytics-next/dist/umd/standalone.js");
 
 // Segment's snippet, as its users paste it. The SDK learns where its settings are from the script's
 // address if that is https; `_cdn` tells it otherwise.
@@ -120,4 +118,20 @@ test("batches arrive as well, and a wrong clock of the browser is put right", as
   for (const event of events) assertTimeBetween(event, start, end);
   assert.ok(site.requests.some((request) => request === `${site.address}/v1/b`));
   assert.deepEqual(site.page.complaints, []);
+});
+
+test("a page may send what the SDKs send, and read when to come back", async (t) => {
+  const origin = "https://shop.example";
+  const { collector } = await startSite(t, { sources: openSource([origin]) });
+  for (const path of ["/v1/t", "/v1/b", "/com.snowplowanalytics.snowplow/tp2", "/sourceConfig/"]) {
+    const { status, headers } = await collector.get(path, { method: "OPTIONS", headers: { origin } });
+    assert.equal(status, 204, path);
+    assert.equal(headers["access-control-allow-origin"], origin);
+    assert.equal(headers["access-control-allow-credentials"], "true");
+    assert.equal(headers["access-control-expose-headers"], "Retry-After");
+    const allowed = headers["access-control-allow-headers"].split(", ");
+    for (const name of ["authorization", "content-type", "x-retry-count", "sp-anonymous", "rsa-retry-attempt"]) {
+      assert.ok(allowed.includes(name), name);
+    }
+  }
 });

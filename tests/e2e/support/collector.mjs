@@ -27,7 +27,7 @@ export class Collector extends Daemon {
     return request(this.url + path, { method: "POST", body, headers: { ...key, ...headers } });
   }
 
-  /* Any GET; answers likewise. */
+  /* Any request, a GET where nothing else is said; answers likewise. */
   get(path, options) {
     return request(this.url + path, options);
   }
