@@ -34,15 +34,16 @@ struct slice api_write_key(struct http_request *http, const struct request *requ
     return key.len > 0 ? key : http_query(http, "writeKey");
 }
 
-/* Where the cookie also reaches other sites' pages, only those that a source names may use it: any
- * other could tie its visitors' ids to accounts of its choice. */
+/* May this request use the cookie? A page of another site may not, unless a source names it: it
+ * could tie its visitors' ids to an account of its choice. SameSite does not keep a link there from
+ * sending the cookie; Sec-Fetch-Site tells of it. */
 static bool is_trusted(const struct api *api, const struct http_request *http)
 {
-    if (strcmp(api->collector->settings.cookie_same_site, "none") != 0) {
-        return true;
-    }
     struct slice site = http_header(http, "Sec-Fetch-Site");
-    return slice_is(site, "same-origin") || slice_is(site, "same-site") ||
+    bool is_here = slice_is(site, "same-origin") || slice_is(site, "same-site");
+    bool is_elsewhere = slice_is(site, "cross-site") ||
+                        strcmp(api->collector->settings.cookie_same_site, "none") == 0;
+    return is_here || !is_elsewhere ||
            gate_allows_origin(api->collector->gate, http_header(http, "Origin"));
 }
 
@@ -57,7 +58,7 @@ static struct slice header_id(const struct http_request *http, char *ret, size_t
 }
 
 /* Fill in what the body does not say and the request's headers do. */
-static void take_headers(struct http_request *http, struct request *request,
+static void take_headers(const struct api *api, struct http_request *http, struct request *request,
                          const struct api_protocol *protocol, bool may_identify)
 {
     char scratch[LIMIT_IDENTIFIER_BYTES];
@@ -75,10 +76,21 @@ static void take_headers(struct http_request *http, struct request *request,
     if (protocol->reads_headers) {
         id = header_id(http, scratch, sizeof scratch);
     }
-    if (id.len == 0 && may_identify) {
+    if (id.len == 0 && may_identify && is_trusted(api, http)) {
         id = cookie_id(http, protocol->cookie_name);
     }
     request_adopt(request, id);
+}
+
+static void set_cookie(const struct api *api, struct http_request *http,
+                       const struct request *request, const char *name)
+{
+    char cookie[COOKIE_BYTES];
+    if (cookie_follow(&api->collector->settings, name, request, api_is_secure(http), http,
+                      cookie) &&
+        is_trusted(api, http)) {
+        http_add_header(http, "Set-Cookie", slice_text(cookie));
+    }
 }
 
 static void write_refusal(struct json_writer *w, const struct refusal *refusal)
@@ -169,8 +181,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
                                          NULL});
         return;
     }
-    may_identify = may_identify && is_trusted(api, http);
-    take_headers(http, request, protocol, may_identify);
+    take_headers(api, http, request, protocol, may_identify);
     request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
     size_t refused = pass_gate(api, source, request);
     if (refused > 0 && !protocol->is_lenient) {
@@ -182,8 +193,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
         return;
     }
     if (may_identify) {
-        cookie_follow(&api->collector->settings, protocol->cookie_name, request,
-                      api_is_secure(http), http);
+        set_cookie(api, http, request, protocol->cookie_name);
     }
     if (!committer_add(api->collector->committer, request, http, &err)) {
         http_add_header(http, "Retry-After", slice_text("1"));

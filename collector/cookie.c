@@ -57,16 +57,15 @@ struct slice cookie_id(const struct http_request *http, const char *name)
     return cookie_is_id(id) ? id : slice_make(NULL, 0);
 }
 
-bool cookie_is_browser(const struct http_request *http, const char *name)
+bool cookie_is_browser(const struct http_request *http, struct slice cookie)
 {
-    return http_header(http, "Origin").len > 0 || http_header(http, "Sec-Fetch-Site").len > 0 ||
-           http_cookie(http, name).len > 0;
+    return cookie.len > 0 || http_header(http, "Origin").len > 0 ||
+           http_header(http, "Sec-Fetch-Site").len > 0;
 }
 
-void cookie_follow(const struct settings *settings, const char *name, const struct request *request,
-                   bool is_secure, struct http_request *http)
+bool cookie_follow(const struct settings *settings, const char *name, const struct request *request,
+                   bool is_secure, const struct http_request *http, char ret[COOKIE_BYTES])
 {
-    char cookie[COOKIE_BYTES];
     struct slice id = slice_make(NULL, 0);
     bool has_page_view = false;
     for (size_t i = 0; i < request->count; i++) {
@@ -76,12 +75,11 @@ void cookie_follow(const struct settings *settings, const char *name, const stru
             has_page_view |= e->event.type == EVENT_PAGE;
         }
     }
-    if (!cookie_is_id(id)) {
-        return;
+    struct slice has = http_cookie(http, name);
+    bool is_due = cookie_is_id(id) && (has_page_view || !slice_equal(has, id)) &&
+                  cookie_is_browser(http, has);
+    if (is_due) {
+        cookie_format(settings, name, id, is_secure, ret);
     }
-    bool is_new = has_page_view || !slice_equal(http_cookie(http, name), id);
-    if (is_new && cookie_is_browser(http, name)) {
-        cookie_format(settings, name, id, is_secure, cookie);
-        http_add_header(http, "Set-Cookie", slice_text(cookie));
-    }
+    return is_due;
 }

@@ -30,15 +30,16 @@ bool cookie_is_id(struct slice id);
 void cookie_format(const struct settings *settings, const char *name, struct slice id,
                    bool is_secure, char ret[COOKIE_BYTES]);
 
-/* Does the request come from a browser, as far as its headers tell? */
-bool cookie_is_browser(const struct http_request *http, const char *name);
+/* Does the request, which has this cookie or none, come from a browser, as far as it tells? */
+bool cookie_is_browser(const struct http_request *http, struct slice cookie);
 
 /* The id in the request's cookie; empty where there is none or it cannot be one. */
 struct slice cookie_id(const struct http_request *http, const char *name);
 
-/* Set the cookie to the anonymous id of the request's last event that is not refused, where the
- * browser has another or none, and anew with each page view, which renews its lifetime. */
-void cookie_follow(const struct settings *settings, const char *name, const struct request *request,
-                   bool is_secure, struct http_request *http);
+/* Is a cookie to be set: to the anonymous id of the request's last event that is not refused, where
+ * the browser has another or none; and anew with each page view, which renews its lifetime. Then
+ * *ret is the value of Set-Cookie. */
+bool cookie_follow(const struct settings *settings, const char *name, const struct request *request,
+                   bool is_secure, const struct http_request *http, char ret[COOKIE_BYTES]);
 
 #endif

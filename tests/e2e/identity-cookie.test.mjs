@@ -112,6 +112,20 @@ test("a cookie for other sites' pages is used only by those that a source names"
   assert.equal(anonymous.body.error.code, "missing-identifier");
 });
 
+test("a link on another site ties no visitor to an account of its choice", async (t) => {
+  const { hub, collector } = await start(t);
+  const query = `/i?e=pv&aid=${KEY}&uid=evil`;
+  const follow = (site) =>
+    collector.get(query, { headers: { cookie: "sp=victim", "sec-fetch-site": site, "sec-fetch-mode": "navigate" } });
+  const crossed = await follow("cross-site");
+  assert.equal(crossed.status, 200);
+  assert.equal(setCookie(crossed), undefined);
+  await arrived(hub, ["user_id", "evil"], 1);
+  assert.equal(await hub.profile("anonymous_id", "victim"), undefined);
+  await follow("same-origin");
+  await waitUntil(() => hub.profile("anonymous_id", "victim"));
+});
+
 test("id and time of sending are taken from RudderStack's headers where the body lacks them", async (t) => {
   const { hub, collector } = await start(t);
   const wrong = Date.now() - 10 * 3_600_000;
