@@ -1,128 +1,7 @@
-#include "collector/snowplow_event.h"
-
 #include <sodium.h>
-#include <stdlib.h>
+#include "collector/snowplow_internal.h"
 #include "shared/json.h"
 #include "shared/utf8.h"
-
-/* Where in an event a parameter goes. */
-enum place {
-    PLACE_HEAD, /* read by name, below */
-    PLACE_PROPERTIES,
-    PLACE_PAGE,
-    PLACE_SCREEN,
-    PLACE_CONTEXT,
-    PLACE_SNOWPLOW,
-};
-
-enum head {
-    HEAD_NONE,
-    HEAD_E,
-    HEAD_EID,
-    HEAD_UID,
-    HEAD_DUID,
-    HEAD_DTM,
-    HEAD_STM,
-    HEAD_TTM,
-    HEAD_ACTION,
-    HEAD_CO,
-    HEAD_CX,
-    HEAD_UE_PR,
-    HEAD_UE_PX,
-    HEADS
-};
-
-enum form { FORM_TEXT, FORM_NUMBER, FORM_SIZE };
-
-struct row {
-    const char *name;
-    enum place place;
-    const char *member; /* of a size two names, one behind the other */
-    enum form form;
-    enum head head;
-};
-
-/* In the order of the names: searched by halving. */
-static const struct row rows[] = {
-    {"cd", PLACE_SNOWPLOW, "cd", FORM_NUMBER, HEAD_NONE},
-    {"co", PLACE_HEAD, NULL, FORM_TEXT, HEAD_CO},
-    {"cx", PLACE_HEAD, NULL, FORM_TEXT, HEAD_CX},
-    {"dtm", PLACE_HEAD, NULL, FORM_TEXT, HEAD_DTM},
-    {"duid", PLACE_HEAD, NULL, FORM_TEXT, HEAD_DUID},
-    {"e", PLACE_HEAD, NULL, FORM_TEXT, HEAD_E},
-    {"eid", PLACE_HEAD, NULL, FORM_TEXT, HEAD_EID},
-    {"ip", PLACE_CONTEXT, "ip", FORM_TEXT, HEAD_NONE},
-    {"lang", PLACE_CONTEXT, "locale", FORM_TEXT, HEAD_NONE},
-    {"page", PLACE_PAGE, "title", FORM_TEXT, HEAD_NONE},
-    {"pp_max", PLACE_PROPERTIES, "max_x", FORM_NUMBER, HEAD_NONE},
-    {"pp_may", PLACE_PROPERTIES, "max_y", FORM_NUMBER, HEAD_NONE},
-    {"pp_mix", PLACE_PROPERTIES, "min_x", FORM_NUMBER, HEAD_NONE},
-    {"pp_miy", PLACE_PROPERTIES, "min_y", FORM_NUMBER, HEAD_NONE},
-    {"refr", PLACE_PAGE, "referrer", FORM_TEXT, HEAD_NONE},
-    {"res", PLACE_SCREEN, "width\0height", FORM_SIZE, HEAD_NONE},
-    {"se_ac", PLACE_HEAD, NULL, FORM_TEXT, HEAD_ACTION},
-    {"se_ca", PLACE_PROPERTIES, "category", FORM_TEXT, HEAD_NONE},
-    {"se_la", PLACE_PROPERTIES, "label", FORM_TEXT, HEAD_NONE},
-    {"se_pr", PLACE_PROPERTIES, "property", FORM_TEXT, HEAD_NONE},
-    {"se_va", PLACE_PROPERTIES, "value", FORM_NUMBER, HEAD_NONE},
-    {"stm", PLACE_HEAD, NULL, FORM_TEXT, HEAD_STM},
-    {"ti_ca", PLACE_PROPERTIES, "category", FORM_TEXT, HEAD_NONE},
-    {"ti_cu", PLACE_PROPERTIES, "currency", FORM_TEXT, HEAD_NONE},
-    {"ti_id", PLACE_PROPERTIES, "order_id", FORM_TEXT, HEAD_NONE},
-    {"ti_nm", PLACE_PROPERTIES, "name", FORM_TEXT, HEAD_NONE},
-    {"ti_pr", PLACE_PROPERTIES, "price", FORM_NUMBER, HEAD_NONE},
-    {"ti_qu", PLACE_PROPERTIES, "quantity", FORM_NUMBER, HEAD_NONE},
-    {"ti_sk", PLACE_PROPERTIES, "sku", FORM_TEXT, HEAD_NONE},
-    {"tr_af", PLACE_PROPERTIES, "affiliation", FORM_TEXT, HEAD_NONE},
-    {"tr_ci", PLACE_PROPERTIES, "city", FORM_TEXT, HEAD_NONE},
-    {"tr_co", PLACE_PROPERTIES, "country", FORM_TEXT, HEAD_NONE},
-    {"tr_cu", PLACE_PROPERTIES, "currency", FORM_TEXT, HEAD_NONE},
-    {"tr_id", PLACE_PROPERTIES, "order_id", FORM_TEXT, HEAD_NONE},
-    {"tr_sh", PLACE_PROPERTIES, "shipping", FORM_NUMBER, HEAD_NONE},
-    {"tr_st", PLACE_PROPERTIES, "state", FORM_TEXT, HEAD_NONE},
-    {"tr_tt", PLACE_PROPERTIES, "total", FORM_NUMBER, HEAD_NONE},
-    {"tr_tx", PLACE_PROPERTIES, "tax", FORM_NUMBER, HEAD_NONE},
-    {"ttm", PLACE_HEAD, NULL, FORM_TEXT, HEAD_TTM},
-    {"tz", PLACE_CONTEXT, "timezone", FORM_TEXT, HEAD_NONE},
-    {"ua", PLACE_CONTEXT, "userAgent", FORM_TEXT, HEAD_NONE},
-    {"ue_pr", PLACE_HEAD, NULL, FORM_TEXT, HEAD_UE_PR},
-    {"ue_px", PLACE_HEAD, NULL, FORM_TEXT, HEAD_UE_PX},
-    {"uid", PLACE_HEAD, NULL, FORM_TEXT, HEAD_UID},
-    {"url", PLACE_PAGE, "url", FORM_TEXT, HEAD_NONE},
-    {"vid", PLACE_SNOWPLOW, "vid", FORM_NUMBER, HEAD_NONE},
-    {"vp", PLACE_SCREEN, "innerWidth\0innerHeight", FORM_SIZE, HEAD_NONE},
-};
-
-static int compare_name(const void *name, const void *row)
-{
-    return slice_compare(*(const struct slice *)name, slice_text(((const struct row *)row)->name));
-}
-
-/* NULL: a parameter that has no place of its own. */
-static const struct row *find_row(struct slice name)
-{
-    return bsearch(&name, rows, sizeof rows / sizeof *rows, sizeof *rows, compare_name);
-}
-
-struct member {
-    const struct row *row;
-    struct slice name;
-    struct slice value;
-};
-
-/* The event that is being read. */
-struct reading {
-    struct snowplow_reader *reader;
-    struct request_event *event;
-    struct slice heads[HEADS];
-    struct member members[SNOWPLOW_PARAMETERS_MAX];
-    size_t count;
-    const msgpack_object *contexts; /* array or NULL */
-    struct slice schema;            /* of a self-describing event */
-    const msgpack_object *data;     /* its properties, a map or NULL */
-    struct json_packer packer;
-    enum json_fault fault;
-};
 
 void snowplow_reader_init(struct snowplow_reader *reader, struct request *request,
                           struct slice user_agent)
@@ -139,7 +18,8 @@ void snowplow_reader_done(struct snowplow_reader *reader)
     buf_done(&reader->data);
 }
 
-static bool refuse(struct reading *r, const char *code, const char *message, const char *field)
+static bool refuse(struct snowplow_reading *r, const char *code, const char *message,
+                   const char *field)
 {
     r->event->refusal = (struct refusal){code, message, field};
     return false;
@@ -147,7 +27,7 @@ static bool refuse(struct reading *r, const char *code, const char *message, con
 
 /* ---- The parameters ---- */
 
-static bool sort_parameters(struct reading *r, const struct snowplow_parameter *parameters,
+static bool sort_parameters(struct snowplow_reading *r, const struct snowplow_parameter *parameters,
                             size_t count)
 {
     if (count > SNOWPLOW_PARAMETERS_MAX) {
@@ -155,14 +35,14 @@ static bool sort_parameters(struct reading *r, const struct snowplow_parameter *
     }
     for (size_t i = 0; i < count; i++) {
         struct slice value = parameters[i].value;
-        const struct row *row = find_row(parameters[i].name);
+        const struct snowplow_row *row = snowplow_find_row(parameters[i].name);
         if (!utf8_is_valid(value)) {
             return refuse(r, "invalid-utf8", "A text is not valid UTF-8.", NULL);
         }
         if (row != NULL && row->place == PLACE_HEAD) {
             r->heads[row->head] = value;
         } else if (value.len > 0) {
-            r->members[r->count++] = (struct member){row, parameters[i].name, value};
+            r->members[r->count++] = (struct snowplow_member){row, parameters[i].name, value};
         }
         if (slice_is(parameters[i].name, "aid") && r->reader->request->write_key.len == 0) {
             r->reader->request->write_key = arena_copy(&r->reader->request->arena, value);
@@ -172,7 +52,8 @@ static bool sort_parameters(struct reading *r, const struct snowplow_parameter *
 }
 
 /* Milliseconds since 1970. */
-static bool take_time(struct reading *r, enum head head, const char *pointer, int64_t *ret)
+static bool take_time(struct snowplow_reading *r, enum snowplow_head head, const char *pointer,
+                      int64_t *ret)
 {
     struct slice text = r->heads[head];
     int64_t ms = 0;
@@ -188,7 +69,7 @@ static bool take_time(struct reading *r, enum head head, const char *pointer, in
     return true;
 }
 
-static bool take_times(struct reading *r)
+static bool take_times(struct snowplow_reading *r)
 {
     struct request_event *e = r->event;
     if (!take_time(r, HEAD_TTM, "/ttm", &e->timestamp_ms) ||
@@ -222,8 +103,9 @@ static struct slice decode_base64(struct arena *arena, struct slice text)
 }
 
 /* The JSON of two parameters, one of which is in base64; *ret is NULL where there is neither. */
-static bool take_json(struct reading *r, enum head plain, enum head encoded, struct buf *bytes,
-                      const char *pointer, const msgpack_object **ret)
+static bool take_json(struct snowplow_reading *r, enum snowplow_head plain,
+                      enum snowplow_head encoded, struct buf *bytes, const char *pointer,
+                      const msgpack_object **ret)
 {
     struct request *request = r->reader->request;
     struct slice text = r->heads[plain];
@@ -269,7 +151,7 @@ static bool is_snowplows(struct slice schema, const char *name)
            slice_is(schema_name(schema), name);
 }
 
-static bool take_contexts(struct reading *r)
+static bool take_contexts(struct snowplow_reading *r)
 {
     const msgpack_object *json;
     if (!take_json(r, HEAD_CO, HEAD_CX, &r->reader->contexts, "/co", &json)) {
@@ -282,7 +164,7 @@ static bool take_contexts(struct reading *r)
     return true;
 }
 
-static bool take_self_describing(struct reading *r)
+static bool take_self_describing(struct snowplow_reading *r)
 {
     const msgpack_object *json;
     if (!take_json(r, HEAD_UE_PR, HEAD_UE_PX, &r->reader->data, "/ue_pr", &json)) {
@@ -301,7 +183,7 @@ static bool take_self_describing(struct reading *r)
 
 /* ---- Consent ---- */
 
-static void add_preference(struct reading *r, struct slice category, bool granted)
+static void add_preference(struct snowplow_reading *r, struct slice category, bool granted)
 {
     struct request_event *e = r->event;
     if (category.len > 0 && e->preference_count < LIMIT_CONSENT_CATEGORIES) {
@@ -312,7 +194,7 @@ static void add_preference(struct reading *r, struct slice category, bool grante
 }
 
 /* A decision about scopes; one that is still pending says nothing. */
-static void take_scopes(struct reading *r, const msgpack_object *data)
+static void take_scopes(struct snowplow_reading *r, const msgpack_object *data)
 {
     const msgpack_object *scopes = value_member_c(data, "consentScopes");
     struct slice decision = slice_make(NULL, 0);
@@ -330,7 +212,7 @@ static void take_scopes(struct reading *r, const msgpack_object *data)
     }
 }
 
-static void take_consent(struct reading *r)
+static void take_consent(struct snowplow_reading *r)
 {
     bool withdraws = is_snowplows(r->schema, "consent_withdrawn");
     uint32_t count = r->contexts == NULL ? 0 : r->contexts->via.array.size;
@@ -355,245 +237,6 @@ static void take_consent(struct reading *r)
     }
 }
 
-/* ---- The body ---- */
-
-static void put_text(struct reading *r, struct slice text)
-{
-    if (r->fault == JSON_FINE) {
-        r->fault = json_packer_text(&r->packer, text);
-    }
-}
-
-static void put_value(struct reading *r, const msgpack_object *value)
-{
-    if (r->fault == JSON_FINE) {
-        r->fault = json_packer_value(&r->packer, value);
-    }
-}
-
-static void put_open(struct reading *r, const char *name)
-{
-    put_text(r, slice_text(name));
-    if (r->fault == JSON_FINE) {
-        r->fault = json_packer_open(&r->packer, true);
-    }
-}
-
-static void put_close(struct reading *r)
-{
-    if (r->fault == JSON_FINE) {
-        json_packer_close(&r->packer);
-    }
-}
-
-static size_t skip_digits(struct slice text, size_t at)
-{
-    while (at < text.len && text.data[at] >= '0' && text.data[at] <= '9') {
-        at++;
-    }
-    return at;
-}
-
-/* Digits, a fraction, an exponent: what JSON calls a number, of a sane length. */
-static bool is_number(struct slice text)
-{
-    size_t start = text.len > 0 && text.data[0] == '-';
-    size_t at = skip_digits(text, start);
-    bool fine = at > start && text.len <= 32;
-    if (at < text.len && text.data[at] == '.') {
-        size_t fraction = at + 1;
-        at = skip_digits(text, fraction);
-        fine = fine && at > fraction;
-    }
-    return fine && at == text.len;
-}
-
-/* What should be a number and is none stays the text it is. */
-static void put_number(struct reading *r, struct slice text)
-{
-    if (!is_number(text)) {
-        put_text(r, text);
-    } else if (r->fault == JSON_FINE) {
-        r->fault = json_packer_number(&r->packer, text);
-    }
-}
-
-/* "1920x1080", for two members. */
-static void put_size(struct reading *r, const struct member *m)
-{
-    const uint8_t *x = memchr(m->value.data, 'x', m->value.len);
-    if (x != NULL) {
-        size_t width = (size_t)(x - m->value.data);
-        const char *name = m->row->member;
-        put_text(r, slice_text(name));
-        put_number(r, slice_make(m->value.data, width));
-        put_text(r, slice_text(name + strlen(name) + 1));
-        put_number(r, slice_skip(m->value, width + 1));
-    }
-}
-
-static void put_member(struct reading *r, const struct member *m)
-{
-    if (m->row != NULL && m->row->form == FORM_SIZE) {
-        put_size(r, m);
-        return;
-    }
-    put_text(r, m->row == NULL ? m->name : slice_text(m->row->member));
-    if (m->row != NULL && m->row->form == FORM_NUMBER) {
-        put_number(r, m->value);
-    } else {
-        put_text(r, m->value);
-    }
-}
-
-static bool is_at(const struct member *m, enum place place)
-{
-    return (m->row == NULL ? PLACE_SNOWPLOW : m->row->place) == place;
-}
-
-static void put_members(struct reading *r, enum place place)
-{
-    for (size_t i = 0; i < r->count; i++) {
-        if (is_at(&r->members[i], place)) {
-            put_member(r, &r->members[i]);
-        }
-    }
-}
-
-static bool has_members(const struct reading *r, enum place place)
-{
-    bool found = false;
-    for (size_t i = 0; i < r->count && !found; i++) {
-        found = is_at(&r->members[i], place);
-    }
-    return found;
-}
-
-static struct slice value_of(const struct reading *r, const char *name)
-{
-    for (size_t i = r->count; i-- > 0;) {
-        if (slice_is(r->members[i].name, name)) {
-            return r->members[i].value;
-        }
-    }
-    return slice_make(NULL, 0);
-}
-
-/* Where in the text one of these characters stands first, or its end. */
-static size_t find_any(struct slice text, size_t from, const char *characters)
-{
-    while (from < text.len && strchr(characters, text.data[from]) == NULL) {
-        from++;
-    }
-    return from;
-}
-
-/* The path and the query of the address, which Segment's clients send beside it. */
-static void put_address_parts(struct reading *r, struct slice url)
-{
-    const uint8_t *scheme = url.len == 0 ? NULL : memmem(url.data, url.len, "://", 3);
-    if (scheme == NULL) {
-        return;
-    }
-    size_t path = find_any(url, (size_t)(scheme - url.data) + 3, "/?#");
-    size_t query = find_any(url, path, "?#");
-    size_t end = find_any(url, query, "#");
-    put_text(r, slice_text("path"));
-    put_text(r, query > path ? slice_make(url.data + path, query - path) : slice_text("/"));
-    if (end > query) {
-        put_text(r, slice_text("search"));
-        put_text(r, slice_make(url.data + query, end - query));
-    }
-}
-
-static void put_page(struct reading *r)
-{
-    put_members(r, PLACE_PAGE);
-    put_address_parts(r, value_of(r, "url"));
-}
-
-static void put_consent(struct reading *r)
-{
-    const struct request_event *e = r->event;
-    put_open(r, "consent");
-    put_open(r, "categoryPreferences");
-    for (size_t i = 0; i < e->preference_count; i++) {
-        put_text(r, e->preferences[i].category);
-        if (r->fault == JSON_FINE) {
-            r->fault = json_packer_bool(&r->packer, e->preferences[i].granted);
-        }
-    }
-    put_close(r);
-    put_close(r);
-}
-
-static void put_context(struct reading *r)
-{
-    put_open(r, "context");
-    if (has_members(r, PLACE_PAGE)) {
-        put_open(r, "page");
-        put_page(r);
-        put_close(r);
-    }
-    if (has_members(r, PLACE_SCREEN)) {
-        put_open(r, "screen");
-        put_members(r, PLACE_SCREEN);
-        put_close(r);
-    }
-    put_members(r, PLACE_CONTEXT);
-    if (r->reader->user_agent.len > 0 && value_of(r, "ua").len == 0) {
-        put_text(r, slice_text("userAgent"));
-        put_text(r, r->reader->user_agent);
-    }
-    if (r->contexts != NULL) {
-        put_text(r, slice_text("contexts"));
-        put_value(r, r->contexts);
-    }
-    if (r->event->has_preferences) {
-        put_consent(r);
-    }
-    put_open(r, "snowplow");
-    if (r->schema.len > 0) {
-        put_text(r, slice_text("schema"));
-        put_text(r, r->schema);
-    }
-    put_members(r, PLACE_SNOWPLOW);
-    put_close(r);
-    put_close(r);
-}
-
-static void put_properties(struct reading *r)
-{
-    if (r->data != NULL) {
-        put_text(r, slice_text("properties"));
-        put_value(r, r->data);
-        return;
-    }
-    put_open(r, "properties");
-    if (r->event->event.type == EVENT_PAGE) {
-        put_page(r);
-    } else {
-        put_members(r, PLACE_PROPERTIES);
-    }
-    put_close(r);
-}
-
-static bool write_body(struct reading *r)
-{
-    struct buf *bodies = &r->reader->request->bodies;
-    json_packer_init(&r->packer, bodies);
-    r->fault = json_packer_open(&r->packer, true);
-    put_context(r);
-    put_properties(r);
-    put_close(r);
-    r->event->body_len = bodies->len - r->event->body_at;
-    if (r->fault != JSON_FINE) {
-        return refuse(r, json_fault_code(r->fault), json_fault_sentence(r->fault), NULL);
-    }
-    return r->event->body_len <= LIMIT_EVENT_BYTES ||
-           refuse(r, "event-too-large", "The event is over 32 KiB.", NULL);
-}
-
 /* ---- The event ---- */
 
 static const struct {
@@ -609,7 +252,7 @@ static const struct {
     {"ti", EVENT_TRACK, "Product Purchased"},
 };
 
-static bool take_kind(struct reading *r)
+static bool take_kind(struct snowplow_reading *r)
 {
     struct request_event *e = r->event;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -633,7 +276,7 @@ static bool take_kind(struct reading *r)
     return true;
 }
 
-static void take_names(struct reading *r)
+static void take_names(struct snowplow_reading *r)
 {
     struct request *request = r->reader->request;
     struct request_event *e = r->event;
@@ -646,8 +289,8 @@ static void take_names(struct reading *r)
 void snowplow_read_event(struct snowplow_reader *reader, struct request_event *event,
                          const struct snowplow_parameter *parameters, size_t count)
 {
-    struct reading r;
-    memset(&r, 0, offsetof(struct reading, members));
+    struct snowplow_reading r;
+    memset(&r, 0, offsetof(struct snowplow_reading, members));
     r.reader = reader;
     r.event = event;
     r.count = 0;
@@ -660,7 +303,7 @@ void snowplow_read_event(struct snowplow_reader *reader, struct request_event *e
     if (fine) {
         take_names(&r);
         take_consent(&r);
-        fine = write_body(&r);
+        fine = snowplow_write_body(&r);
     }
     if (!fine) {
         reader->request->bodies.len = event->body_at;
