@@ -81,47 +81,14 @@ static void answer_preflight(struct http_request *http)
     http_add_header(http, "Access-Control-Allow-Methods", slice_text("GET, POST, OPTIONS"));
     http_add_header(http, "Access-Control-Allow-Headers",
                     slice_text("authorization, content-type, x-retry-count, x-write-key, "
-                               "anonymousid, sentat"));
+                               "anonymousid, sentat, sp-anonymous, rsa-recovered, "
+                               "rsa-retry-attempt, rsa-retry-reason, rsa-since-last-attempt, "
+                               "rsa-since-first-attempt"));
     http_add_header(http, "Access-Control-Max-Age", slice_text("7200"));
     http_answer_static(http, 204, NULL, slice_text(""));
 }
 
-/* ---- Settings for analytics.js, health, metrics ---- */
-
-static void get_settings(struct api *api, struct http_request *http, struct slice key)
-{
-    struct slice host = http_header(http, "Host");
-    struct json_writer w;
-    pthread_rwlock_rdlock(&api->collector->gate_lock);
-    bool is_known = gate_find_source(api->collector->gate, key) != NULL;
-    pthread_rwlock_unlock(&api->collector->gate_lock);
-    if (!is_known) {
-        http_answer_error(http, 404, "unknown-write-key", "No source has this write key.", NULL);
-        return;
-    }
-    struct scratch *s = api_take_scratch(api);
-    struct slice host_v1 = arena_copy(&s->arena, host);
-    json_writer_init(&w, &s->body);
-    json_open_object(&w);
-    json_key(&w, "integrations");
-    json_open_object(&w);
-    json_key(&w, "Segment.io");
-    json_open_object(&w);
-    json_key(&w, "apiKey");
-    json_text(&w, key);
-    json_key(&w, "apiHost");
-    struct buf text;
-    buf_init(&text, 1024);
-    buf_put(&text, host_v1.data, host_v1.len > 512 ? 512 : host_v1.len);
-    buf_put_slice(&text, slice_text("/v1"));
-    json_text(&w, buf_slice(&text));
-    buf_done(&text);
-    json_close_object(&w);
-    json_close_object(&w);
-    json_close_object(&w);
-    http_answer(http, 200, "application/json", buf_slice(&s->body));
-    api_give_scratch(api, s);
-}
+/* ---- Health, metrics ---- */
 
 static void put_metrics(struct api *api, struct buf *out)
 {
@@ -184,44 +151,95 @@ static void get_ready(struct api *api, struct http_request *http)
 
 /* ---- Routes ---- */
 
+/* Under /v1/ or the setting events_path_prefix. */
 static const struct {
     const char *path;
     enum event_type type; /* EVENT_TYPES: a batch */
 } event_routes[] = {
-    {"/v1/track", EVENT_TRACK},   {"/v1/identify", EVENT_IDENTIFY}, {"/v1/page", EVENT_PAGE},
-    {"/v1/screen", EVENT_SCREEN}, {"/v1/group", EVENT_GROUP},       {"/v1/alias", EVENT_ALIAS},
-    {"/v1/t", EVENT_TRACK},       {"/v1/i", EVENT_IDENTIFY},        {"/v1/p", EVENT_PAGE},
-    {"/v1/s", EVENT_SCREEN},      {"/v1/g", EVENT_GROUP},           {"/v1/a", EVENT_ALIAS},
-    {"/v1/batch", EVENT_TYPES},   {"/v1/b", EVENT_TYPES},           {"/v1/import", EVENT_TYPES},
+    {"track", EVENT_TRACK},   {"identify", EVENT_IDENTIFY}, {"page", EVENT_PAGE},
+    {"screen", EVENT_SCREEN}, {"group", EVENT_GROUP},       {"alias", EVENT_ALIAS},
+    {"t", EVENT_TRACK},       {"i", EVENT_IDENTIFY},        {"p", EVENT_PAGE},
+    {"s", EVENT_SCREEN},      {"g", EVENT_GROUP},           {"a", EVENT_ALIAS},
+    {"batch", EVENT_TYPES},   {"b", EVENT_TYPES},           {"import", EVENT_TYPES},
 };
+
+/* "/v1/" or the prefix that the settings put beside it, whichever the path begins with; empty for
+ * another path. */
+static struct slice find_prefix(const struct api *api, struct slice path)
+{
+    struct slice other = slice_text(api->collector->settings.events_path_prefix);
+    struct slice usual = slice_text("/v1/");
+    if (slice_starts_with(path, usual)) {
+        return usual;
+    }
+    return slice_starts_with(path, other) ? other : slice_make(NULL, 0);
+}
 
 static bool route_post(struct api *api, struct http_request *http, struct slice path)
 {
-    for (size_t i = 0; i < sizeof event_routes / sizeof *event_routes; i++) {
-        if (slice_is(path, event_routes[i].path)) {
+    struct slice prefix = find_prefix(api, path);
+    struct slice rest = slice_skip(path, prefix.len);
+    for (size_t i = 0; prefix.len > 0 && i < sizeof event_routes / sizeof *event_routes; i++) {
+        if (slice_is(rest, event_routes[i].path)) {
             api_post_events(api, http, event_routes[i].type);
             return true;
         }
     }
+    if (slice_is(path, "/com.snowplowanalytics.snowplow/tp2") ||
+        (prefix.len > 0 && slice_is(rest, "tp2"))) {
+        api_post_snowplow(api, http);
+        return true;
+    }
     return false;
 }
 
-/* The write key in /v1/projects/KEY/settings; empty for another path. */
-static struct slice settings_key(struct slice path)
+/* What stands between the two in the path; empty where they do not enclose it. */
+static struct slice enclosed(struct slice path, const char *before, const char *after)
 {
-    struct slice before = slice_text("/v1/projects/");
-    struct slice after = slice_text("/settings");
-    if (!slice_starts_with(path, before) || path.len <= before.len + after.len ||
-        !slice_equal(slice_skip(path, path.len - after.len), after)) {
+    size_t start = strlen(before);
+    size_t end = strlen(after);
+    if (!slice_starts_with(path, slice_text(before)) || path.len <= start + end ||
+        !slice_is(slice_skip(path, path.len - end), after)) {
         return slice_make(NULL, 0);
     }
-    return slice_make(path.data + before.len, path.len - before.len - after.len);
+    return slice_make(path.data + start, path.len - start - end);
+}
+
+/* What SDKs and pages ask for; the cross-origin headers are there already. */
+static bool route_get_cors(struct api *api, struct http_request *http, struct slice path)
+{
+    struct slice prefix = find_prefix(api, path);
+    struct slice rest = slice_skip(path, prefix.len);
+    struct slice key = enclosed(rest, "projects/", "/settings");
+    if (slice_is(path, "/i") && slice_is(http_method(http), "GET")) {
+        api_get_snowplow(api, http);
+    } else if (slice_is(path, "/sourceConfig/") || slice_is(path, "/sourceConfig")) {
+        api_get_source_config(api, http);
+    } else if (prefix.len == 0) {
+        return false;
+    } else if (key.len > 0) {
+        api_get_settings(api, http, key, prefix);
+    } else if (slice_is(rest, "sourceConfig/")) {
+        api_get_source_config(api, http);
+    } else if (slice_is(rest, "me")) {
+        api_get_me(api, http);
+    } else if (slice_is(rest, "customers")) {
+        api_get_customer(api, http);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 static bool route_get(struct api *api, struct http_request *http, struct slice path)
 {
     if (slice_is(path, api->collector->settings.tag_path)) {
         tag_answer(api->tag, http);
+        return true;
+    }
+    if (api->analytics_js != NULL &&
+        enclosed(path, "/analytics.js/v1/", "/analytics.min.js").len > 0) {
+        tag_answer(api->analytics_js, http);
         return true;
     }
     if (slice_is(path, "/metrics")) {
@@ -237,17 +255,7 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         return true;
     }
     add_cors(api, http);
-    struct slice key = settings_key(path);
-    if (key.len > 0) {
-        get_settings(api, http, key);
-    } else if (slice_is(path, "/v1/me")) {
-        api_get_me(api, http);
-    } else if (slice_is(path, "/v1/customers")) {
-        api_get_customer(api, http);
-    } else {
-        return false;
-    }
-    return true;
+    return route_get_cors(api, http, path);
 }
 
 static void on_request(void *user, struct http_request *http)
@@ -291,6 +299,9 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->lookups_done, NULL);
     api->tag = tag_load(settings->tag_file);
+    if (settings->analytics_js_file[0] != 0) {
+        api->analytics_js = tag_load(settings->analytics_js_file);
+    }
     if (!http_server_open(&options, on_request, api, &api->server, err)) {
         api_close(&api);
         return false;
@@ -322,6 +333,7 @@ void api_close(struct api **api)
     pthread_mutex_unlock(&a->lock);
     http_server_close(&a->server);
     tag_free(&a->tag);
+    tag_free(&a->analytics_js);
     scratch_free(a->spare);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->lookups_done);

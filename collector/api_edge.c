@@ -41,6 +41,9 @@ void api_get_me(struct api *api, struct http_request *http)
     if (id.len == 0) {
         id = http_cookie(http, api->collector->settings.cookie_name);
     }
+    if (id.len == 0) {
+        id = http_cookie(http, API_SNOWPLOW_COOKIE);
+    }
     bool found =
         id.len > 0 && read_card(api, (struct identifier){slice_text("anonymous_id"), id}, s, &card);
     json_writer_init(&w, &s->body);

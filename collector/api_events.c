@@ -1,7 +1,7 @@
-/* Events: from a request of Segment's API through the gate to the committer. */
+/* Events: from a request, parsed, through the gate to the committer. */
 #include <sodium.h>
-#include <stdio.h>
 #include "collector/api_internal.h"
+#include "shared/timetext.h"
 
 /* The user name of Basic authorization, decoded into `ret`. */
 static struct slice basic_user(struct http_request *http, char *ret, size_t size)
@@ -21,56 +21,76 @@ static struct slice basic_user(struct http_request *http, char *ret, size_t size
     return slice_make(ret, colon == NULL ? len : (size_t)(colon - ret));
 }
 
-static struct slice find_write_key(struct http_request *http, const struct request *request,
-                                   char *scratch, size_t size)
+struct slice api_write_key(struct http_request *http, const struct request *request,
+                           char scratch[API_WRITE_KEY_BYTES])
 {
-    struct slice key = basic_user(http, scratch, size);
+    struct slice key = basic_user(http, scratch, API_WRITE_KEY_BYTES);
     if (key.len == 0) {
         key = http_header(http, "X-Write-Key");
     }
-    if (key.len == 0) {
+    if (key.len == 0 && request != NULL) {
         key = request->write_key;
     }
     return key.len > 0 ? key : http_query(http, "writeKey");
 }
 
-static bool is_cookie_safe(struct slice id)
+/* May this request use the cookie? A page of another site may not, unless a source names it: it
+ * could tie its visitors' ids to an account of its choice. SameSite does not keep a link there from
+ * sending the cookie; Sec-Fetch-Site tells of it. */
+static bool is_trusted(const struct api *api, const struct http_request *http)
 {
-    for (size_t i = 0; i < id.len; i++) {
-        uint8_t c = id.data[i];
-        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                    c == '-' || c == '_' || c == '.' || c == '~';
-        if (!fine) {
-            return false;
-        }
-    }
-    return id.len > 0 && id.len <= 128;
+    struct slice site = http_header(http, "Sec-Fetch-Site");
+    bool is_here = slice_is(site, "same-origin") || slice_is(site, "same-site");
+    bool is_elsewhere = slice_is(site, "cross-site") ||
+                        strcmp(api->collector->settings.cookie_same_site, "none") == 0;
+    return is_here || !is_elsewhere ||
+           gate_allows_origin(api->collector->gate, http_header(http, "Origin"));
 }
 
-/* The server sets the cookie, because browsers keep those of scripts for a week only. Servers and
- * tills, which send no Origin and no cookie, get none. */
-static void set_cookie(struct api *api, struct http_request *http, const struct request *request)
+/* The anonymous id that RudderStack's SDK sends in a header, in base64. */
+static struct slice header_id(const struct http_request *http, char *ret, size_t size)
 {
-    const struct settings *settings = &api->collector->settings;
-    char cookie[1024];
-    struct slice id = slice_make(NULL, 0);
-    for (size_t i = 0; i < request->count; i++) {
-        const struct request_event *e = &request->events[i];
-        id = e->refusal.code == NULL && e->event.anonymous_id.len > 0 ? e->event.anonymous_id : id;
+    struct slice header = http_header(http, "AnonymousId");
+    size_t len = 0;
+    bool fine = sodium_base642bin((uint8_t *)ret, size, (const char *)header.data, header.len, NULL,
+                                  &len, NULL, sodium_base64_VARIANT_ORIGINAL) == 0;
+    return slice_make(ret, fine ? len : 0);
+}
+
+/* Fill in what the body does not say and the request's headers do. */
+static void take_headers(const struct api *api, struct http_request *http, struct request *request,
+                         const struct api_protocol *protocol, bool may_identify)
+{
+    char scratch[LIMIT_IDENTIFIER_BYTES];
+    const struct request_event *first = &request->events[0];
+    bool has_time = first->timestamp_ms != TIME_ABSENT || first->original_ms != TIME_ABSENT;
+    if (protocol->reads_headers && request->sent_ms == TIME_ABSENT && has_time &&
+        first->sent_ms == TIME_ABSENT &&
+        !time_text_parse(http_header(http, "SentAt"), &request->sent_ms)) {
+        request->sent_ms = TIME_ABSENT;
     }
-    struct slice has = http_cookie(http, settings->cookie_name);
-    bool is_browser = http_header(http, "Origin").len > 0 || has.len > 0 ||
-                      http_header(http, "Sec-Fetch-Site").len > 0;
-    if (!is_browser || slice_equal(has, id) || !is_cookie_safe(id)) {
+    if (request->without_anonymous_id == 0) {
         return;
     }
-    bool has_domain = settings->cookie_domain[0] != 0;
-    bool is_secure = slice_is(http_header(http, "X-Forwarded-Proto"), "https");
-    snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; Max-Age=%lld; SameSite=Lax%s%.*s%s",
-             settings->cookie_name, SLICE_ARGS(id),
-             (long long)(settings->cookie_lifetime_ms / 1000), has_domain ? "; Domain=" : "", 255,
-             settings->cookie_domain, is_secure ? "; Secure" : "");
-    http_add_header(http, "Set-Cookie", slice_text(cookie));
+    struct slice id = slice_make(NULL, 0);
+    if (protocol->reads_headers) {
+        id = header_id(http, scratch, sizeof scratch);
+    }
+    if (id.len == 0 && may_identify && is_trusted(api, http)) {
+        id = cookie_id(http, protocol->cookie_name);
+    }
+    request_adopt(request, id);
+}
+
+static void set_cookie(const struct api *api, struct http_request *http,
+                       const struct request *request, const char *name)
+{
+    char cookie[COOKIE_BYTES];
+    if (cookie_follow(&api->collector->settings, name, request, api_is_secure(http), http,
+                      cookie) &&
+        is_trusted(api, http)) {
+        http_add_header(http, "Set-Cookie", slice_text(cookie));
+    }
 }
 
 static void write_refusal(struct json_writer *w, const struct refusal *refusal)
@@ -180,12 +200,13 @@ static bool has_withdrawal(const struct request *request)
 }
 
 /* Inside the gate's read lock, because events refer to the source's key. */
-static void take_events(struct api *api, struct http_request *http, struct scratch *s)
+static void take_events(struct api *api, struct http_request *http, struct scratch *s,
+                        const struct api_protocol *protocol, bool may_identify)
 {
-    char scratch[256];
+    char scratch[API_WRITE_KEY_BYTES];
     struct error err;
     struct request *request = &s->request;
-    struct slice key = find_write_key(http, request, scratch, sizeof scratch);
+    struct slice key = api_write_key(http, request, scratch);
     const struct gate_source *source = gate_find_source(api->collector->gate, key);
     if (source == NULL) {
         refuse_request(api, http, 401,
@@ -198,17 +219,20 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     if (is_over_rate(api, source, http, request->count)) {
         return;
     }
+    take_headers(api, http, request, protocol, may_identify);
     request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
     size_t refused = pass_gate(api, source, http, s);
-    if (refused > 0) {
+    if (refused > 0 && !protocol->is_lenient) {
         answer_refused(http, s, refused);
     } else {
-        http_answer_static(http, 200, "application/json", slice_text(api_success));
+        http_answer_static(http, 200, protocol->content_type, protocol->body);
     }
     if (refused == request->count && !has_withdrawal(request)) {
         return;
     }
-    set_cookie(api, http, request);
+    if (may_identify) {
+        set_cookie(api, http, request, protocol->cookie_name);
+    }
     if (!committer_add(api->collector->committer, request, http, &err)) {
         http_add_header(http, "Retry-After", slice_text("1"));
         http_answer_error(http, 503, "overloaded", "The disk cannot follow; try again later.",
@@ -216,17 +240,29 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     }
 }
 
-void api_post_events(struct api *api, struct http_request *http, enum event_type type)
+void api_take_request(struct api *api, struct http_request *http, struct scratch *s,
+                      const struct api_protocol *protocol, bool may_identify)
 {
-    struct scratch *s = api_take_scratch(api);
-    request_parse(&s->request, type, http_body(http), &rand_secure);
     if (s->request.refusal.code != NULL) {
         bool large = strcmp(s->request.refusal.code, "request-too-large") == 0;
         refuse_request(api, http, large ? 413 : 400, &s->request.refusal);
-    } else {
-        pthread_rwlock_rdlock(&api->collector->gate_lock);
-        take_events(api, http, s);
-        pthread_rwlock_unlock(&api->collector->gate_lock);
+        return;
     }
+    pthread_rwlock_rdlock(&api->collector->gate_lock);
+    take_events(api, http, s, protocol, may_identify);
+    pthread_rwlock_unlock(&api->collector->gate_lock);
+}
+
+void api_post_events(struct api *api, struct http_request *http, enum event_type type)
+{
+    const struct api_protocol protocol = {
+        .cookie_name = api->collector->settings.cookie_name,
+        .body = slice_text(api_success),
+        .content_type = "application/json",
+        .reads_headers = true,
+    };
+    struct scratch *s = api_take_scratch(api);
+    request_parse(&s->request, type, http_body(http), &rand_secure);
+    api_take_request(api, http, s, &protocol, true);
     api_give_scratch(api, s);
 }

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include "collector/api.h"
+#include "collector/cookie.h"
 #include "collector/tag.h"
 #include "collector/visit.h"
 #include "shared/json.h"
@@ -23,6 +24,7 @@ struct api {
     struct collector *collector;
     struct http_server *server;
     struct tag *tag;
+    struct tag *analytics_js; /* NULL: not served */
     pthread_mutex_t lock;
     struct scratch *spare;
     bool closing;
@@ -38,8 +40,42 @@ extern const char api_success[];
 struct scratch *api_take_scratch(struct api *api);
 void api_give_scratch(struct api *api, struct scratch *scratch);
 
+/* Did the client ask over TLS, here or at the proxy in front? */
+bool api_is_secure(const struct http_request *http);
+
 /* api_events.c: a request of Segment's API; EVENT_TYPES is a batch. */
 void api_post_events(struct api *api, struct http_request *http, enum event_type type);
+
+/* How a protocol answers, and where its browsers keep the visitor's id. */
+struct api_protocol {
+    const char *cookie_name;
+    struct slice body; /* of the answer to events that were taken; lives for ever */
+    const char *content_type;
+    bool reads_headers; /* AnonymousId and SentAt, which some SDKs send */
+    bool is_lenient;    /* a refused event is counted, and answered as if it was taken */
+};
+
+/* Answer a request that was parsed into s->request: check the write key, pass the gate, have the
+ * events stored. `may_identify`: cookies may be read and set. */
+void api_take_request(struct api *api, struct http_request *http, struct scratch *s,
+                      const struct api_protocol *protocol, bool may_identify);
+
+/* The write key, by Basic authorization, X-Write-Key, the body where `request` is not NULL, or the
+ * query; empty: none. */
+enum { API_WRITE_KEY_BYTES = 256 };
+struct slice api_write_key(struct http_request *http, const struct request *request,
+                           char scratch[API_WRITE_KEY_BYTES]);
+
+/* api_snowplow.c: what Snowplow's trackers send. */
+#define API_SNOWPLOW_COOKIE "sp"
+void api_post_snowplow(struct api *api, struct http_request *http);
+void api_get_snowplow(struct api *api, struct http_request *http);
+
+/* api_browser.c: what SDKs in browsers ask for before they send. `prefix` is "/v1/" or the setting
+ * in its place. */
+void api_get_settings(struct api *api, struct http_request *http, struct slice key,
+                      struct slice prefix);
+void api_get_source_config(struct api *api, struct http_request *http);
 
 /* api_edge.c: what the edge knows of a visitor or a customer. */
 void api_get_me(struct api *api, struct http_request *http);

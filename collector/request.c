@@ -1,14 +1,10 @@
-#include "collector/request.h"
-
-#include <stdlib.h>
 #include <yajl/yajl_parse.h>
-#include "shared/identifier.h"
+#include "collector/request_internal.h"
 #include "shared/json.h"
 #include "shared/timetext.h"
 #include "shared/utf8.h"
-#include "shared/uuid.h"
 
-enum { FUTURE_MS_MAX = 23 * 3600 * 1000, BODY_SPARE = 64 };
+enum { FUTURE_MS_MAX = 23 * 3600 * 1000 };
 
 /* Members of an event that are taken out of its body. */
 enum field {
@@ -74,36 +70,6 @@ struct parser {
     bool is_batch_key;
 };
 
-void request_init(struct request *request)
-{
-    *request = (struct request){0};
-    arena_init(&request->arena, 4096);
-    buf_init(&request->bodies, LIMIT_REQUEST_BYTES * 4);
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        buf_init(&request->outer[i], LIMIT_EVENT_BYTES);
-    }
-    bool made =
-        msgpack_zone_init(&request->zone, 8192) && msgpack_zone_init(&request->outer_zone, 8192);
-    ensure(made);
-}
-
-void request_done(struct request *request)
-{
-    arena_done(&request->arena);
-    buf_done(&request->bodies);
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        buf_done(&request->outer[i]);
-    }
-    msgpack_zone_destroy(&request->zone);
-    msgpack_zone_destroy(&request->outer_zone);
-    free(request->events);
-}
-
-static struct refusal refuse(const char *code, const char *message, const char *field)
-{
-    return (struct refusal){code, message, field};
-}
-
 /* Give up the event: whatever follows of it is skipped. */
 static void refuse_event(struct parser *p, struct refusal refusal)
 {
@@ -115,34 +81,17 @@ static void refuse_event(struct parser *p, struct refusal refusal)
 
 static int refuse_request(struct parser *p, const char *message)
 {
-    p->request->refusal = refuse("invalid-shape", message, NULL);
+    p->request->refusal = refusal_make("invalid-shape", message, NULL);
     return 0;
 }
 
-static struct request_event *add_event(struct parser *p)
+/* False: the batch is full, which the request's refusal says. */
+static bool begin_event(struct parser *p)
 {
-    struct request *r = p->request;
-    if (r->count == r->capacity) {
-        r->capacity = r->capacity == 0 ? 64 : r->capacity * 2;
-        r->events = memory_resize(r->events, r->capacity * sizeof *r->events);
+    p->event = request_add(p->request);
+    if (p->event == NULL) {
+        return false;
     }
-    struct request_event *event = &r->events[r->count++];
-    /* The preferences behind preference_count are never read: not clearing them saves half a KiB
-     * an event. */
-    memset(event, 0, offsetof(struct request_event, preferences));
-    event->body_at = 0;
-    event->body_len = 0;
-    event->timestamp_ms = TIME_ABSENT;
-    event->original_ms = TIME_ABSENT;
-    event->sent_ms = TIME_ABSENT;
-    p->event = event;
-    return event;
-}
-
-static void begin_event(struct parser *p)
-{
-    add_event(p);
-    p->event->body_at = p->request->bodies.len;
     p->place = PLACE_EVENT;
     p->skips = false;
     p->skip_depth = 0;
@@ -151,8 +100,10 @@ static void begin_event(struct parser *p)
     json_packer_init(&p->packer, &p->request->bodies);
     json_packer_trust(&p->packer, p->checked);
     if (json_packer_open(&p->packer, true) != JSON_FINE) {
-        refuse_event(p, refuse("request-too-large", "The request is over the size limit.", NULL));
+        refuse_event(
+            p, refusal_make("request-too-large", "The request is over the size limit.", NULL));
     }
+    return true;
 }
 
 static void end_event(struct parser *p)
@@ -168,22 +119,12 @@ static void end_event(struct parser *p)
     p->place = p->request->is_batch ? PLACE_ITEMS : PLACE_TOP;
 }
 
-static bool is_full(struct parser *p)
-{
-    if (p->request->count < LIMIT_BATCH_EVENTS) {
-        return false;
-    }
-    p->request->refusal =
-        refuse("batch-too-long", "The batch has more than 2,500 events.", "/batch");
-    return true;
-}
-
 /* An item of a batch that is no object. */
 static void add_misfit(struct parser *p)
 {
-    if (!is_full(p)) {
-        add_event(p);
-        p->event->refusal = refuse("invalid-shape", "An item of the batch is no object.", NULL);
+    struct request_event *event = request_add(p->request);
+    if (event != NULL) {
+        event->refusal = refusal_make("invalid-shape", "An item of the batch is no object.", NULL);
     }
 }
 
@@ -205,8 +146,8 @@ static bool is_no_object(struct parser *p)
     if (p->place != PLACE_EVENT || p->packer.depth != 1 || p->object_pointer == NULL) {
         return false;
     }
-    refuse_event(
-        p, refuse("invalid-shape", "A member of the event must be an object.", p->object_pointer));
+    refuse_event(p, refusal_make("invalid-shape", "A member of the event must be an object.",
+                                 p->object_pointer));
     return true;
 }
 
@@ -214,31 +155,25 @@ static void after_packing(struct parser *p, enum json_fault fault)
 {
     if (p->place != PLACE_EVENT) {
         if (fault != JSON_FINE) {
-            p->request->refusal = refuse(json_fault_code(fault), json_fault_sentence(fault), NULL);
+            p->request->refusal =
+                refusal_make(json_fault_code(fault), json_fault_sentence(fault), NULL);
         }
         return;
     }
     if (fault != JSON_FINE) {
-        refuse_event(p, refuse(json_fault_code(fault), json_fault_sentence(fault), NULL));
+        refuse_event(p, refusal_make(json_fault_code(fault), json_fault_sentence(fault), NULL));
     } else if (p->request->bodies.len - p->event->body_at > LIMIT_EVENT_BYTES) {
-        refuse_event(p, refuse("event-too-large", "The event is over 32 KiB.", NULL));
+        refuse_event(p, refusal_make("event-too-large", "The event is over 32 KiB.", NULL));
     }
 }
 
 static void take_time(struct parser *p, struct slice text, int64_t *ret)
 {
     if (!time_text_parse(text, ret)) {
-        refuse_event(p, refuse("invalid-time", "A time is not RFC 3339 of the years 1970 to 9999.",
-                               field_pointers[p->field]));
+        refuse_event(p, refusal_make("invalid-time",
+                                     "A time is not RFC 3339 of the years 1970 to 9999.",
+                                     field_pointers[p->field]));
     }
-}
-
-/* White space around an id is nobody's intention; an id of nothing else is none. */
-static struct slice take_id(struct arena *arena, struct slice text)
-{
-    bool is_too_long = text.len > LIMIT_IDENTIFIER_BYTES; /* check_event() refuses it */
-    text = arena_copy(arena, text);
-    return is_too_long ? text : identifier_normalize(NORMALIZE_TRIM, text, arena);
 }
 
 static void take_text_field(struct parser *p, struct slice text)
@@ -260,10 +195,10 @@ static void take_text_field(struct parser *p, struct slice text)
         e->event.message_id = arena_copy(arena, text);
         break;
     case FIELD_ANONYMOUS_ID:
-        e->event.anonymous_id = take_id(arena, text);
+        e->event.anonymous_id = request_take_id(p->request, text);
         break;
     case FIELD_USER_ID:
-        e->event.user_id = take_id(arena, text);
+        e->event.user_id = request_take_id(p->request, text);
         break;
     case FIELD_TIMESTAMP:
         take_time(p, text, &e->timestamp_ms);
@@ -290,8 +225,8 @@ static bool takes_number(enum field field)
 
 static void misplaced(struct parser *p)
 {
-    refuse_event(p, refuse("invalid-shape", "A member of the event has the wrong type.",
-                           field_pointers[p->field]));
+    refuse_event(p, refusal_make("invalid-shape", "A member of the event has the wrong type.",
+                                 field_pointers[p->field]));
     p->field = FIELD_NONE;
 }
 
@@ -413,8 +348,8 @@ static int on_string(void *ctx, const unsigned char *data, size_t len)
     }
     if (p->place == PLACE_EVENT && p->field != FIELD_NONE) {
         if (!json_packer_check(&p->packer, text)) {
-            refuse_event(
-                p, refuse("invalid-utf8", "A text is not valid UTF-8.", field_pointers[p->field]));
+            refuse_event(p, refusal_make("invalid-utf8", "A text is not valid UTF-8.",
+                                         field_pointers[p->field]));
         } else {
             take_text_field(p, text);
         }
@@ -559,18 +494,18 @@ static int on_open(struct parser *p, bool is_map)
         if (p->request->is_batch) {
             p->place = PLACE_BATCH;
         } else {
-            begin_event(p);
+            (void)begin_event(p);
         }
         return 1;
     case PLACE_BATCH:
         return open_in_batch(p, is_map);
     case PLACE_ITEMS:
-        if (is_full(p)) {
+        if (!begin_event(p)) {
             return 0;
         }
-        begin_event(p);
         if (!is_map) {
-            refuse_event(p, refuse("invalid-shape", "An item of the batch is no object.", NULL));
+            refuse_event(p,
+                         refusal_make("invalid-shape", "An item of the batch is no object.", NULL));
         }
         return 1;
     case PLACE_OUTER:
@@ -658,264 +593,20 @@ static void run_parser(struct parser *p, struct slice json)
     }
     yajl_free(handle);
     if (p->request->refusal.code == NULL && status != yajl_status_ok) {
-        p->request->refusal = refuse("invalid-json", "The body is not valid JSON.", NULL);
-    }
-}
-
-static const char *const request_outer_names[REQUEST_OUTER_MAPS] = {"context", "integrations"};
-
-struct outer_map {
-    bool is_given;
-    msgpack_object map;
-};
-
-/* Shallow: each member of the outer map that the event does not have itself. */
-static void pack_merged(msgpack_packer *p, const msgpack_object *own, const msgpack_object *outer)
-{
-    uint32_t count = own->via.map.size;
-    for (uint32_t i = 0; i < outer->via.map.size; i++) {
-        struct slice key;
-        count += value_text(&outer->via.map.ptr[i].key, &key) && value_member(own, key) == NULL;
-    }
-    msgpack_pack_map(p, count);
-    for (uint32_t i = 0; i < own->via.map.size; i++) {
-        msgpack_pack_object(p, own->via.map.ptr[i].key);
-        msgpack_pack_object(p, own->via.map.ptr[i].val);
-    }
-    for (uint32_t i = 0; i < outer->via.map.size; i++) {
-        struct slice key;
-        if (value_text(&outer->via.map.ptr[i].key, &key) && value_member(own, key) == NULL) {
-            value_pack_text(p, key);
-            msgpack_pack_object(p, outer->via.map.ptr[i].val);
-        }
-    }
-}
-
-/* What the gate looks at, where it came from the outer context. */
-static void take_outer_consent(struct request *r, struct request_event *e,
-                               const msgpack_object *body)
-{
-    const msgpack_object *context = value_member_c(body, "context");
-    const msgpack_object *preferences =
-        value_member_c(value_member_c(context, "consent"), "categoryPreferences");
-    if (e->has_preferences || !value_is(preferences, MSGPACK_OBJECT_MAP)) {
-        return;
-    }
-    e->has_preferences = true;
-    for (uint32_t i = 0; i < preferences->via.map.size; i++) {
-        struct consent_preference *to = &e->preferences[e->preference_count];
-        const msgpack_object_kv *kv = &preferences->via.map.ptr[i];
-        if (e->preference_count < LIMIT_CONSENT_CATEGORIES && value_text(&kv->key, &to->category) &&
-            value_bool(&kv->val, &to->granted)) {
-            /* The bytes it was read from move when the next event is merged. */
-            to->category = arena_copy(&r->arena, to->category);
-            e->preference_count++;
-        }
-    }
-}
-
-/* The same for the user agent, which stands elsewhere in the merged body in any case. */
-static void take_merged_user_agent(struct request_event *e, const msgpack_object *body,
-                                   const uint8_t *start)
-{
-    struct slice text = slice_make(start, 0);
-    (void)value_text(value_member_c(value_member_c(body, "context"), "userAgent"), &text);
-    e->user_agent_at = (size_t)(text.data - start);
-    e->user_agent_len = text.len;
-}
-
-/* The batch's member that belongs into an event's member of this name, or NULL. */
-static const msgpack_object *outer_member(const struct outer_map outer[REQUEST_OUTER_MAPS],
-                                          struct slice name)
-{
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        if (outer[i].is_given && slice_is(name, request_outer_names[i])) {
-            return &outer[i].map;
-        }
-    }
-    return NULL;
-}
-
-/* The event's body with the batch's context and integrations merged in, one level deep. */
-static void pack_body(msgpack_packer *p, const msgpack_object *own,
-                      const struct outer_map outer[REQUEST_OUTER_MAPS])
-{
-    uint32_t count = own->via.map.size;
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        count += outer[i].is_given && value_member_c(own, request_outer_names[i]) == NULL;
-    }
-    msgpack_pack_map(p, count);
-    for (uint32_t i = 0; i < own->via.map.size; i++) {
-        const msgpack_object_kv *kv = &own->via.map.ptr[i];
-        struct slice name = slice_make(NULL, 0);
-        (void)value_text(&kv->key, &name);
-        const msgpack_object *other = outer_member(outer, name);
-        value_pack_text(p, name);
-        if (other != NULL && kv->val.type == MSGPACK_OBJECT_MAP) {
-            pack_merged(p, &kv->val, other);
-        } else {
-            msgpack_pack_object(p, kv->val);
-        }
-    }
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        if (outer[i].is_given && value_member_c(own, request_outer_names[i]) == NULL) {
-            value_pack_cstr(p, request_outer_names[i]);
-            msgpack_pack_object(p, outer[i].map);
-        }
-    }
-}
-
-static void merge_event(struct request *r, struct request_event *e,
-                        const struct outer_map outer[REQUEST_OUTER_MAPS], struct buf *merged)
-{
-    msgpack_object own;
-    msgpack_object whole;
-    msgpack_packer p;
-    struct error err;
-    size_t start = merged->len;
-    size_t room = e->body_len + r->outer[0].len + r->outer[1].len + BODY_SPARE;
-    if (e->body_len > LIMIT_EVENT_BYTES || !buf_reserve(merged, room)) {
-        e->refusal = refuse("request-too-large", "The request is over the size limit.", NULL);
-        return;
-    }
-    msgpack_zone_clear(&r->zone);
-    bool fine =
-        value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &own, &err);
-    ensure(fine);
-    value_packer_init(&p, merged);
-    pack_body(&p, &own, outer);
-    e->body_at = start;
-    e->body_len = merged->len - start;
-    fine = value_unpack(slice_make(merged->data + start, e->body_len), &r->zone, &whole, &err);
-    ensure(fine);
-    take_outer_consent(r, e, &whole);
-    take_merged_user_agent(e, &whole, merged->data + start);
-    if (e->body_len > LIMIT_EVENT_BYTES) {
-        e->refusal = refuse("event-too-large", "The event is over 32 KiB.", NULL);
-    }
-}
-
-/* Put the batch's context and integrations into each event: written into a second buffer, because
- * few clients send them and those events may grow. */
-static void merge_outer(struct request *r)
-{
-    struct outer_map outer[REQUEST_OUTER_MAPS] = {0};
-    struct buf merged;
-    struct error err;
-    msgpack_zone_clear(&r->outer_zone);
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        outer[i].is_given = r->outer[i].len > 0;
-        if (outer[i].is_given) {
-            bool fine = value_unpack(buf_slice(&r->outer[i]), &r->outer_zone, &outer[i].map, &err);
-            ensure(fine);
-        }
-    }
-    buf_init(&merged, r->bodies.len_max);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->events[i].refusal.code == NULL) {
-            merge_event(r, &r->events[i], outer, &merged);
-        }
-    }
-    buf_done(&r->bodies);
-    r->bodies = merged;
-}
-
-/* Is there an external id that the hub could use: a type, and an id as text or number? */
-static bool has_external_id(struct request *r, const struct request_event *e)
-{
-    struct error err;
-    msgpack_object body;
-    bool found = false;
-    msgpack_zone_clear(&r->zone);
-    bool fine =
-        value_unpack(slice_make(r->bodies.data + e->body_at, e->body_len), &r->zone, &body, &err);
-    ensure(fine);
-    const msgpack_object *ids = value_member_c(value_member_c(&body, "context"), "externalIds");
-    uint32_t count = value_is(ids, MSGPACK_OBJECT_ARRAY) ? ids->via.array.size : 0;
-    for (uint32_t i = 0; i < count && i < LIMIT_EXTERNAL_IDS && !found; i++) {
-        const msgpack_object *id = value_member_c(&ids->via.array.ptr[i], "id");
-        struct slice type;
-        struct slice text;
-        int64_t number;
-        found = value_text(value_member_c(&ids->via.array.ptr[i], "type"), &type) && type.len > 0 &&
-                ((value_text(id, &text) && text.len > 0) || value_int(id, &number));
-    }
-    return found;
-}
-
-static void check_event(struct request *r, struct request_event *e, enum event_type type,
-                        struct rand *rand)
-{
-    struct event *event = &e->event;
-    if (type != EVENT_TYPES) {
-        event->type = type;
-    } else if (!e->has_type || event->type == EVENT_TYPES) {
-        e->refusal =
-            refuse("invalid-type",
-                   "\"type\" is none of track, identify, page, screen, group, alias.", "/type");
-        return;
-    }
-    e->has_external_id =
-        event->user_id.len == 0 && event->anonymous_id.len == 0 && has_external_id(r, e);
-    bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
-    event->name = event->type == EVENT_TRACK ? e->event_name : is_view ? e->page_name : event->name;
-    if (event->type == EVENT_TRACK && event->name.len == 0) {
-        e->refusal =
-            refuse("missing-event-name", "A track event needs its name in \"event\".", "/event");
-    } else if (event->message_id.len > LIMIT_MESSAGE_ID_BYTES) {
-        e->refusal =
-            refuse("invalid-message-id", "\"messageId\" is longer than 128 bytes.", "/messageId");
-    } else if (event->name.len > LIMIT_EVENT_BYTES / 8) {
-        e->refusal = refuse("event-too-large", "The name of the event is over 4 KiB.", "/event");
-    } else if (event->user_id.len > LIMIT_IDENTIFIER_BYTES ||
-               event->anonymous_id.len > LIMIT_IDENTIFIER_BYTES) {
-        e->refusal =
-            refuse("identifier-too-long", "An identifier is longer than 256 bytes.",
-                   event->user_id.len > LIMIT_IDENTIFIER_BYTES ? "/userId" : "/anonymousId");
-    } else if (event->user_id.len == 0 && event->anonymous_id.len == 0 && !e->has_external_id) {
-        e->refusal =
-            refuse("missing-identifier",
-                   "The event has neither userId nor anonymousId nor an external id.", NULL);
-    } else if (event->message_id.len == 0) {
-        uint8_t uuid[UUID_BYTES];
-        char *text = arena_allocate(&r->arena, UUID_TEXT_BYTES);
-        uuid_random(rand, uuid);
-        uuid_format(uuid, text);
-        event->message_id = slice_make(text, UUID_TEXT_BYTES);
+        p->request->refusal = refusal_make("invalid-json", "The body is not valid JSON.", NULL);
     }
 }
 
 void request_parse(struct request *r, enum event_type type, struct slice json, struct rand *rand)
 {
     struct parser p = {.request = r, .type = type};
-    arena_clear(&r->arena);
-    buf_clear(&r->bodies);
-    for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
-        buf_clear(&r->outer[i]);
-    }
-    r->refusal = refuse(NULL, NULL, NULL);
-    r->write_key = slice_make(NULL, 0);
-    r->sent_ms = TIME_ABSENT;
-    r->count = 0;
+    request_reset(r);
     r->is_batch = type == EVENT_TYPES;
     run_parser(&p, json);
-    if (r->refusal.code == NULL && r->count == 0) {
-        r->refusal = refuse("invalid-shape", "The request has no event.", "/batch");
+    if (r->refusal.code == NULL && (r->outer[0].len > 0 || r->outer[1].len > 0)) {
+        request_merge_outer(r);
     }
-    if (r->refusal.code != NULL) {
-        r->count = 0;
-        return;
-    }
-    if (r->outer[0].len > 0 || r->outer[1].len > 0) {
-        merge_outer(r);
-    }
-    for (size_t i = 0; i < r->count; i++) {
-        struct request_event *e = &r->events[i];
-        if (e->refusal.code == NULL) {
-            check_event(r, e, type, rand);
-            e->event.body = slice_make(r->bodies.data + e->body_at, e->body_len);
-        }
-    }
+    request_finish(r, type, rand);
 }
 
 static int64_t stamp(const struct request_event *e, int64_t sent_ms, int64_t received_ms)

@@ -1,8 +1,10 @@
-/* A request in Segment's HTTP API, parsed once, at the edge, into events.
+/* A request, parsed once, at the edge, into events.
  *
- * JSON is streamed straight into MessagePack: members that the collector needs are taken, the rest
- * becomes the body of the event. One bad event never harms its neighbours: it is marked with a
- * code and the parse goes on; only text that is no JSON spoils a whole request.
+ * One bad event never harms its neighbours: it is marked with a code and the parse goes on; only
+ * text that is no JSON spoils a whole request. request_parse() reads Segment's HTTP API: JSON is
+ * streamed straight into MessagePack, members that the collector needs are taken, the rest becomes
+ * the body of the event. The parser of another protocol (snowplow.c) adds events one by one, and
+ * request_finish() holds them to the same rules.
  *
  * The result refers into the request's own memory, valid until the next request_parse(). The text
  * parsed need not outlive the call. One thread at a time.
@@ -37,7 +39,8 @@ struct request_event {
     int64_t timestamp_ms; /* TIME_ABSENT or the client's time, likewise the next two */
     int64_t original_ms;
     int64_t sent_ms;
-    bool has_external_id; /* looked for where there is neither user nor anonymous id */
+    bool has_external_id;  /* looked for where there is neither user nor anonymous id */
+    bool lacks_identifier; /* its refusal, which request_adopt() can lift */
     bool has_type;
     bool has_preferences;
     size_t user_agent_at; /* context.userAgent, in the body; its length is 0 where there is none */
@@ -61,6 +64,7 @@ struct request {
     struct slice write_key;
     int64_t sent_ms;
     bool is_batch;
+    size_t without_anonymous_id; /* events that request_adopt() would give one */
     size_t count;
     struct request_event *events;
     size_t capacity;
@@ -78,6 +82,20 @@ void request_done(struct request *request);
  * is fine has a type, a message id, an identifier, and sizes within limits.h. */
 void request_parse(struct request *request, enum event_type type, struct slice json,
                    struct rand *rand);
+
+/* For parsers of other protocols: forget the events there are; add one, to be filled in (NULL where
+ * the request has too many, which its refusal then says); and, when all are there, check them as
+ * request_parse() does. Bodies are MessagePack maps in request->bodies. */
+void request_reset(struct request *request);
+struct request_event *request_add(struct request *request);
+void request_finish(struct request *request, enum event_type type, struct rand *rand);
+/* An id as it is kept, in the request's memory: white space around it is nobody's intention, an id
+ * of nothing else is none. */
+struct slice request_take_id(struct request *request, struct slice text);
+
+/* Give this anonymous id, known from a cookie or a header, to each event that has none. An event
+ * that was refused for want of an identifier is then fine. An id that cannot be one is ignored. */
+void request_adopt(struct request *request, struct slice anonymous_id);
 
 /* Set source and times of every event: Segment's rule
  * timestamp = receivedAt - (sentAt - originalTimestamp); without sentAt the time as given; without

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include "shared/json.h"
 #include "shared/timetext.h"
+#include "shared/uuid.h"
 
 struct fixture {
     struct request request;
@@ -862,6 +863,42 @@ static void test_every_payload_of_segments_specification_is_taken(void **state)
 
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void test_an_adopted_id_goes_to_those_that_have_none(void **state)
+{
+    struct fixture *f = *state;
+    parse_batch(f,
+                "{\"batch\":["
+                "{\"type\":\"track\",\"event\":\"E\",\"anonymousId\":\"own\"},"
+                "{\"type\":\"track\",\"event\":\"E\",\"userId\":\"u1\"},"
+                "{\"type\":\"track\",\"event\":\"E\"},"
+                "{\"type\":\"track\"},"
+                "{\"type\":\"page\",\"context\":{\"externalIds\":[{\"type\":\"t\",\"id\":1}]}}]}");
+    static const char *const ids[] = {"own", "cookie", "cookie", NULL, "cookie"};
+    assert_int_equal(f->request.without_anonymous_id, 3);
+    assert_code(f->request.events[2].refusal, "missing-identifier", "before");
+    request_adopt(&f->request, slice_text(" cookie "));
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        const struct request_event *e = &f->request.events[i];
+        assert_code(e->refusal, ids[i] == NULL ? "missing-event-name" : NULL, "after");
+        assert_true(slice_is(e->event.anonymous_id, ids[i] == NULL ? "" : ids[i]));
+        assert_true(ids[i] == NULL || e->event.message_id.len == UUID_TEXT_BYTES);
+    }
+}
+
+static void test_what_cannot_be_an_id_is_not_adopted(void **state)
+{
+    struct fixture *f = *state;
+    char too_long[LIMIT_IDENTIFIER_BYTES + 1];
+    memset(too_long, 'a', sizeof too_long);
+    const struct slice ids[] = {slice_text(""), slice_text("  "), slice_text("\xff"),
+                                slice_make(too_long, sizeof too_long)};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        parse(f, EVENT_PAGE, "{}");
+        request_adopt(&f->request, ids[i]);
+        assert_code(only(f)->refusal, "missing-identifier", "after");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -876,6 +913,8 @@ int main(void)
         WITH(test_a_batch_over_the_limit_is_refused_whole),
         WITH(test_ids_have_their_limits),
         WITH(test_ids_that_come_as_numbers_are_their_digits),
+        WITH(test_an_adopted_id_goes_to_those_that_have_none),
+        WITH(test_what_cannot_be_an_id_is_not_adopted),
         WITH(test_an_external_id_identifies_where_the_hub_could_use_it),
         WITH(test_outer_context_and_integrations_fill_what_the_event_lacks),
         WITH(test_an_event_made_too_large_by_the_outer_context_is_refused),

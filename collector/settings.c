@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include "collector/cookie.h"
 #include "shared/buf.h"
 #include "shared/daemon.h"
 #include "shared/limits.h"
@@ -22,13 +23,26 @@ static const struct config_row rows[] = {
     ROW(tag_file, CONFIG_TEXT, "/usr/share/tributary/t.js", 0, 0,
         "The browser tag; with FILE.gz and FILE.br beside it, those are served too."),
     ROW(tag_path, CONFIG_TEXT, "/t.js", 0, 0, "Path under which the tag is served."),
+    ROW(analytics_js_file, CONFIG_TEXT, "", 0, 0,
+        "Segment's standalone analytics.js, served as /analytics.js/v1/KEY/analytics.min.js; "
+        "empty: "
+        "not served."),
+    ROW(events_path_prefix, CONFIG_TEXT, "", 0, 0,
+        "A second prefix for what is under /v1/, such as \"/x7/\", that no blocker's list knows; "
+        "empty: none."),
     ROW(cookie_name, CONFIG_TEXT, "trb_aid", 0, 0, "Name of the first-party cookie."),
     ROW(cookie_domain, CONFIG_TEXT, "", 0, 0,
         "Domain of the cookie; empty: the host that was asked."),
     ROW(cookie_lifetime_ms, CONFIG_DURATION, "395d", 1000, 400LL * 86400000,
-        "Lifetime of the cookie; browsers allow at most 400 days."),
+        "Lifetime of the cookie, renewed with each page view; browsers allow at most 400 days."),
     ROW(trusted_proxies, CONFIG_TEXT, "", 0, 0,
         "Addresses and networks of proxies whose X-Forwarded-For is believed."),
+    ROW(cookie_http_only, CONFIG_FLAG, "no", 0, 0,
+        "Hide the cookie from scripts; the tag then keeps its own copy of the id."),
+    ROW(cookie_same_site, CONFIG_TEXT, "lax", 0, 0,
+        "lax, strict or none; none also reaches other sites' pages, whose origin a source must "
+        "name, "
+        "and needs TLS."),
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
     ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
@@ -54,11 +68,30 @@ static const char help[] =
     "Start it with the file that `tributary enroll` wrote:\n"
     "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n";
 
+/* What the rows cannot say. */
+static bool check_settings(const struct settings *settings, struct error *err)
+{
+    const char *prefix = settings->events_path_prefix;
+    size_t len = strlen(prefix);
+    enum cookie_same_site same_site;
+    if (!cookie_same_site_from(settings->cookie_same_site, &same_site)) {
+        return error_set(err, ERROR_INVALID, "cookie_same_site is \"%s\", not lax, strict or none",
+                         settings->cookie_same_site);
+    }
+    if (len > 0 && (len < 2 || prefix[0] != '/' || prefix[len - 1] != '/')) {
+        return error_set(err, ERROR_INVALID,
+                         "events_path_prefix is \"%s\"; it must begin and end with a slash, as in "
+                         "\"/x7/\"",
+                         prefix);
+    }
+    return true;
+}
+
 bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_done,
                    struct error *err)
 {
     struct daemon_settings table = {rows, ROWS, help};
-    return daemon_read_settings(&table, argc, argv, ret, ret_done, err);
+    return daemon_read_settings(&table, argc, argv, ret, ret_done, err) && check_settings(ret, err);
 }
 
 struct enrolment_text {

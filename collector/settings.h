@@ -14,10 +14,14 @@ struct settings {
     char http_listen[CONFIG_TEXT_BYTES];
     char tag_file[CONFIG_TEXT_BYTES];
     char tag_path[CONFIG_TEXT_BYTES];
+    char analytics_js_file[CONFIG_TEXT_BYTES];
+    char events_path_prefix[CONFIG_TEXT_BYTES];
     char cookie_name[CONFIG_TEXT_BYTES];
     char cookie_domain[CONFIG_TEXT_BYTES];
     int64_t cookie_lifetime_ms;
     char trusted_proxies[CONFIG_TEXT_BYTES];
+    int64_t cookie_http_only;
+    char cookie_same_site[CONFIG_TEXT_BYTES];
     int64_t http_threads;
     int64_t connections_max;
     int64_t request_bytes_max;

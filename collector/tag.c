@@ -46,7 +46,7 @@ struct tag *tag_load(const char *path)
         read_file(path, forms[i].suffix, &tag->bytes[i]);
     }
     if (tag->bytes[0].len == 0) {
-        log_warn("tag-missing", "There is no tag to serve; `make tag` builds it. file=%s", path);
+        log_warn("tag-missing", "The script is not there and is answered 404. file=%s", path);
     }
     crypto_generichash(hash, sizeof hash, tag->bytes[0].data, tag->bytes[0].len, NULL, 0);
     sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);

@@ -85,8 +85,11 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
 
 const msgpack_object *event_properties(const struct event *event)
 {
-    const char *name =
-        event->type == EVENT_IDENTIFY || event->type == EVENT_GROUP ? "traits" : "properties";
-    const msgpack_object *found = value_member_c(&event->body_map, name);
+    bool is_identify = event->type == EVENT_IDENTIFY;
+    const msgpack_object *found = value_member_c(
+        &event->body_map, is_identify || event->type == EVENT_GROUP ? "traits" : "properties");
+    if (found == NULL && is_identify) {
+        found = value_member_c(value_member_c(&event->body_map, "context"), "traits");
+    }
     return value_is(found, MSGPACK_OBJECT_MAP) ? found : NULL;
 }

@@ -57,7 +57,8 @@ void event_pack(const struct event *event, struct buf *out);
 MUST_CHECK bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret,
                              struct error *err);
 
-/* The traits of an identify, the properties of others: a map, or NULL. */
+/* The traits of an identify or group, the properties of others: a map, or NULL. Some clients send
+ * an identify's traits in the context alone. */
 const msgpack_object *event_properties(const struct event *event);
 
 #endif

@@ -240,6 +240,24 @@ static void test_identify_and_group_have_traits_and_the_others_properties(void *
     }
 }
 
+static void test_an_identify_without_traits_has_those_of_its_context(void **state)
+{
+    msgpack_object_kv traits = {.key = {.type = MSGPACK_OBJECT_STR, .via.str = {6, "traits"}},
+                                .val = {.type = MSGPACK_OBJECT_MAP}};
+    msgpack_object_kv context = {.key = {.type = MSGPACK_OBJECT_STR, .via.str = {7, "context"}},
+                                 .val = {.type = MSGPACK_OBJECT_MAP, .via.map = {1, &traits}}};
+    (void)state;
+    for (int type = 0; type < EVENT_TYPES; type++) {
+        struct event event = {.type = (enum event_type)type,
+                              .body_map = {.type = MSGPACK_OBJECT_MAP, .via.map = {1, &context}}};
+        if (type == EVENT_IDENTIFY) {
+            assert_ptr_equal(event_properties(&event), &context.val.via.map.ptr[0].val);
+        } else {
+            assert_null(event_properties(&event));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_each_prefix_of_an_event_is_refused_and_each_member_of_the_wrong_type),
         cmocka_unit_test(test_types_are_known_by_their_names_and_numbers),
         cmocka_unit_test(test_identify_and_group_have_traits_and_the_others_properties),
+        cmocka_unit_test(test_an_identify_without_traits_has_those_of_its_context),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

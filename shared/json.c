@@ -247,6 +247,43 @@ void json_packer_close(struct json_packer *p)
     at[1] = (uint8_t)count;
 }
 
+/* What json_read() makes is never anything else. */
+static enum json_fault pack_scalar(struct json_packer *p, const msgpack_object *value)
+{
+    struct slice text;
+    if (value_text(value, &text)) {
+        return json_packer_text(p, text);
+    }
+    if (!begin_item(p, 0)) {
+        return JSON_TOO_LARGE;
+    }
+    msgpack_pack_object(&p->packer, *value);
+    return JSON_FINE;
+}
+
+enum json_fault json_packer_value(struct json_packer *p, const msgpack_object *value)
+{
+    bool is_map = value->type == MSGPACK_OBJECT_MAP;
+    if (!is_map && value->type != MSGPACK_OBJECT_ARRAY) {
+        return pack_scalar(p, value);
+    }
+    uint32_t count = is_map ? value->via.map.size : value->via.array.size;
+    enum json_fault fault = json_packer_open(p, is_map);
+    for (uint32_t i = 0; fault == JSON_FINE && i < count; i++) {
+        if (is_map) {
+            fault = json_packer_value(p, &value->via.map.ptr[i].key);
+        }
+        if (fault == JSON_FINE) {
+            fault = json_packer_value(p, is_map ? &value->via.map.ptr[i].val
+                                                : &value->via.array.ptr[i]);
+        }
+    }
+    if (fault == JSON_FINE) {
+        json_packer_close(p);
+    }
+    return fault;
+}
+
 struct reader {
     struct json_packer packer;
     enum json_fault fault;

@@ -51,6 +51,8 @@ enum json_fault json_packer_number(struct json_packer *p, struct slice text);
 enum json_fault json_packer_text(struct json_packer *p, struct slice text);
 enum json_fault json_packer_open(struct json_packer *p, bool is_map);
 void json_packer_close(struct json_packer *p);
+/* A value that json_read() made, as the next item. */
+enum json_fault json_packer_value(struct json_packer *p, const msgpack_object *value);
 
 /* One JSON text, appended to *out as MessagePack. */
 enum json_fault json_read(struct slice text, struct buf *out);

@@ -27,6 +27,11 @@ export class Collector extends Daemon {
     return request(this.url + path, { method: "POST", body, headers: { ...key, ...headers } });
   }
 
+  /* Any request, a GET where nothing else is said; answers likewise. */
+  get(path, options) {
+    return request(this.url + path, options);
+  }
+
   /* Send events in one batch, which must be taken whole. */
   async send(events, options) {
     const answer = await this.post("/v1/batch", { batch: events }, options);

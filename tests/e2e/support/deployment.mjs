@@ -56,8 +56,9 @@ export function operate(hub, args, options) {
   return tributary(["--hub", hub.url, "--token_file", hub.tokenFile, ...args], options);
 }
 
-/* Enrol a collector at the running hub and describe it; it does not run yet. */
-export async function enrol(hub, name, { port, writeKey }) {
+/* Enrol a collector at the running hub and describe it; it does not run yet. `settings`: its settings by
+ * name, beside those that are given here. */
+export async function enrol(hub, name, { port, writeKey, settings = {} }) {
   const dataDir = join(hub.dir, name);
   const enrolment = join(hub.dir, `${name}.enrolment`);
   mkdirSync(dataDir, { recursive: true });
@@ -73,6 +74,7 @@ export async function enrol(hub, name, { port, writeKey }) {
       "--http_listen",
       address(port),
       ...(existsSync(TAG) ? ["--tag_file", TAG] : []),
+      ...Object.entries(settings).flatMap(([key, value]) => [`--${key}`, String(value)]),
     ],
     url: `http://${address(port)}`,
     enrolment,
