@@ -159,6 +159,9 @@ static void put_metrics(struct api *api, struct buf *out)
     (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
                 "The hub's clock minus this one's.", (double)offset_ms);
+    if (api->certificate != NULL) {
+        certificate_put_metrics(api->certificate, out);
+    }
     refusals_put_metrics(c->refusals, out);
 }
 
@@ -271,12 +274,29 @@ static void on_request(void *user, struct http_request *http)
     }
 }
 
+static bool open_https(struct api *api, const struct http_options *plain, struct error *err)
+{
+    const struct settings *settings = &api->collector->settings;
+    struct http_options options = *plain;
+    if (settings->https_listen[0] == 0) {
+        return true;
+    }
+    if (!certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) {
+        return false;
+    }
+    options.listen = settings->https_listen;
+    options.socket_name = "https";
+    options.tls = certificate_tls(api->certificate);
+    return http_server_open(&options, on_request, api, &api->https_server, err);
+}
+
 bool api_open(struct collector *collector, struct api **ret, struct error *err)
 {
     const struct settings *settings = &collector->settings;
     struct api *api = memory_allocate_zeroed(sizeof *api);
     struct http_options options = {
         .listen = settings->http_listen,
+        .socket_name = "http",
         .threads = (unsigned)settings->http_threads,
         .connections_max = (unsigned)settings->connections_max,
         .body_bytes_max = (size_t)settings->request_bytes_max,
@@ -289,7 +309,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->lookups_done, NULL);
     api->tag = tag_load(settings->tag_file);
-    if (!http_server_open(&options, on_request, api, &api->server, err)) {
+    if (!http_server_open(&options, on_request, api, &api->server, err) ||
+        !open_https(api, &options, err)) {
         api_close(&api);
         return false;
     }
@@ -302,9 +323,27 @@ uint16_t api_port(const struct api *api)
     return http_server_port(api->server);
 }
 
-void api_quiesce(struct api *api)
+uint16_t api_https_port(const struct api *api)
 {
+    return api->https_server == NULL ? 0 : http_server_port(api->https_server);
+}
+
+void api_look(struct api *api)
+{
+    if (api->certificate != NULL) {
+        certificate_look(api->certificate);
+    }
+}
+
+void api_drain(struct api *api)
+{
+    atomic_store(&api->is_stopping, true);
     http_server_quiesce(api->server);
+    if (api->https_server != NULL) {
+        http_server_quiesce(api->https_server);
+        http_server_drain(api->https_server);
+    }
+    http_server_drain(api->server);
 }
 
 void api_close(struct api **api)
@@ -319,6 +358,8 @@ void api_close(struct api **api)
     }
     pthread_mutex_unlock(&a->lock);
     http_server_close(&a->server);
+    http_server_close(&a->https_server);
+    certificate_close(&a->certificate);
     tag_free(&a->tag);
     scratch_free(a->spare);
     pthread_mutex_destroy(&a->lock);

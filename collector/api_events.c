@@ -65,7 +65,8 @@ static void set_cookie(struct api *api, struct http_request *http, const struct 
         return;
     }
     bool has_domain = settings->cookie_domain[0] != 0;
-    bool is_secure = slice_is(http_header(http, "X-Forwarded-Proto"), "https");
+    bool is_secure =
+        http_is_secure(http) || slice_is(http_header(http, "X-Forwarded-Proto"), "https");
     snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; Max-Age=%lld; SameSite=Lax%s%.*s%s",
              settings->cookie_name, SLICE_ARGS(id),
              (long long)(settings->cookie_lifetime_ms / 1000), has_domain ? "; Domain=" : "", 255,

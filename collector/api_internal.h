@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include "collector/api.h"
+#include "collector/certificate.h"
 #include "collector/tag.h"
 #include "shared/json.h"
 
@@ -20,10 +21,12 @@ struct scratch {
 struct api {
     struct collector *collector;
     struct http_server *server;
+    struct http_server *https_server; /* NULL without HTTPS, like the certificate */
+    struct certificate *certificate;
     struct tag *tag;
     pthread_mutex_t lock;
     struct scratch *spare;
-    bool closing;
+    _Atomic bool is_stopping;
     unsigned lookups; /* under way: requests that the link will resume */
     pthread_cond_t lookups_done;
     _Atomic uint64_t requests;

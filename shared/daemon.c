@@ -41,30 +41,38 @@ bool daemon_read_settings(const struct daemon_settings *table, int argc, char *c
            error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
 }
 
-static void ending_signals(sigset_t *ret)
+static void awaited_signals(sigset_t *ret)
 {
     sigemptyset(ret);
     sigaddset(ret, SIGINT);
     sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGHUP);
 }
 
 void daemon_prepare(void)
 {
     sigset_t signals;
-    ending_signals(&signals);
+    awaited_signals(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     /* An arena for each thread would keep several MiB for nothing. */
     mallopt(M_ARENA_MAX, ARENAS_MAX);
 }
 
-int daemon_wait_for_end(void)
+int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user)
 {
+    struct timespec timeout = {every_ms / 1000, every_ms % 1000 * 1000000};
     sigset_t signals;
-    int received = 0;
-    ending_signals(&signals);
-    sigwait(&signals, &received);
-    return received;
+    awaited_signals(&signals);
+    for (;;) {
+        int received = sigtimedwait(&signals, NULL, look == NULL ? NULL : &timeout);
+        if (received == SIGINT || received == SIGTERM) {
+            return received;
+        }
+        if (look != NULL && (received == SIGHUP || errno == EAGAIN)) {
+            look(user);
+        }
+    }
 }
 
 bool daemon_make_folder(const char *path, struct error *err)

@@ -1,0 +1,400 @@
+/* The server's connections: taken, supervised, and let go. */
+#include <gnutls/abstract.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "shared/clock.h"
+#include "shared/daemon.h"
+#include "shared/http_internal.h"
+#include "shared/tls.h"
+
+enum {
+    POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
+    SPARE_MAX = 128,        /* requests kept for the next; more only while more are under way */
+    LOOK_MS_MAX = 1000,
+    LOOK_MS_MIN = 10,
+    /* At the end. A client that keeps its connection busy sends within the first, is answered, and
+     * told to come again; one that is sending something is given the second. */
+    IDLE_GRACE_MS = 100,
+    READING_GRACE_MS = 250,
+    ANSWER_GRACE_MS = 2000,
+    DRAIN_LOOK_MS = 5,
+};
+
+/* ---- Requests that are lent ---- */
+
+struct http_request *http_lend_request(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    pthread_mutex_lock(&server->lock);
+    struct http_request *r = server->spare;
+    if (r != NULL) {
+        server->spare = r->next_spare;
+        server->spare_count--;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (r == NULL) {
+        r = memory_allocate_zeroed(sizeof *r);
+    }
+    r->owner = connection;
+    connection->request = r;
+    return r;
+}
+
+void http_return_request(struct http_request *r)
+{
+    struct http_server *server = r->owner->server;
+    r->owner->request = NULL;
+    pthread_mutex_lock(&server->lock);
+    bool keep = server->spare_count < SPARE_MAX;
+    if (keep) {
+        r->next_spare = server->spare;
+        server->spare = r;
+        server->spare_count++;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (!keep) {
+        http_request_free(r);
+    }
+}
+
+/* ---- Connections come and go ---- */
+
+static const union MHD_ConnectionInfo *ask(struct MHD_Connection *connection,
+                                           enum MHD_ConnectionInfoType what)
+{
+    return MHD_get_connection_info(connection, what);
+}
+
+static void add_connection(struct http_server *server, struct MHD_Connection *connection,
+                           void **ret_context)
+{
+    struct http_connection *c = memory_allocate_zeroed(sizeof *c);
+    c->server = server;
+    c->fd = ask(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    c->since_ns = clock_monotonic_ns(&clock_real);
+    if (server->tls != NULL) {
+        c->certificate =
+            tls_hold(server->tls, ask(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
+    }
+    pthread_mutex_lock(&server->lock);
+    c->next = server->connections;
+    if (c->next != NULL) {
+        c->next->previous = c;
+    }
+    server->connections = c;
+    if (server->connection_count++ == 0) {
+        pthread_cond_broadcast(&server->changed);
+    }
+    pthread_mutex_unlock(&server->lock);
+    *ret_context = c;
+}
+
+/* Called before the socket is closed, so a socket on the list is open. */
+static void remove_connection(struct http_connection *c)
+{
+    struct http_server *server = c->server;
+    pthread_mutex_lock(&server->lock);
+    if (c->previous == NULL) {
+        server->connections = c->next;
+    } else {
+        c->previous->next = c->next;
+    }
+    if (c->next != NULL) {
+        c->next->previous = c->previous;
+    }
+    if (--server->connection_count == 0) {
+        pthread_cond_broadcast(&server->changed);
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (c->certificate != NULL) {
+        tls_release(server->tls, c->certificate);
+    }
+    free(c);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        add_connection(cls, connection, socket_context);
+    } else if (*socket_context != NULL) {
+        remove_connection(*socket_context);
+        *socket_context = NULL;
+    }
+}
+
+/* ---- The supervisor: deadlines that libmicrohttpd, which only knows idleness, does not keep ----
+ */
+
+static uint64_t bytes_received(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
+}
+
+/* The end of file that libmicrohttpd reads then makes it close the connection. */
+static void cut(const struct http_connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+/* Note what has changed since the last look. The time from which a request counts is that of the
+ * look at which its first bytes were there; its body goes on with the time of its head. */
+static void look(struct http_connection *c, int64_t now)
+{
+    unsigned turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
+    bool is_same = turn == c->seen;
+    bool is_idle = http_stage_of(turn) == HTTP_IDLE;
+    if (!is_same) {
+        bool goes_on = c->is_moving && http_stage_of(turn) == HTTP_READING;
+        c->since_ns = goes_on ? c->since_ns : now;
+        c->is_moving = false;
+        c->seen = turn;
+    }
+    if (is_idle && !c->is_moving) {
+        uint64_t bytes = bytes_received(c->fd);
+        c->is_moving = is_same && bytes != c->bytes_received;
+        c->since_ns = c->is_moving ? now : c->since_ns;
+        c->bytes_received = bytes;
+    }
+}
+
+static bool is_too_slow(const struct http_connection *c, int64_t now)
+{
+    const struct http_server *server = c->server;
+    int64_t spent_ms = (now - c->since_ns) / 1000000;
+    switch (http_stage_of(c->seen)) {
+    case HTTP_IDLE: /* else libmicrohttpd's own timeout */
+        return c->is_moving && spent_ms > server->request_ms_max;
+    case HTTP_READING:
+        return spent_ms > server->request_ms_max;
+    case HTTP_WORKING:
+        return false;
+    case HTTP_ANSWERING:
+        return spent_ms > server->answer_ms_max;
+    }
+    return false;
+}
+
+static int64_t look_ms(const struct http_server *server)
+{
+    int64_t ms = server->request_ms_max / 10;
+    return ms < LOOK_MS_MIN ? LOOK_MS_MIN : ms > LOOK_MS_MAX ? LOOK_MS_MAX : ms;
+}
+
+/* Sleeps while nobody is connected. */
+static void *supervise(void *arg)
+{
+    struct http_server *server = arg;
+    pthread_mutex_lock(&server->lock);
+    while (!server->is_closing) {
+        if (server->connection_count == 0) {
+            pthread_cond_wait(&server->changed, &server->lock);
+            continue;
+        }
+        daemon_wait(&server->changed, &server->lock, look_ms(server));
+        int64_t now = clock_monotonic_ns(&clock_real);
+        for (struct http_connection *c = server->connections; c != NULL; c = c->next) {
+            look(c, now);
+            if (is_too_slow(c, now)) {
+                cut(c);
+            }
+        }
+    }
+    pthread_mutex_unlock(&server->lock);
+    return NULL;
+}
+
+/* ---- Opening ---- */
+
+/* Each session has got its certificate before it begins (add_connection), so nobody asks here. */
+static int have_no_other_certificate(gnutls_session_t session,
+                                     const struct gnutls_cert_retr_st *info,
+                                     gnutls_pcert_st **certificates, unsigned *certificate_count,
+                                     gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count,
+                                     gnutls_privkey_t *key, unsigned *flags)
+{
+    (void)session, (void)info, (void)certificates, (void)certificate_count;
+    (void)ocsp, (void)ocsp_count, (void)key, (void)flags;
+    return -1;
+}
+
+static struct MHD_Daemon *start(struct http_server *server, const struct http_options *o)
+{
+    bool has_tls = server->tls != NULL;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                     (has_tls ? (unsigned)MHD_USE_TLS : 0U);
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_LISTEN_SOCKET, server->listening.fd, NULL},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, server},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_on_completed, server},
+        {MHD_OPTION_CONNECTION_LIMIT, o->connections_max, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL},
+        {o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return MHD_start_daemon(flags, 0, NULL, NULL, http_on_access, server, MHD_OPTION_ARRAY, options,
+                            has_tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, tls_priorities,
+                            MHD_OPTION_HTTPS_CERT_CALLBACK2, have_no_other_certificate,
+                            MHD_OPTION_END);
+}
+
+static void make_common(struct http_server *server, const struct http_options *o)
+{
+    if (o->common_body.data != NULL) {
+        server->common_body = o->common_body;
+        server->common = http_make_response(o->common_body, o->common_type);
+        server->common_last = http_make_response(o->common_body, o->common_type);
+        MHD_add_response_header(server->common_last, "Connection", "close");
+    }
+}
+
+static void free_server(struct http_server *server)
+{
+    for (struct http_request *r = server->spare; r != NULL;) {
+        struct http_request *next = r->next_spare;
+        http_request_free(r);
+        r = next;
+    }
+    if (server->common != NULL) {
+        MHD_destroy_response(server->common);
+        MHD_destroy_response(server->common_last);
+    }
+    pthread_mutex_destroy(&server->lock);
+    pthread_cond_destroy(&server->changed);
+    free(server);
+}
+
+bool http_server_open(const struct http_options *o, http_handler *handler, void *user,
+                      struct http_server **ret, struct error *err)
+{
+    struct listen_socket listening;
+    if (!listen_open(o->listen, o->socket_name, &listening, err)) {
+        return false;
+    }
+    struct http_server *server = memory_allocate_zeroed(sizeof *server);
+    server->listening = listening;
+    server->tls = o->tls;
+    server->handler = handler;
+    server->user = user;
+    server->body_bytes_max = o->body_bytes_max;
+    server->request_ms_max = o->request_ms_max;
+    server->answer_ms_max = (int64_t)o->idle_seconds_max * 1000;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->changed, NULL);
+    make_common(server, o);
+    server->daemon = start(server, o);
+    if (server->daemon == NULL) {
+        free_server(server);
+        return error_set(err, ERROR_UNAVAILABLE, "cannot serve HTTP on %s", o->listen);
+    }
+    int rv = pthread_create(&server->supervisor, NULL, supervise, server);
+    ensure(rv == 0);
+    *ret = server;
+    return true;
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    return listen_port(&server->listening);
+}
+
+bool http_server_is_inherited(const struct http_server *server)
+{
+    return server->listening.is_inherited;
+}
+
+/* ---- Ending ---- */
+
+void http_server_quiesce(struct http_server *server)
+{
+    if (atomic_exchange(&server->is_ending, true)) {
+        return;
+    }
+    server->ending_ns = clock_monotonic_ns(&clock_real);
+    MHD_quiesce_daemon(server->daemon);
+    if (!server->listening.is_inherited) {
+        /* New connections are refused from now on. The descriptor is closed at the end, because
+         * libmicrohttpd may still look at it. */
+        shutdown(server->listening.fd, SHUT_RDWR);
+    }
+}
+
+static bool is_unread(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+/* Close what nobody uses, `spent_ms` after the server was quiesced. */
+static void let_go(struct http_connection *c, int64_t now, int64_t spent_ms)
+{
+    look(c, now);
+    enum http_stage stage = http_stage_of(c->seen);
+    bool is_reading = stage == HTTP_READING || (stage == HTTP_IDLE && c->is_moving);
+    if ((is_reading && spent_ms >= READING_GRACE_MS) ||
+        (stage == HTTP_IDLE && !is_reading && spent_ms >= IDLE_GRACE_MS && !is_unread(c->fd))) {
+        cut(c);
+    }
+}
+
+static bool all_answered(const struct http_server *server)
+{
+    for (const struct http_connection *c = server->connections; c != NULL; c = c->next) {
+        if (http_stage_of(atomic_load_explicit(&c->turn, memory_order_relaxed)) >= HTTP_WORKING) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void http_server_drain(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    while (server->connection_count > 0) {
+        int64_t now = clock_monotonic_ns(&clock_real);
+        int64_t spent_ms = (now - server->ending_ns) / 1000000;
+        if (spent_ms > READING_GRACE_MS + DRAIN_LOOK_MS) {
+            break;
+        }
+        for (struct http_connection *c = server->connections; c != NULL; c = c->next) {
+            let_go(c, now, spent_ms);
+        }
+        daemon_wait(&server->changed, &server->lock, DRAIN_LOOK_MS);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void wait_for_answers(struct http_server *server)
+{
+    int64_t start = clock_monotonic_ns(&clock_real);
+    pthread_mutex_lock(&server->lock);
+    while (!all_answered(server) &&
+           clock_monotonic_ns(&clock_real) - start < ANSWER_GRACE_MS * 1000000LL) {
+        daemon_wait(&server->changed, &server->lock, DRAIN_LOOK_MS);
+    }
+    server->is_closing = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    pthread_join(server->supervisor, NULL);
+}
+
+void http_server_close(struct http_server **server)
+{
+    struct http_server *s = *server;
+    if (s == NULL) {
+        return;
+    }
+    http_server_quiesce(s);
+    wait_for_answers(s);
+    MHD_stop_daemon(s->daemon);
+    close(s->listening.fd);
+    free_server(s);
+    *server = NULL;
+}
