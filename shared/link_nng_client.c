@@ -10,7 +10,7 @@
 #include "shared/link.h"
 #include "shared/link_socket.h"
 
-enum { CANCEL_LOOK_MS = 20, CANCEL_MS_MAX = 1000, REOPEN_MS = 1000 };
+enum { CANCEL_LOOK_MS = 20, CANCEL_MS_MAX = 500, REOPEN_MS = 1000 };
 
 /* One request on its way, and the context that it is reused with. */
 struct exchange {

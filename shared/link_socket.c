@@ -20,7 +20,7 @@ struct closing {
     bool is_abandoned;
 };
 
-enum { CLOSE_MS_MAX = 2000 };
+enum { CLOSE_MS_MAX = 1000 };
 
 static void free_closing(struct closing *c)
 {

@@ -2,7 +2,7 @@
  *
  * nng_close() of NNG before 1.8 can wait for ever for a connection that is being taken down (its
  * issues 1543 and 1813). Closing is therefore given to a thread of its own: when that does not
- * come back within two seconds, the socket is left behind, which costs its memory until the
+ * come back within a second, the socket is left behind, which costs its memory until the
  * process ends. Any thread but NNG's own.
  */
 #ifndef TRIBUTARY_SHARED_LINK_SOCKET_H

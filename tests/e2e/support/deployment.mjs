@@ -57,7 +57,7 @@ export function operate(hub, args, options) {
 }
 
 /* Enrol a collector at the running hub and describe it; it does not run yet. */
-export async function enrol(hub, name, { port, writeKey }) {
+export async function enrol(hub, name, { port, writeKey, args = [] }) {
   const dataDir = join(hub.dir, name);
   const enrolment = join(hub.dir, `${name}.enrolment`);
   mkdirSync(dataDir, { recursive: true });
@@ -73,6 +73,7 @@ export async function enrol(hub, name, { port, writeKey }) {
       "--http_listen",
       address(port),
       ...(existsSync(TAG) ? ["--tag_file", TAG] : []),
+      ...args,
     ],
     url: `http://${address(port)}`,
     enrolment,

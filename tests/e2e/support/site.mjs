@@ -57,7 +57,7 @@ class Site {
 }
 
 /* Start a hub and its collectors and wait until all are ready. Options: `collectors` (their names),
- * `sources` and `segments` by key, `partitions`. By default one collector and the demo's definitions. */
+ * `sources` and `segments` by key, `partitions`, `collectorArgs` for all of them. By default one collector and the demo's definitions. */
 export async function startSite(
   t,
   {
@@ -66,6 +66,7 @@ export async function startSite(
     segments = SEGMENTS,
     partitions = 16,
     writeKey = SERVER_WRITE_KEY,
+    collectorArgs = [],
   } = {},
 ) {
   const site = new Site(mkdtempSync(join(tmpdir(), "tributary-e2e-")));
@@ -77,7 +78,11 @@ export async function startSite(
   await site.hub.start();
   await define(site.hub, { sources, segments });
   for (const [index, name] of collectors.entries()) {
-    const collector = await enrol(site.hub, name, { port: ports[index], writeKey });
+    const collector = await enrol(site.hub, name, {
+      port: ports[index],
+      writeKey,
+      args: collectorArgs,
+    });
     site.collectors[name] = collector;
     site.daemons.push(collector);
     await collector.start();
