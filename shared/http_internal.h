@@ -75,7 +75,7 @@ struct http_server {
     struct http_connection *connections;
     size_t connection_count;
     struct http_request *spare;
-    size_t spare_count;
+    size_t spare_bytes;
     bool is_closing;
     pthread_t supervisor;
 };

@@ -13,7 +13,8 @@
 
 enum {
     POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
-    SPARE_MAX = 128,        /* requests kept for the next; more only while more are under way */
+    /* Of requests kept for the next; more only while more are under way. */
+    SPARE_BYTES_MAX = 4 * 1024 * 1024,
     LOOK_MS_MAX = 1000,
     LOOK_MS_MIN = 10,
     /* At the end. A client that keeps its connection busy sends within the first, is answered, and
@@ -26,6 +27,11 @@ enum {
 
 /* ---- Requests that are lent ---- */
 
+static size_t bytes_held(const struct http_request *r)
+{
+    return sizeof *r + r->body.capacity + r->unpacked.capacity + r->answer.capacity;
+}
+
 struct http_request *http_lend_request(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
@@ -33,7 +39,7 @@ struct http_request *http_lend_request(struct http_connection *connection)
     struct http_request *r = server->spare;
     if (r != NULL) {
         server->spare = r->next_spare;
-        server->spare_count--;
+        server->spare_bytes -= bytes_held(r);
     }
     pthread_mutex_unlock(&server->lock);
     if (r == NULL) {
@@ -49,11 +55,11 @@ void http_return_request(struct http_request *r)
     struct http_server *server = r->owner->server;
     r->owner->request = NULL;
     pthread_mutex_lock(&server->lock);
-    bool keep = server->spare_count < SPARE_MAX;
+    bool keep = server->spare_bytes + bytes_held(r) <= SPARE_BYTES_MAX;
     if (keep) {
         r->next_spare = server->spare;
         server->spare = r;
-        server->spare_count++;
+        server->spare_bytes += bytes_held(r);
     }
     pthread_mutex_unlock(&server->lock);
     if (!keep) {
