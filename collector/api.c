@@ -173,16 +173,6 @@ static void get_metrics(struct api *api, struct http_request *http)
     api_give_scratch(api, s);
 }
 
-static void get_ready(struct api *api, struct http_request *http)
-{
-    struct collector *c = api->collector;
-    if (spool_is_full(c->spool)) {
-        http_answer_error(http, 503, "spool-full", "The spool is full.", NULL);
-    } else {
-        http_answer_static(http, 200, "application/json", slice_text("{\"ready\":true}"));
-    }
-}
-
 /* ---- Routes ---- */
 
 static const struct {
@@ -234,7 +224,7 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         return true;
     }
     if (slice_is(path, "/readyz")) {
-        get_ready(api, http);
+        api_get_ready(api, http);
         return true;
     }
     add_cors(api, http);

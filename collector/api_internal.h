@@ -42,6 +42,9 @@ void api_give_scratch(struct api *api, struct scratch *scratch);
 /* api_events.c: a request of Segment's API; EVENT_TYPES is a batch. */
 void api_post_events(struct api *api, struct http_request *http, enum event_type type);
 
+/* api_ready.c: may it be sent events? */
+void api_get_ready(struct api *api, struct http_request *http);
+
 /* api_edge.c: what the edge knows of a visitor or a customer. */
 void api_get_me(struct api *api, struct http_request *http);
 void api_get_customer(struct api *api, struct http_request *http);

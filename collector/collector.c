@@ -13,6 +13,7 @@ static const struct store_options spool_options = {
     .table_bytes = 8 * 1024 * 1024,
     .open_files_max = 100,
     .compress = false,
+    .reopens = true,
 };
 static const struct store_options edge_options = {
     .write_buffer_bytes = 1024 * 1024,
@@ -20,6 +21,7 @@ static const struct store_options edge_options = {
     .table_bytes = 2 * 1024 * 1024,
     .open_files_max = 100,
     .compress = true,
+    .reopens = true,
 };
 
 static bool open_stores(struct collector *c, struct error *err)

@@ -55,6 +55,7 @@ void daemon_prepare(void)
     awaited_signals(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write that fails is a result too */
     /* An arena for each thread would keep several MiB for nothing. */
     mallopt(M_ARENA_MAX, ARENAS_MAX);
 }
