@@ -34,7 +34,7 @@ static const struct config_row rows[] = {
     ROW(cookie_lifetime_ms, CONFIG_DURATION, "395d", 1000, 400LL * 86400000,
         "Lifetime of the cookie; browsers allow at most 400 days."),
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
-    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once."),
+    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once, on each port."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
         "Largest request body, after unpacking."),
     ROW(request_ms_max, CONFIG_DURATION, "20s", 1000, 3600000,
@@ -54,7 +54,7 @@ static const char help[] =
     "tributary-collector - takes events at the edge, keeps them sealed until the hub has\n"
     "them, and answers which segments a visitor is in.\n\n"
     "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
-    "       tributary-collector --print-config   the settings as a commented file\n\n"
+    "       tributary-collector [...] --print-config   the settings as a commented file\n\n"
     "Start it with the file that `tributary enroll` wrote:\n"
     "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n";
 

@@ -23,22 +23,23 @@ bool daemon_read_settings(const struct daemon_settings *table, int argc, char *c
 {
     int used = 0;
     config_defaults(table->rows, table->count, settings);
-    bool wants_help = argc == 2 && strcmp(argv[1], "--help") == 0;
-    bool wants_config = argc == 2 && strcmp(argv[1], "--print-config") == 0;
-    *ret_done = wants_help || wants_config;
-    if (wants_help) {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         print_help(table);
-    } else if (wants_config) {
-        config_print(table->rows, table->count, settings, stdout);
-    }
-    if (*ret_done) {
+        *ret_done = true;
         return true;
     }
+    *ret_done = argc >= 2 && strcmp(argv[argc - 1], "--print-config") == 0;
+    argc -= *ret_done;
     if (!config_read_arguments(table->rows, table->count, argc, argv, settings, &used, err)) {
         return false;
     }
-    return used == argc ||
-           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+    if (used != argc) {
+        return error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+    }
+    if (*ret_done) {
+        config_print(table->rows, table->count, settings, stdout);
+    }
+    return true;
 }
 
 static void awaited_signals(sigset_t *ret)

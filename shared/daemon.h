@@ -15,8 +15,9 @@ struct daemon_settings {
     const char *help;
 };
 
-/* Defaults, then arguments and the files that they name. --help and --print-config are carried out:
- * *ret_done says that there is nothing more to do. */
+/* Defaults, then arguments and the files that they name. --help alone and --print-config as the
+ * last argument, which shows what the others come to, are carried out: *ret_done says that there is
+ * nothing more to do. */
 MUST_CHECK bool daemon_read_settings(const struct daemon_settings *table, int argc,
                                      char *const *argv, void *settings, bool *ret_done,
                                      struct error *err);
