@@ -81,5 +81,5 @@ void certificate_put_metrics(struct certificate *c, struct buf *out)
 {
     metrics_put(out, "tributary_collector_tls_certificate_expires_seconds", "gauge",
                 "When the TLS certificate expires, in seconds since 1970.",
-                (double)(tls_expires_ms(c->tls) / 1000));
+                (double)tls_expires_ms(c->tls) / 1000);
 }

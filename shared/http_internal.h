@@ -25,7 +25,7 @@ struct http_connection {
     _Atomic unsigned turn; /* goes up with each change; its two lowest bits are the stage */
     struct http_connection *previous;
     struct http_connection *next;
-    unsigned seen;  /* the supervisor's: the turn at its last look, and since when */
+    unsigned seen;  /* the doorkeeper's: the turn at its last look, and since when */
     bool is_moving; /* bytes of the next head have come */
     int64_t since_ns;
     uint64_t bytes_received;
@@ -58,7 +58,10 @@ struct http_request {
 
 struct http_server {
     struct MHD_Daemon *daemon;
-    struct listen_socket listening;
+    struct listen_socket listening; /* of the doorkeeper */
+    uint16_t port;
+    size_t connections_max;
+    int wake; /* eventfd: the doorkeeper shall look at what is asked of it */
     struct tls *tls;
     http_handler *handler;
     void *user;
@@ -74,10 +77,12 @@ struct http_server {
     pthread_cond_t changed;
     struct http_connection *connections;
     size_t connection_count;
+    size_t arriving; /* accepted, and not yet begun by libmicrohttpd */
+    bool is_open;    /* the doorkeeper accepts */
     struct http_request *spare;
     size_t spare_bytes;
-    bool is_closing;
-    pthread_t supervisor;
+    _Atomic bool is_closing; /* the doorkeeper shall end */
+    pthread_t doorkeeper;
 };
 
 /* http.c, called by libmicrohttpd for each part of a request and at its end. */
@@ -89,6 +94,17 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
 
 struct MHD_Response *http_make_response(struct slice body, const char *content_type);
 void http_request_free(struct http_request *request);
+
+/* http_door.c: begun and ended by libmicrohttpd, which is told when the socket may be forgotten. */
+void http_on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                        enum MHD_ConnectionNotificationCode code);
+/* The thread that accepts connections and keeps their deadlines; to be woken when is_ending or
+ * is_closing has been set. */
+void *http_keep_door(void *server);
+void http_wake_doorkeeper(struct http_server *server);
+/* Under the lock: note what a connection has done since the last look; end it. */
+void http_look(struct http_connection *connection, int64_t now_ns);
+void http_cut(const struct http_connection *connection);
 
 /* http_server.c: lend a request, and take it back. */
 struct http_request *http_lend_request(struct http_connection *connection);

@@ -1,10 +1,8 @@
-/* The server's connections: taken, supervised, and let go. */
+/* A server: opened, its requests lent to connections, and brought to its end. */
 #include <gnutls/abstract.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include "shared/clock.h"
 #include "shared/daemon.h"
@@ -15,8 +13,6 @@ enum {
     POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
     /* Of requests kept for the next; more only while more are under way. */
     SPARE_BYTES_MAX = 4 * 1024 * 1024,
-    LOOK_MS_MAX = 1000,
-    LOOK_MS_MIN = 10,
     /* At the end. A client that keeps its connection busy sends within the first, is answered, and
      * told to come again; one that is sending something is given the second. */
     IDLE_GRACE_MS = 100,
@@ -67,155 +63,6 @@ void http_return_request(struct http_request *r)
     }
 }
 
-/* ---- Connections come and go ---- */
-
-static const union MHD_ConnectionInfo *ask(struct MHD_Connection *connection,
-                                           enum MHD_ConnectionInfoType what)
-{
-    return MHD_get_connection_info(connection, what);
-}
-
-static void add_connection(struct http_server *server, struct MHD_Connection *connection,
-                           void **ret_context)
-{
-    struct http_connection *c = memory_allocate_zeroed(sizeof *c);
-    c->server = server;
-    c->fd = ask(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    c->since_ns = clock_monotonic_ns(&clock_real);
-    if (server->tls != NULL) {
-        c->certificate =
-            tls_hold(server->tls, ask(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
-    }
-    pthread_mutex_lock(&server->lock);
-    c->next = server->connections;
-    if (c->next != NULL) {
-        c->next->previous = c;
-    }
-    server->connections = c;
-    if (server->connection_count++ == 0) {
-        pthread_cond_broadcast(&server->changed);
-    }
-    pthread_mutex_unlock(&server->lock);
-    *ret_context = c;
-}
-
-/* Called before the socket is closed, so a socket on the list is open. */
-static void remove_connection(struct http_connection *c)
-{
-    struct http_server *server = c->server;
-    pthread_mutex_lock(&server->lock);
-    if (c->previous == NULL) {
-        server->connections = c->next;
-    } else {
-        c->previous->next = c->next;
-    }
-    if (c->next != NULL) {
-        c->next->previous = c->previous;
-    }
-    if (--server->connection_count == 0) {
-        pthread_cond_broadcast(&server->changed);
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (c->certificate != NULL) {
-        tls_release(server->tls, c->certificate);
-    }
-    free(c);
-}
-
-static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        add_connection(cls, connection, socket_context);
-    } else if (*socket_context != NULL) {
-        remove_connection(*socket_context);
-        *socket_context = NULL;
-    }
-}
-
-/* ---- The supervisor: deadlines that libmicrohttpd, which only knows idleness, does not keep ----
- */
-
-static uint64_t bytes_received(int fd)
-{
-    struct tcp_info info = {0};
-    socklen_t len = sizeof info;
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
-}
-
-/* The end of file that libmicrohttpd reads then makes it close the connection. */
-static void cut(const struct http_connection *c)
-{
-    shutdown(c->fd, SHUT_RDWR);
-}
-
-/* Note what has changed since the last look. The time from which a request counts is that of the
- * look at which its first bytes were there; its body goes on with the time of its head. */
-static void look(struct http_connection *c, int64_t now)
-{
-    unsigned turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
-    bool is_same = turn == c->seen;
-    bool is_idle = http_stage_of(turn) == HTTP_IDLE;
-    if (!is_same) {
-        bool goes_on = c->is_moving && http_stage_of(turn) == HTTP_READING;
-        c->since_ns = goes_on ? c->since_ns : now;
-        c->is_moving = false;
-        c->seen = turn;
-    }
-    if (is_idle && !c->is_moving) {
-        uint64_t bytes = bytes_received(c->fd);
-        c->is_moving = is_same && bytes != c->bytes_received;
-        c->since_ns = c->is_moving ? now : c->since_ns;
-        c->bytes_received = bytes;
-    }
-}
-
-static bool is_too_slow(const struct http_connection *c, int64_t now)
-{
-    const struct http_server *server = c->server;
-    int64_t spent_ms = (now - c->since_ns) / 1000000;
-    switch (http_stage_of(c->seen)) {
-    case HTTP_IDLE: /* else libmicrohttpd's own timeout */
-        return c->is_moving && spent_ms > server->request_ms_max;
-    case HTTP_READING:
-        return spent_ms > server->request_ms_max;
-    case HTTP_WORKING:
-        return false;
-    case HTTP_ANSWERING:
-        return spent_ms > server->answer_ms_max;
-    }
-    return false;
-}
-
-static int64_t look_ms(const struct http_server *server)
-{
-    int64_t ms = server->request_ms_max / 10;
-    return ms < LOOK_MS_MIN ? LOOK_MS_MIN : ms > LOOK_MS_MAX ? LOOK_MS_MAX : ms;
-}
-
-/* Sleeps while nobody is connected. */
-static void *supervise(void *arg)
-{
-    struct http_server *server = arg;
-    pthread_mutex_lock(&server->lock);
-    while (!server->is_closing) {
-        if (server->connection_count == 0) {
-            pthread_cond_wait(&server->changed, &server->lock);
-            continue;
-        }
-        daemon_wait(&server->changed, &server->lock, look_ms(server));
-        int64_t now = clock_monotonic_ns(&clock_real);
-        for (struct http_connection *c = server->connections; c != NULL; c = c->next) {
-            look(c, now);
-            if (is_too_slow(c, now)) {
-                cut(c);
-            }
-        }
-    }
-    pthread_mutex_unlock(&server->lock);
-    return NULL;
-}
-
 /* ---- Opening ---- */
 
 /* Each session has got its certificate before it begins (add_connection), so nobody asks here. */
@@ -234,12 +81,11 @@ static struct MHD_Daemon *start(struct http_server *server, const struct http_op
 {
     bool has_tls = server->tls != NULL;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-                     (has_tls ? (unsigned)MHD_USE_TLS : 0U);
+                     MHD_USE_NO_LISTEN_SOCKET | (has_tls ? (unsigned)MHD_USE_TLS : 0U);
     struct MHD_OptionItem options[] = {
-        {MHD_OPTION_LISTEN_SOCKET, server->listening.fd, NULL},
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, server},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_on_connection, server},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_on_completed, server},
-        {MHD_OPTION_CONNECTION_LIMIT, o->connections_max, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, o->connections_max + o->threads, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL},
         {o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads, NULL},
@@ -274,6 +120,7 @@ static void free_server(struct http_server *server)
     }
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->changed);
+    close(server->wake);
     free(server);
 }
 
@@ -286,6 +133,11 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
     }
     struct http_server *server = memory_allocate_zeroed(sizeof *server);
     server->listening = listening;
+    server->port = listen_port(&listening);
+    server->connections_max = o->connections_max;
+    server->is_open = true;
+    server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ensure(server->wake >= 0);
     server->tls = o->tls;
     server->handler = handler;
     server->user = user;
@@ -297,10 +149,11 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
     make_common(server, o);
     server->daemon = start(server, o);
     if (server->daemon == NULL) {
+        close(listening.fd);
         free_server(server);
         return error_set(err, ERROR_UNAVAILABLE, "cannot serve HTTP on %s", o->listen);
     }
-    int rv = pthread_create(&server->supervisor, NULL, supervise, server);
+    int rv = pthread_create(&server->doorkeeper, NULL, http_keep_door, server);
     ensure(rv == 0);
     *ret = server;
     return true;
@@ -308,7 +161,7 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
 
 uint16_t http_server_port(const struct http_server *server)
 {
-    return listen_port(&server->listening);
+    return server->port;
 }
 
 bool http_server_is_inherited(const struct http_server *server)
@@ -324,12 +177,12 @@ void http_server_quiesce(struct http_server *server)
         return;
     }
     server->ending_ns = clock_monotonic_ns(&clock_real);
-    MHD_quiesce_daemon(server->daemon);
-    if (!server->listening.is_inherited) {
-        /* New connections are refused from now on. The descriptor is closed at the end, because
-         * libmicrohttpd may still look at it. */
-        shutdown(server->listening.fd, SHUT_RDWR);
+    http_wake_doorkeeper(server);
+    pthread_mutex_lock(&server->lock);
+    while (server->is_open) {
+        pthread_cond_wait(&server->changed, &server->lock);
     }
+    pthread_mutex_unlock(&server->lock);
 }
 
 static bool is_unread(int fd)
@@ -341,12 +194,12 @@ static bool is_unread(int fd)
 /* Close what nobody uses, `spent_ms` after the server was quiesced. */
 static void let_go(struct http_connection *c, int64_t now, int64_t spent_ms)
 {
-    look(c, now);
+    http_look(c, now);
     enum http_stage stage = http_stage_of(c->seen);
     bool is_reading = stage == HTTP_READING || (stage == HTTP_IDLE && c->is_moving);
     if ((is_reading && spent_ms >= READING_GRACE_MS) ||
         (stage == HTTP_IDLE && !is_reading && spent_ms >= IDLE_GRACE_MS && !is_unread(c->fd))) {
-        cut(c);
+        http_cut(c);
     }
 }
 
@@ -363,7 +216,7 @@ static bool all_answered(const struct http_server *server)
 void http_server_drain(struct http_server *server)
 {
     pthread_mutex_lock(&server->lock);
-    while (server->connection_count > 0) {
+    while (server->connection_count + server->arriving > 0) {
         int64_t now = clock_monotonic_ns(&clock_real);
         int64_t spent_ms = (now - server->ending_ns) / 1000000;
         if (spent_ms > READING_GRACE_MS + DRAIN_LOOK_MS) {
@@ -385,10 +238,7 @@ static void wait_for_answers(struct http_server *server)
            clock_monotonic_ns(&clock_real) - start < ANSWER_GRACE_MS * 1000000LL) {
         daemon_wait(&server->changed, &server->lock, DRAIN_LOOK_MS);
     }
-    server->is_closing = true;
-    pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
-    pthread_join(server->supervisor, NULL);
 }
 
 void http_server_close(struct http_server **server)
@@ -399,8 +249,10 @@ void http_server_close(struct http_server **server)
     }
     http_server_quiesce(s);
     wait_for_answers(s);
+    atomic_store(&s->is_closing, true);
+    http_wake_doorkeeper(s);
+    pthread_join(s->doorkeeper, NULL);
     MHD_stop_daemon(s->daemon);
-    close(s->listening.fd);
     free_server(s);
     *server = NULL;
 }
