@@ -23,7 +23,7 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS   += -std=c17 -fPIE $(MODE) $(WARN)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lyajl -lpcre2-8 -lz -lutf8proc -lpthread -lm
+LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lgnutls -lyajl -lpcre2-8 -lz -lutf8proc -lpthread -lm
 CLI_LIBS := -lcurl
 
 library = $(filter-out %_test.c,$(wildcard $(1)))

@@ -128,6 +128,9 @@ static void put_metrics(struct api *api, struct buf *out)
     (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
                 "The hub's clock minus this one's.", (double)offset_ms);
+    if (api->certificate != NULL) {
+        certificate_put_metrics(api->certificate, out);
+    }
     refusals_put_metrics(c->refusals, out);
 }
 
@@ -137,16 +140,6 @@ static void get_metrics(struct api *api, struct http_request *http)
     put_metrics(api, &s->body);
     http_answer(http, 200, "text/plain; version=0.0.4", buf_slice(&s->body));
     api_give_scratch(api, s);
-}
-
-static void get_ready(struct api *api, struct http_request *http)
-{
-    struct collector *c = api->collector;
-    if (spool_is_full(c->spool)) {
-        http_answer_error(http, 503, "spool-full", "The spool is full.", NULL);
-    } else {
-        http_answer_static(http, 200, "application/json", slice_text("{\"ready\":true}"));
-    }
 }
 
 /* ---- Routes ---- */
@@ -251,7 +244,7 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         return true;
     }
     if (slice_is(path, "/readyz")) {
-        get_ready(api, http);
+        api_get_ready(api, http);
         return true;
     }
     add_cors(api, http);
@@ -281,12 +274,29 @@ static void on_request(void *user, struct http_request *http)
     }
 }
 
+static bool open_https(struct api *api, const struct http_options *plain, struct error *err)
+{
+    const struct settings *settings = &api->collector->settings;
+    struct http_options options = *plain;
+    if (settings->https_listen[0] == 0) {
+        return true;
+    }
+    if (!certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) {
+        return false;
+    }
+    options.listen = settings->https_listen;
+    options.socket_name = "https";
+    options.tls = certificate_tls(api->certificate);
+    return http_server_open(&options, on_request, api, &api->https_server, err);
+}
+
 bool api_open(struct collector *collector, struct api **ret, struct error *err)
 {
     const struct settings *settings = &collector->settings;
     struct api *api = memory_allocate_zeroed(sizeof *api);
     struct http_options options = {
         .listen = settings->http_listen,
+        .socket_name = "http",
         .threads = (unsigned)settings->http_threads,
         .connections_max = (unsigned)settings->connections_max,
         .body_bytes_max = (size_t)settings->request_bytes_max,
@@ -302,7 +312,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     if (settings->analytics_js_file[0] != 0) {
         api->analytics_js = tag_load(settings->analytics_js_file);
     }
-    if (!http_server_open(&options, on_request, api, &api->server, err)) {
+    if (!http_server_open(&options, on_request, api, &api->server, err) ||
+        !open_https(api, &options, err)) {
         api_close(&api);
         return false;
     }
@@ -315,9 +326,27 @@ uint16_t api_port(const struct api *api)
     return http_server_port(api->server);
 }
 
-void api_quiesce(struct api *api)
+uint16_t api_https_port(const struct api *api)
 {
+    return api->https_server == NULL ? 0 : http_server_port(api->https_server);
+}
+
+void api_look(struct api *api)
+{
+    if (api->certificate != NULL) {
+        certificate_look(api->certificate);
+    }
+}
+
+void api_drain(struct api *api)
+{
+    atomic_store(&api->is_stopping, true);
     http_server_quiesce(api->server);
+    if (api->https_server != NULL) {
+        http_server_quiesce(api->https_server);
+        http_server_drain(api->https_server);
+    }
+    http_server_drain(api->server);
 }
 
 void api_close(struct api **api)
@@ -332,6 +361,8 @@ void api_close(struct api **api)
     }
     pthread_mutex_unlock(&a->lock);
     http_server_close(&a->server);
+    http_server_close(&a->https_server);
+    certificate_close(&a->certificate);
     tag_free(&a->tag);
     tag_free(&a->analytics_js);
     scratch_free(a->spare);

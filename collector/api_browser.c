@@ -5,7 +5,7 @@ enum { HOST_BYTES_MAX = 512 };
 
 bool api_is_secure(const struct http_request *http)
 {
-    return slice_is(http_header(http, "X-Forwarded-Proto"), "https");
+    return http_is_secure(http) || slice_is(http_header(http, "X-Forwarded-Proto"), "https");
 }
 
 static bool knows_source(struct api *api, struct http_request *http, struct slice key)

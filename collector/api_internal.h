@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include "collector/api.h"
+#include "collector/certificate.h"
 #include "collector/cookie.h"
 #include "collector/tag.h"
 #include "collector/visit.h"
@@ -23,11 +24,13 @@ struct scratch {
 struct api {
     struct collector *collector;
     struct http_server *server;
+    struct http_server *https_server; /* NULL without HTTPS, like the certificate */
+    struct certificate *certificate;
     struct tag *tag;
     struct tag *analytics_js; /* NULL: not served */
     pthread_mutex_t lock;
     struct scratch *spare;
-    bool closing;
+    _Atomic bool is_stopping;
     unsigned lookups; /* under way: requests that the link will resume */
     pthread_cond_t lookups_done;
     _Atomic uint64_t requests;
@@ -76,6 +79,8 @@ void api_get_snowplow(struct api *api, struct http_request *http);
 void api_get_settings(struct api *api, struct http_request *http, struct slice key,
                       struct slice prefix);
 void api_get_source_config(struct api *api, struct http_request *http);
+/* api_ready.c: may it be sent events? */
+void api_get_ready(struct api *api, struct http_request *http);
 
 /* api_edge.c: what the edge knows of a visitor or a customer. */
 void api_get_me(struct api *api, struct http_request *http);

@@ -1,6 +1,7 @@
 #include "collector/collector.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 #include "collector/api.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
@@ -12,6 +13,7 @@ static const struct store_options spool_options = {
     .table_bytes = 8 * 1024 * 1024,
     .open_files_max = 100,
     .compress = false,
+    .reopens = true,
 };
 static const struct store_options edge_options = {
     .write_buffer_bytes = 1024 * 1024,
@@ -19,6 +21,7 @@ static const struct store_options edge_options = {
     .table_bytes = 2 * 1024 * 1024,
     .open_files_max = 100,
     .compress = true,
+    .reopens = true,
 };
 
 static bool open_stores(struct collector *c, struct error *err)
@@ -90,6 +93,35 @@ static void on_appended(void *user)
     uplink_wake(((struct collector *)user)->uplink);
 }
 
+/* Each of these keeps what it had of memory and threads; only a new process gets rid of them. */
+enum { STUCK_LINKS_MAX = 8, EXIT_RESTART = 70 };
+
+static void on_link_stuck(void *user, unsigned count)
+{
+    (void)user;
+    log_warn(
+        "link-stuck",
+        "A connection to the hub was given up and could not be taken down; a new one takes its "
+        "place. count=%u",
+        count);
+    if (count >= STUCK_LINKS_MAX) {
+        log_error("link-lost", "Ending, to be started again: too many connections are stuck.");
+        /* At once: the spool holds what was answered, and closing might not come back either. */
+        _exit(EXIT_RESTART);
+    }
+}
+
+static bool open_link(struct collector *c, struct error *err)
+{
+    struct link_client_options options = {
+        .url = c->enrolment.hub_link,
+        .silence_ms = LINK_SILENCE_MS,
+        .stuck = on_link_stuck,
+        .user = c,
+    };
+    return link_client_open(&options, &c->link, err);
+}
+
 static bool open_parts(struct collector *c, struct error *err)
 {
     if (!enrolment_read(c->settings.enrolment, &c->enrolment, err) || !open_stores(c, err) ||
@@ -102,7 +134,7 @@ static bool open_parts(struct collector *c, struct error *err)
         return error_set(err, ERROR_INVALID, "%s: the hub's public key is no valid key",
                          c->settings.enrolment);
     }
-    if (!link_client_open(c->enrolment.hub_link, &c->link, err)) {
+    if (!open_link(c, err)) {
         return error_add_context(err, "hub_link");
     }
     if (!networks_parse(slice_text(c->settings.trusted_proxies), &c->trusted_proxies, err)) {
@@ -150,6 +182,16 @@ uint16_t collector_port(const struct collector *c)
     return api_port(c->api);
 }
 
+uint16_t collector_https_port(const struct collector *c)
+{
+    return api_https_port(c->api);
+}
+
+void collector_look(struct collector *c)
+{
+    api_look(c->api);
+}
+
 void collector_close(struct collector **collector)
 {
     struct collector *c = *collector;
@@ -157,16 +199,17 @@ void collector_close(struct collector **collector)
         return;
     }
     if (c->api != NULL) {
-        api_quiesce(c->api);
+        api_drain(c->api); /* everything else still works */
+        link_client_stop(c->link);
         committer_stop(c->committer); /* answers whoever waits for the disk */
     }
-    api_close(&c->api); /* waits for look-ups, which have their own time limit */
+    api_close(&c->api); /* nobody waits for the hub or the disk any more */
     committer_close(&c->committer);
     if (c->uplink != NULL) {
         uplink_stop(c->uplink);
         downlink_stop(c->downlink);
     }
-    link_client_close(&c->link); /* ends polls and blocks in flight */
+    link_client_close(&c->link);
     uplink_close(&c->uplink);
     downlink_close(&c->downlink);
     clock_offset_free(&c->clock_offset);

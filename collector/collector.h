@@ -40,6 +40,10 @@ struct collector {
 MUST_CHECK bool collector_open(const struct settings *settings, struct collector **ret,
                                struct error *err);
 uint16_t collector_port(const struct collector *collector);
+/* 0 where there is no HTTPS. */
+uint16_t collector_https_port(const struct collector *collector);
+/* To be called every few seconds by one thread: notices a new certificate. */
+void collector_look(struct collector *collector);
 /* Take no new connections, answer what was read, and close. */
 void collector_close(struct collector **collector);
 

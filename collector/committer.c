@@ -3,10 +3,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "shared/block.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 /* Larger groups compress and sync no better; their memory and their waiting would be wasted. */
-enum { EPOCH_MS_MAX = 3600 * 1000, GROUP_EVENTS_USUAL = 1024, GROUP_BYTES_USUAL = 512 * 1024 };
+enum {
+    EPOCH_MS_MAX = 3600 * 1000,
+    PROBE_MS = 1000,
+    GROUP_EVENTS_USUAL = 1024,
+    GROUP_BYTES_USUAL = 512 * 1024,
+};
 
 /* A block in the making and the requests that wait for it. */
 struct group {
@@ -28,6 +34,7 @@ struct committer {
     struct seal_epoch *epoch; /* of the committer's thread, like the next four */
     int64_t epoch_started_ms;
     struct block_compressor *compressor;
+    bool epoch_is_spoilt; /* a block of it may or may not be on disk: its number is not used twice */
     struct buf compressed;
     struct buf sealed;
     pthread_mutex_t lock;
@@ -75,6 +82,7 @@ static bool begin_epoch(struct committer *c, struct error *err)
     }
     seal_epoch_end(&c->epoch);
     c->epoch = epoch;
+    c->epoch_is_spoilt = false;
     c->epoch_started_ms = now;
     return true;
 }
@@ -82,7 +90,7 @@ static bool begin_epoch(struct committer *c, struct error *err)
 static bool epoch_is_over(const struct committer *c)
 {
     int64_t age = clock_now_ms(c->clock) - c->epoch_started_ms;
-    return age < 0 || age > EPOCH_MS_MAX;
+    return c->epoch_is_spoilt || age < 0 || age > EPOCH_MS_MAX;
 }
 
 static bool write_group(struct committer *c, struct group *group, struct error *err)
@@ -116,15 +124,30 @@ static void answer(struct group *group, const struct error *err)
     group->waiting_count = 0;
 }
 
+/* Under the lock; logs a change only, because a full disk fails thousands of times a second. */
+static void note_health(struct committer *c, bool is_failing, const struct error *err)
+{
+    if (is_failing && !c->stats.is_failing) {
+        log_error("disk-failing",
+                  "%s. New events are answered 503 until the disk works again; make room on it.",
+                  err->message);
+    } else if (!is_failing && c->stats.is_failing) {
+        log_info("disk-works", "The disk takes events again.");
+    }
+    c->stats.is_failing = is_failing;
+}
+
 static void commit(struct committer *c, struct group *group)
 {
     struct error err;
     size_t count = block_builder_count(group->builder);
     bool fine = write_group(c, group, &err);
-    if (!fine) {
-        log_error("commit-failed", "%s events=%zu", err.message, count);
-    }
+    bool is_disk = !fine && err.kind != ERROR_FULL;
+    c->epoch_is_spoilt = c->epoch_is_spoilt || is_disk;
     pthread_mutex_lock(&c->lock);
+    if (fine || is_disk) { /* a full spool says nothing of the disk */
+        note_health(c, is_disk, &err);
+    }
     c->pending_bytes -= group->bytes;
     c->stats.commits += fine;
     c->stats.failed_commits += !fine;
@@ -154,28 +177,54 @@ static void give_back(struct committer *c, struct group *group)
     }
 }
 
+/* Does the disk work again? A new epoch, which is due anyway, shows it. */
+static void probe(struct committer *c)
+{
+    struct error err;
+    bool fine = begin_epoch(c, &err);
+    pthread_mutex_lock(&c->lock);
+    note_health(c, !fine, &err);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* The oldest pending group; NULL when none came and the committer is closing, or the disk is
+ * failing and to be probed. */
+static struct group *take_group(struct committer *c, bool *ret_closing)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->first == NULL && !c->closing && !c->stats.is_failing) {
+        pthread_cond_wait(&c->wake, &c->lock);
+    }
+    if (c->first == NULL && !c->closing) {
+        daemon_wait(&c->wake, &c->lock, PROBE_MS);
+    }
+    struct group *group = c->first;
+    if (group != NULL) {
+        c->first = group->next;
+        c->last = c->first == NULL ? NULL : c->last;
+    }
+    *ret_closing = c->closing;
+    pthread_mutex_unlock(&c->lock);
+    return group;
+}
+
 static void *run(void *arg)
 {
     struct committer *c = arg;
     /* A thread that computes in batches does not interrupt those that serve HTTP when it wakes: on
      * a busy core more requests are read before the next commit, and share it. */
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+    bool closing = false;
     for (;;) {
-        pthread_mutex_lock(&c->lock);
-        while (c->first == NULL && !c->closing) {
-            pthread_cond_wait(&c->wake, &c->lock);
-        }
-        struct group *group = c->first;
+        struct group *group = take_group(c, &closing);
         if (group != NULL) {
-            c->first = group->next;
-            c->last = c->first == NULL ? NULL : c->last;
-        }
-        pthread_mutex_unlock(&c->lock);
-        if (group == NULL) {
+            commit(c, group);
+            give_back(c, group);
+        } else if (closing) {
             return NULL;
+        } else {
+            probe(c);
         }
-        commit(c, group);
-        give_back(c, group);
     }
 }
 

@@ -5,6 +5,7 @@
  * grows with the load by itself.
  *
  * Guarantee: a request is resumed after its events are on disk, or with a 503 when they are not.
+ * When the disk fails the committer tries each second whether it works again.
  * committer_add() may be called by any thread.
  */
 #ifndef TRIBUTARY_COLLECTOR_COMMITTER_H
@@ -41,6 +42,7 @@ struct committer_stats {
     uint64_t failed_commits;
     uint64_t plain_bytes;  /* before compression, as MessagePack */
     uint64_t sealed_bytes; /* as written */
+    bool is_failing;       /* the last write to the disk failed */
 };
 struct committer_stats committer_stats(struct committer *committer);
 

@@ -179,6 +179,14 @@ bool downlink_is_connected(struct downlink *d)
     return connected;
 }
 
+int64_t downlink_answered_ms(struct downlink *d)
+{
+    pthread_mutex_lock(&d->lock);
+    int64_t answered_ms = d->answered_ms;
+    pthread_mutex_unlock(&d->lock);
+    return answered_ms;
+}
+
 struct lookup {
     struct downlink *downlink;
     uint8_t nonce[SEAL_NONCE_BYTES];

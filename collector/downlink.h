@@ -38,6 +38,8 @@ void downlink_close(struct downlink **downlink);
 
 /* The hub answered a poll within the last 45 s. */
 bool downlink_is_connected(struct downlink *downlink);
+/* When the hub last answered a poll, or 0: not in this run. */
+int64_t downlink_answered_ms(struct downlink *downlink);
 
 enum downlink_lookup { DOWNLINK_FOUND, DOWNLINK_NOBODY, DOWNLINK_UNREACHABLE };
 

@@ -101,6 +101,11 @@ const struct gate_source *gate_find_source(const struct gate *gate, struct slice
                                              sizeof *gate->sources, compare_sources);
 }
 
+bool gate_has_sources(const struct gate *gate)
+{
+    return gate->source_count > 0;
+}
+
 struct slice gate_source_key(const struct gate_source *source)
 {
     return source->key;

@@ -18,6 +18,7 @@ MUST_CHECK bool gate_new(struct slice state, struct gate **ret, struct error *er
 void gate_free(struct gate **gate);
 
 uint64_t gate_version(const struct gate *gate);
+bool gate_has_sources(const struct gate *gate);
 
 /* NULL: nobody has this write key. */
 const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key);

@@ -4,6 +4,14 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
+/* How soon a new certificate is noticed without a SIGHUP. */
+enum { LOOK_EVERY_MS = 5000 };
+
+static void look(void *collector)
+{
+    collector_look(collector);
+}
+
 int main(int argc, char **argv)
 {
     struct settings settings;
@@ -24,9 +32,9 @@ int main(int argc, char **argv)
         log_error("start-failed", "%s", err.message);
         return 1;
     }
-    log_info("ready", "Listening. http=%s port=%u collector=%s", settings.http_listen,
-             collector_port(collector), collector->enrolment.id);
-    int received = daemon_wait_for_end();
+    log_info("ready", "Listening. http=%s port=%u https_port=%u collector=%s", settings.http_listen,
+             collector_port(collector), collector_https_port(collector), collector->enrolment.id);
+    int received = daemon_wait_for_end(LOOK_EVERY_MS, look, collector);
     log_info("stopping", "Answering what was read, then ending. signal=%d", received);
     collector_close(&collector);
     log_info("stopped", "Ended.");

@@ -20,6 +20,12 @@ static const struct config_row rows[] = {
         "The file that `tributary enroll` wrote for this collector."),
     ROW(http_listen, CONFIG_TEXT, "127.0.0.1:8080", 0, 0,
         "Address and port for HTTP; port 0 takes a free one."),
+    ROW(https_listen, CONFIG_TEXT, "", 0, 0,
+        "Address and port for HTTPS (TLS 1.2 and 1.3); port 0 takes a free one; empty: no HTTPS."),
+    ROW(tls_certificate, CONFIG_TEXT, "/etc/tributary/tls/certificate.pem", 0, 0,
+        "Certificate for HTTPS and its chain, PEM; taken anew when the file is replaced."),
+    ROW(tls_key, CONFIG_TEXT, "/etc/tributary/tls/key.pem", 0, 0,
+        "Key that belongs to the certificate, PEM; taken anew when the file is replaced."),
     ROW(tag_file, CONFIG_TEXT, "/usr/share/tributary/t.js", 0, 0,
         "The browser tag; with FILE.gz and FILE.br beside it, those are served too."),
     ROW(tag_path, CONFIG_TEXT, "/t.js", 0, 0, "Path under which the tag is served."),
@@ -44,7 +50,7 @@ static const struct config_row rows[] = {
         "name, "
         "and needs TLS."),
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
-    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once."),
+    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once, on each port."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
         "Largest request body, after unpacking."),
     ROW(request_ms_max, CONFIG_DURATION, "20s", 1000, 3600000,
@@ -64,7 +70,7 @@ static const char help[] =
     "tributary-collector - takes events at the edge, keeps them sealed until the hub has\n"
     "them, and answers which segments a visitor is in.\n\n"
     "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
-    "       tributary-collector --print-config   the settings as a commented file\n\n"
+    "       tributary-collector [...] --print-config   the settings as a commented file\n\n"
     "Start it with the file that `tributary enroll` wrote:\n"
     "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n";
 

@@ -12,6 +12,9 @@ struct settings {
     char data_dir[CONFIG_TEXT_BYTES];
     char enrolment[CONFIG_TEXT_BYTES];
     char http_listen[CONFIG_TEXT_BYTES];
+    char https_listen[CONFIG_TEXT_BYTES];
+    char tls_certificate[CONFIG_TEXT_BYTES];
+    char tls_key[CONFIG_TEXT_BYTES];
     char tag_file[CONFIG_TEXT_BYTES];
     char tag_path[CONFIG_TEXT_BYTES];
     char analytics_js_file[CONFIG_TEXT_BYTES];

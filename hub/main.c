@@ -27,7 +27,7 @@ int main(int argc, char **argv)
     }
     log_info("ready", "Listening. http=%s port=%u link=%s", settings.http_listen,
              api_port(hub->api), settings.link_listen);
-    int received = daemon_wait_for_end();
+    int received = daemon_wait_for_end(0, NULL, NULL);
     log_info("stopping", "Committing what was read, then ending. signal=%d", received);
     hub_close(&hub);
     log_info("stopped", "Ended.");

@@ -239,6 +239,37 @@ bool config_read_arguments(const struct config_row *rows, size_t count, int argc
     return true;
 }
 
+/* The largest unit of `units` that divides the value, so that it reads as somebody would write it.
+ */
+struct unit {
+    const char *name;
+    int64_t size;
+};
+
+static void print_in_units(int64_t value, const struct unit *units, FILE *out)
+{
+    while (units->size > 1 && (value == 0 || value % units->size != 0)) {
+        units++;
+    }
+    fprintf(out, "%" PRId64 "%s", value / units->size, units->name);
+}
+
+static void print_number(enum config_type type, int64_t value, FILE *out)
+{
+    static const struct unit durations[] = {
+        {"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}; /* no shorter one can be written */
+    static const struct unit sizes[] = {
+        {"TiB", 1LL << 40}, {"GiB", 1LL << 30}, {"MiB", 1LL << 20}, {"KiB", 1LL << 10}, {"", 1}};
+    if (type == CONFIG_FLAG) {
+        fprintf(out, "%s", value ? "yes" : "no");
+    } else if (type == CONFIG_NUMBER) {
+        fprintf(out, "%" PRId64, value);
+    } else {
+        print_in_units(type == CONFIG_DURATION ? value / 1000 : value,
+                       type == CONFIG_DURATION ? durations : sizes, out);
+    }
+}
+
 static void print_value(const struct config_row *row, const uint8_t *field, FILE *out)
 {
     int64_t value;
@@ -247,20 +278,38 @@ static void print_value(const struct config_row *row, const uint8_t *field, FILE
         return;
     }
     memcpy(&value, field, sizeof value);
-    if (row->type == CONFIG_FLAG) {
-        fprintf(out, "%s", value ? "yes" : "no");
-    } else if (row->type == CONFIG_DURATION) {
-        fprintf(out, "%" PRId64 "s", value / 1000);
-    } else {
-        fprintf(out, "%" PRId64, value);
+    print_number(row->type, value, out);
+}
+
+/* What may be written there, and what holds when nothing is. */
+static void print_bounds(const struct config_row *row, FILE *out)
+{
+    bool has_bounds = row->type != CONFIG_TEXT && row->type != CONFIG_FLAG;
+    fprintf(out, "# %s", type_name(row->type));
+    if (has_bounds && row->max == INT64_MAX) {
+        fprintf(out, ", at least ");
+        print_number(row->type, row->min, out);
+    } else if (has_bounds) {
+        fprintf(out, ", from ");
+        print_number(row->type, row->min, out);
+        fprintf(out, " to ");
+        print_number(row->type, row->max, out);
     }
+    bool has_default = row->initial != NULL && row->initial[0] != 0;
+    fprintf(out, "; default: %s\n", has_default ? row->initial : "empty");
 }
 
 void config_print(const struct config_row *rows, size_t count, const void *settings, FILE *out)
 {
     for (size_t i = 0; i < count; i++) {
-        fprintf(out, "# %s\n%s = ", rows[i].sentence, rows[i].name);
-        print_value(&rows[i], (const uint8_t *)settings + rows[i].offset, out);
+        fprintf(out, "# %s\n", rows[i].sentence);
+        print_bounds(&rows[i], out);
+        fprintf(out, "%s =", rows[i].name);
+        const uint8_t *field = (const uint8_t *)settings + rows[i].offset;
+        if (rows[i].type != CONFIG_TEXT || field[0] != 0) {
+            fprintf(out, " ");
+        }
+        print_value(&rows[i], field, out);
         fprintf(out, "\n\n");
     }
 }

@@ -45,7 +45,8 @@ MUST_CHECK bool config_read_arguments(const struct config_row *rows, size_t coun
                                       char *const *argv, void *settings, int *ret_used,
                                       struct error *err);
 
-/* The table as a commented configuration file with the values of *settings. */
+/* The table as the manual of the settings: a commented configuration file with the values of
+ * *settings, which gives these values again when it is read. */
 void config_print(const struct config_row *rows, size_t count, const void *settings, FILE *out);
 
 #endif

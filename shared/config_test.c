@@ -276,7 +276,9 @@ static void test_what_is_printed_reads_back_as_the_same_settings(void **state)
     assert_int_equal(back.spool_bytes, s.spool_bytes);
     assert_int_equal(back.idle_ms, s.idle_ms);
     assert_int_equal(back.verbose, s.verbose);
-    assert_non_null(strstr(text, "# How much may wait.\nspool-bytes = 7777\n"));
+    assert_non_null(strstr(text, "# How much may wait.\n# a size such as 512KiB, 64MiB or 2GiB, "));
+    assert_non_null(strstr(text, "\nspool-bytes = 7777\n"));
+    assert_non_null(strstr(text, "\nidle = 2h\n"));
     free(text);
 }
 

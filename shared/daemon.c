@@ -23,48 +23,58 @@ bool daemon_read_settings(const struct daemon_settings *table, int argc, char *c
 {
     int used = 0;
     config_defaults(table->rows, table->count, settings);
-    bool wants_help = argc == 2 && strcmp(argv[1], "--help") == 0;
-    bool wants_config = argc == 2 && strcmp(argv[1], "--print-config") == 0;
-    *ret_done = wants_help || wants_config;
-    if (wants_help) {
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         print_help(table);
-    } else if (wants_config) {
-        config_print(table->rows, table->count, settings, stdout);
-    }
-    if (*ret_done) {
+        *ret_done = true;
         return true;
     }
+    *ret_done = argc >= 2 && strcmp(argv[argc - 1], "--print-config") == 0;
+    argc -= *ret_done;
     if (!config_read_arguments(table->rows, table->count, argc, argv, settings, &used, err)) {
         return false;
     }
-    return used == argc ||
-           error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+    if (used != argc) {
+        return error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
+    }
+    if (*ret_done) {
+        config_print(table->rows, table->count, settings, stdout);
+    }
+    return true;
 }
 
-static void ending_signals(sigset_t *ret)
+static void awaited_signals(sigset_t *ret)
 {
     sigemptyset(ret);
     sigaddset(ret, SIGINT);
     sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGHUP);
 }
 
 void daemon_prepare(void)
 {
     sigset_t signals;
-    ending_signals(&signals);
+    awaited_signals(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write that fails is a result too */
     /* An arena for each thread would keep several MiB for nothing. */
     mallopt(M_ARENA_MAX, ARENAS_MAX);
 }
 
-int daemon_wait_for_end(void)
+int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user)
 {
+    struct timespec timeout = {every_ms / 1000, every_ms % 1000 * 1000000};
     sigset_t signals;
-    int received = 0;
-    ending_signals(&signals);
-    sigwait(&signals, &received);
-    return received;
+    awaited_signals(&signals);
+    for (;;) {
+        int received = sigtimedwait(&signals, NULL, look == NULL ? NULL : &timeout);
+        if (received == SIGINT || received == SIGTERM) {
+            return received;
+        }
+        if (look != NULL && (received == SIGHUP || errno == EAGAIN)) {
+            look(user);
+        }
+    }
 }
 
 bool daemon_make_folder(const char *path, struct error *err)

@@ -15,17 +15,19 @@ struct daemon_settings {
     const char *help;
 };
 
-/* Defaults, then arguments and the files that they name. --help and --print-config are carried out:
- * *ret_done says that there is nothing more to do. */
+/* Defaults, then arguments and the files that they name. --help alone and --print-config as the
+ * last argument, which shows what the others come to, are carried out: *ret_done says that there is
+ * nothing more to do. */
 MUST_CHECK bool daemon_read_settings(const struct daemon_settings *table, int argc,
                                      char *const *argv, void *settings, bool *ret_done,
                                      struct error *err);
 
-/* Before the first thread: SIGINT and SIGTERM are left to daemon_wait_for_end(), a closed
+/* Before the first thread: SIGINT, SIGTERM and SIGHUP are left to daemon_wait_for_end(), a closed
  * connection is a result, and memory arenas are few. */
 void daemon_prepare(void);
-/* Wait for SIGINT or SIGTERM; its number. */
-int daemon_wait_for_end(void);
+/* Wait for SIGINT or SIGTERM; its number. Meanwhile look(user) is called at each SIGHUP and every
+ * `every_ms`; `look` may be NULL. */
+int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user);
 
 /* Make a folder for this user alone, unless it is there. */
 MUST_CHECK bool daemon_make_folder(const char *path, struct error *err);

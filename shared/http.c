@@ -1,88 +1,13 @@
-#include "shared/http.h"
+#include "shared/http_internal.h"
 
-#include <arpa/inet.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <zlib.h>
-#include "shared/arena.h"
-#include "shared/clock.h"
 #include "shared/json.h"
 
 /* A body this many times over the limit is read and thrown away, so that the client reads the
  * 413 instead of a reset connection; beyond that the connection is cut. */
-enum { DISCARD_FACTOR = 8, KEEP_BODY_BYTES = 64 * 1024, POOL_BYTES = 16 * 1024 };
-
-struct http_server {
-    struct MHD_Daemon *daemon;
-    http_handler *handler;
-    void *user;
-    size_t body_bytes_max;
-    int64_t request_ms_max;
-    struct slice common_body;
-    struct MHD_Response *common; /* its response, shared by all threads */
-};
-
-/* Kept for the life of a connection, so that its buffers serve one request after the other. */
-struct http_request {
-    struct http_server *server;
-    struct MHD_Connection *connection;
-    const char *method;
-    const char *path;
-    struct buf body;
-    struct buf unpacked;
-    struct buf answer;
-    struct arena arena;
-    size_t received;
-    int64_t started_ns;
-    bool begun;
-    bool handled;
-    bool suspended; /* by the handler; its answer goes out after the resume */
-    bool is_gzip;
-    unsigned status;
-    const char *content_type;
-    struct slice answer_static;
-    size_t header_count;
-    struct {
-        const char *name;
-        const char *value;
-    } headers[HTTP_HEADERS_MAX];
-};
-
-static struct http_request *request_new(struct http_server *server)
-{
-    struct http_request *r = memory_allocate_zeroed(sizeof *r);
-    r->server = server;
-    buf_init(&r->body, server->body_bytes_max);
-    buf_init(&r->unpacked, server->body_bytes_max);
-    buf_init(&r->answer, 64 * 1024 * 1024);
-    arena_init(&r->arena, 512);
-    return r;
-}
-
-static void request_free(struct http_request *r)
-{
-    buf_done(&r->body);
-    buf_done(&r->unpacked);
-    buf_done(&r->answer);
-    arena_done(&r->arena);
-    free(r);
-}
-
-static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    (void)connection;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *socket_context = request_new(cls);
-    } else if (*socket_context != NULL) {
-        request_free(*socket_context);
-        *socket_context = NULL;
-    }
-}
+enum { DISCARD_FACTOR = 8, KEEP_BODY_BYTES = 64 * 1024, ANSWER_BYTES_MAX = 64 * 1024 * 1024 };
 
 static void shrink(struct buf *buf)
 {
@@ -92,8 +17,17 @@ static void shrink(struct buf *buf)
     buf_clear(buf);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
-                         enum MHD_RequestTerminationCode code)
+void http_request_free(struct http_request *r)
+{
+    buf_done(&r->body);
+    buf_done(&r->unpacked);
+    buf_done(&r->answer);
+    arena_done(&r->arena);
+    free(r);
+}
+
+void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                       enum MHD_RequestTerminationCode code)
 {
     struct http_request *r = *con_cls;
     (void)cls;
@@ -102,41 +36,51 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     if (r == NULL) {
         return;
     }
+    http_enter(r->owner, HTTP_IDLE);
     shrink(&r->body);
     shrink(&r->unpacked);
     shrink(&r->answer);
     arena_clear(&r->arena);
-    r->begun = false;
+    http_return_request(r);
     *con_cls = NULL;
+}
+
+static bool is_word(struct slice text, const char *word)
+{
+    return text.len == strlen(word) && strncasecmp((const char *)text.data, word, text.len) == 0;
 }
 
 static void begin(struct http_request *r, struct MHD_Connection *connection, const char *url,
                   const char *method)
 {
+    if (r->body.len_max == 0) { /* lent for the first time */
+        buf_init(&r->body, r->owner->server->body_bytes_max);
+        buf_init(&r->unpacked, r->owner->server->body_bytes_max);
+        buf_init(&r->answer, ANSWER_BYTES_MAX);
+        arena_init(&r->arena, 512);
+    }
     r->connection = connection;
     r->method = method;
     r->path = url;
     r->received = 0;
-    r->started_ns = clock_monotonic_ns(&clock_real);
-    r->begun = true;
     r->handled = false;
     r->suspended = false;
     r->status = 0;
     r->header_count = 0;
     r->answer_static = slice_make(NULL, 0);
-    r->is_gzip = slice_is(http_header(r, "Content-Encoding"), "gzip");
+    r->is_gzip = is_word(http_header(r, "Content-Encoding"), "gzip");
+    http_enter(r->owner, HTTP_READING);
 }
 
 static enum MHD_Result receive(struct http_request *r, const char *data, size_t *size)
 {
-    int64_t spent_ms = (clock_monotonic_ns(&clock_real) - r->started_ns) / 1000000;
+    size_t limit = r->owner->server->body_bytes_max;
     r->received += *size;
-    if (spent_ms > r->server->request_ms_max ||
-        r->received > r->server->body_bytes_max * DISCARD_FACTOR) {
+    if (r->received > limit * DISCARD_FACTOR) {
         return MHD_NO;
     }
     /* Past the limit the rest is only counted; finish() answers 413. */
-    if (r->received <= r->server->body_bytes_max) {
+    if (r->received <= limit) {
         buf_put(&r->body, data, *size);
     }
     *size = 0;
@@ -170,7 +114,7 @@ static bool unpack(struct http_request *r, struct error *err)
     return rv == Z_STREAM_END || error_set(err, ERROR_CORRUPT, "is not gzip");
 }
 
-static struct MHD_Response *make_response(struct slice body, const char *content_type)
+struct MHD_Response *http_make_response(struct slice body, const char *content_type)
 {
     union {
         const uint8_t *from;
@@ -187,15 +131,22 @@ static struct MHD_Response *make_response(struct slice body, const char *content
 
 static enum MHD_Result queue_answer(struct http_request *r)
 {
+    struct http_server *server = r->owner->server;
     bool is_static = r->answer_static.data != NULL;
-    if (is_static && r->header_count == 0 && r->answer_static.data == r->server->common_body.data) {
-        return MHD_queue_response(r->connection, r->status, r->server->common);
+    bool is_last = atomic_load_explicit(&server->is_ending, memory_order_relaxed);
+    http_enter(r->owner, HTTP_ANSWERING);
+    if (is_static && r->header_count == 0 && r->answer_static.data == server->common_body.data) {
+        return MHD_queue_response(r->connection, r->status,
+                                  is_last ? server->common_last : server->common);
     }
     struct slice body = is_static ? r->answer_static : buf_slice(&r->answer);
-    /* The answer's buffer belongs to the connection and lives until it is sent. */
-    struct MHD_Response *response = make_response(body, r->content_type);
+    /* The answer's buffer is lent until the answer is sent. */
+    struct MHD_Response *response = http_make_response(body, r->content_type);
     for (size_t i = 0; i < r->header_count; i++) {
         MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
+    }
+    if (is_last) {
+        MHD_add_response_header(response, "Connection", "close");
     }
     enum MHD_Result result = MHD_queue_response(r->connection, r->status, response);
     MHD_destroy_response(response);
@@ -207,7 +158,7 @@ static enum MHD_Result finish(struct http_request *r)
     struct error err;
     if (!r->handled) {
         r->handled = true;
-        if (r->received > r->server->body_bytes_max) {
+        if (r->received > r->owner->server->body_bytes_max) {
             http_answer_error(r, 413, "request-too-large", "The request is over the size limit.",
                               NULL);
         } else if (r->is_gzip && r->body.len > 0 && !unpack(r, &err)) {
@@ -217,7 +168,8 @@ static enum MHD_Result finish(struct http_request *r)
                                     : "The body is labelled gzip but does not unpack.",
                               NULL);
         } else {
-            r->server->handler(r->server->user, r);
+            http_enter(r->owner, HTTP_WORKING);
+            r->owner->server->handler(r->owner->server->user, r);
         }
         if (r->suspended) {
             return MHD_YES; /* libmicrohttpd calls again after the resume */
@@ -227,9 +179,9 @@ static enum MHD_Result finish(struct http_request *r)
     return queue_answer(r);
 }
 
-static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, const char *url,
-                                 const char *method, const char *version, const char *data,
-                                 size_t *size, void **con_cls)
+enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *size, void **con_cls)
 {
     struct http_request *r = *con_cls;
     (void)cls;
@@ -237,106 +189,12 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
     if (r == NULL) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-        r = info->socket_context;
+        r = http_lend_request(info->socket_context);
         *con_cls = r;
         begin(r, connection, url, method);
         return MHD_YES;
     }
     return *size > 0 ? receive(r, data, size) : finish(r);
-}
-
-static bool parse_listen(const char *listen, struct sockaddr_storage *ret, socklen_t *ret_len,
-                         struct error *err)
-{
-    char host[256];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    const char *colon = strrchr(listen, ':');
-    if (colon == NULL || (size_t)(colon - listen) >= sizeof host) {
-        return error_set(err, ERROR_INVALID, "\"%s\" is not address:port", listen);
-    }
-    bool bracketed = listen[0] == '[' && colon > listen + 1 && colon[-1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(colon - listen) - (bracketed ? 2 : 0),
-             listen + (bracketed ? 1 : 0));
-    int rv = getaddrinfo(host[0] == 0 ? NULL : host, colon + 1, &hints, &found);
-    if (rv != 0) {
-        return error_set(err, ERROR_INVALID, "\"%s\" is not address:port: %s", listen,
-                         gai_strerror(rv));
-    }
-    memcpy(ret, found->ai_addr, found->ai_addrlen);
-    *ret_len = found->ai_addrlen;
-    freeaddrinfo(found);
-    return true;
-}
-
-static void free_server(struct http_server *server)
-{
-    if (server->common != NULL) {
-        MHD_destroy_response(server->common);
-    }
-    free(server);
-}
-
-bool http_server_open(const struct http_options *o, http_handler *handler, void *user,
-                      struct http_server **ret, struct error *err)
-{
-    struct sockaddr_storage address;
-    socklen_t address_len;
-    if (!parse_listen(o->listen, &address, &address_len, err)) {
-        return false;
-    }
-    struct http_server *server = memory_allocate_zeroed(sizeof *server);
-    server->handler = handler;
-    server->user = user;
-    server->body_bytes_max = o->body_bytes_max;
-    server->request_ms_max = o->request_ms_max;
-    if (o->common_body.data != NULL) {
-        server->common_body = o->common_body;
-        server->common = make_response(o->common_body, o->common_type);
-    }
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-                     (address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-    server->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_access, server, MHD_OPTION_SOCK_ADDR, &address,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, server, MHD_OPTION_CONNECTION_LIMIT, o->connections_max,
-        MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)POOL_BYTES, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_LISTEN_BACKLOG_SIZE,
-        1024U, o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads,
-        MHD_OPTION_END);
-    if (server->daemon == NULL) {
-        free_server(server);
-        return error_set(err, ERROR_UNAVAILABLE, "cannot listen on %s (is the port taken?)",
-                         o->listen);
-    }
-    *ret = server;
-    return true;
-}
-
-uint16_t http_server_port(const struct http_server *server)
-{
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    return info == NULL ? 0 : info->port;
-}
-
-void http_server_quiesce(struct http_server *server)
-{
-    MHD_socket listening = MHD_quiesce_daemon(server->daemon);
-    if (listening != MHD_INVALID_SOCKET) {
-        shutdown(listening, SHUT_RDWR);
-    }
-}
-
-void http_server_close(struct http_server **server)
-{
-    if (*server != NULL) {
-        MHD_stop_daemon((*server)->daemon);
-        free_server(*server);
-        *server = NULL;
-    }
 }
 
 static struct slice optional(const char *text)
@@ -352,6 +210,11 @@ struct slice http_method(const struct http_request *r)
 struct slice http_path(const struct http_request *r)
 {
     return slice_text(r->path);
+}
+
+bool http_is_secure(const struct http_request *r)
+{
+    return r->owner->server->tls != NULL;
 }
 
 struct slice http_body(const struct http_request *r)

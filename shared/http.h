@@ -1,11 +1,18 @@
-/* An HTTP server over libmicrohttpd: epoll, a pool of threads, answers now or later.
+/* An HTTP server over libmicrohttpd: epoll, a pool of threads, answers now or later, TLS.
  *
  * Guarantee: the handler is called once for each complete request whose body is within the limit,
  * on a thread of the pool. It answers by http_answer() before it returns, or calls
  * http_suspend() and has http_answer() and http_resume() called later from one other thread.
- * Bodies over the limit get 413, requests that take longer than the deadline are cut off, gzip
- * bodies are unpacked within the same limit. Slices of a request are borrowed until it is
- * answered.
+ * Bodies over the limit get 413, gzip bodies are unpacked within the same limit. Slices of a
+ * request are borrowed until it is answered.
+ *
+ * Slow clients: a request is cut off when it takes longer than request_ms_max from the first byte
+ * of its head to the end of its body, however it drips; an answer when it is not read within
+ * idle_seconds_max; a connection that says nothing after idle_seconds_max. Deadlines are kept to
+ * within a tenth, or a second. An idle connection holds about 17 KiB, with TLS more.
+ *
+ * Ending: http_server_quiesce(), http_server_drain(), then, when nothing is suspended any more,
+ * http_server_close(). Whatever was read is answered, with "Connection: close".
  */
 #ifndef TRIBUTARY_SHARED_HTTP_H
 #define TRIBUTARY_SHARED_HTTP_H
@@ -19,8 +26,12 @@ struct http_request;
 
 typedef void http_handler(void *user, struct http_request *request);
 
+struct tls;
+
 struct http_options {
-    const char *listen; /* "address:port"; port 0 takes a free one; IPv6 as "[::1]:8080" */
+    const char *listen;      /* as for listen_open() */
+    const char *socket_name; /* under which a socket may have been handed over; NULL: none */
+    struct tls *tls;         /* NULL: plain; borrowed */
     unsigned threads;
     unsigned connections_max;
     size_t body_bytes_max;
@@ -28,20 +39,31 @@ struct http_options {
     struct slice
         common_body; /* an answer given often, made once; must live as long as the server */
     const char *common_type;
-    int64_t request_ms_max; /* from the first byte of its head to the end of its body */
+    int64_t request_ms_max;
 };
 
 MUST_CHECK bool http_server_open(const struct http_options *options, http_handler *handler,
                                  void *user, struct http_server **ret, struct error *err);
 uint16_t http_server_port(const struct http_server *server);
-/* Take no more connections; those there are go on. */
+/* The listening socket was handed over: connections may wait in it while nobody serves. */
+bool http_server_is_inherited(const struct http_server *server);
+
+/* Take no more connections, and let each answer close its connection. Those that come to an
+ * inherited socket wait in it; others are refused. */
 void http_server_quiesce(struct http_server *server);
-/* Close; nothing may be suspended any more. Sets *server to NULL; closing NULL is allowed. */
+/* Wait until the connections have ended: up to 100 ms after the quiescing for requests of those
+ * that are idle, up to 250 ms for what is being sent to us. Those that were idle are closed then.
+ */
+void http_server_drain(struct http_server *server);
+/* Send the answers that are made, close; nothing may be suspended any more. Sets *server to NULL;
+ * closing NULL is allowed. */
 void http_server_close(struct http_server **server);
 
 /* "GET", "POST"…; the path is decoded, without the query. */
 struct slice http_method(const struct http_request *request);
 struct slice http_path(const struct http_request *request);
+/* It came by TLS. */
+bool http_is_secure(const struct http_request *request);
 struct slice http_body(const struct http_request *request);
 /* Empty where there is none. Header names are compared without case. */
 struct slice http_header(const struct http_request *request, const char *name);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <zlib.h>
 #include "shared/clock.h"
+#include "shared/listen.h"
 
 enum { BODY_MAX = 8192, DEADLINE_MS = 600 };
 
@@ -114,17 +115,21 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int dial(struct fixture *f)
+static int dial_port(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(http_server_port(f->server)),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval patience = {.tv_sec = 20};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;
+}
+
+static int dial(struct fixture *f)
+{
+    return dial_port(http_server_port(f->server));
 }
 
 /* False when the other side has closed. */
@@ -342,6 +347,19 @@ static void test_gzip_is_unpacked_within_the_limit(void **state)
     }
 }
 
+static void test_gzip_is_known_in_any_case_and_other_codings_are_left_alone(void **state)
+{
+    uint8_t packed[8192];
+    char answer[4096];
+    size_t len = pack_gzip(100, packed, sizeof packed);
+    assert_int_equal(post(*state, "content-encoding: GZip\r\n", packed, len, answer, sizeof answer),
+                     200);
+    assert_non_null(strstr(answer, "|| 100 12000"));
+    assert_int_equal(post(*state, "Content-Encoding: gzipped\r\n", "abc", 3, answer, sizeof answer),
+                     200);
+    assert_non_null(strstr(answer, "|| 3 294"));
+}
+
 static void test_gzip_that_is_damaged_or_cut_gets_400(void **state)
 {
     uint8_t packed[8192];
@@ -376,6 +394,48 @@ static void test_a_body_that_drips_past_the_deadline_is_cut_off(void **state)
     assert_true(clock_monotonic_ns(&clock_real) - start >= DEADLINE_MS * 1000000LL);
     assert_int_equal(receive(fd, answer, sizeof answer), 0);
     close(fd);
+}
+
+static void test_a_head_that_drips_past_the_deadline_is_cut_off(void **state)
+{
+    char answer[4096];
+    /* Of the first request, and of the second of a connection. */
+    for (int before = 0; before < 2; before++) {
+        int fd = dial(*state);
+        if (before == 1) {
+            send_text(fd, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_int_equal(receive(fd, answer, sizeof answer), 200);
+        }
+        int64_t start = clock_monotonic_ns(&clock_real);
+        bool open = true;
+        send_text(fd, "GET / HTTP/1.1\r\nX-Long: ");
+        while (open && clock_monotonic_ns(&clock_real) - start < 20 * 1000000000LL) {
+            struct timespec pause = {.tv_nsec = 20 * 1000000};
+            nanosleep(&pause, NULL); /* the drip itself, not a wait for something */
+            open = send_bytes(fd, "x", 1);
+        }
+        assert_false(open);
+        assert_true(clock_monotonic_ns(&clock_real) - start >= DEADLINE_MS * 1000000LL);
+        assert_int_equal(receive(fd, answer, sizeof answer), 0);
+        close(fd);
+    }
+}
+
+static void test_an_idle_connection_outlives_the_deadline_of_requests(void **state)
+{
+    struct timespec pause = {.tv_nsec = 3 * DEADLINE_MS / 2 * 1000000};
+    char answer[4096];
+    int fresh = dial(*state);
+    int used = dial(*state);
+    send_text(used, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(receive(used, answer, sizeof answer), 200);
+    nanosleep(&pause, NULL); /* what is tested is that nothing happens */
+    send_text(fresh, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    send_text(used, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(receive(fresh, answer, sizeof answer), 200);
+    assert_int_equal(receive(used, answer, sizeof answer), 200);
+    close(fresh);
+    close(used);
 }
 
 static void wait_for_suspended(struct fixture *f, int count)
@@ -470,6 +530,86 @@ static void test_a_quiesced_server_finishes_what_is_open_and_takes_no_more(void 
     close(fd);
 }
 
+static void
+test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    char answer[4096];
+    int idle = dial(f);
+    int reading = dial(f);
+    int working = dial(f);
+    int late = dial(f);
+    send_text(late, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(receive(late, answer, sizeof answer), 200);
+    assert_null(strstr(answer, "Connection: close"));
+    send_text(working, "POST /later HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    wait_for_suspended(f, 1);
+    send_text(reading, "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na");
+    http_server_quiesce(f->server);
+    send_text(reading, "bc");
+    send_text(late, "GET /3 HTTP/1.1\r\nHost: h\r\n\r\n");
+    http_server_drain(f->server);
+    assert_int_equal(pthread_create(&thread, NULL, answer_backwards, f), 0);
+    pthread_join(thread, NULL);
+    http_server_close(&f->server);
+    int answered[] = {reading, late, working};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(receive(answered[i], answer, sizeof answer), i == 2 ? 202 : 200);
+        assert_non_null(strstr(answer, "Connection: close"));
+        assert_int_equal(receive(answered[i], answer, sizeof answer), 0);
+        close(answered[i]);
+    }
+    assert_int_equal(recv(idle, answer, 1, 0), 0); /* the end, not a reset */
+    close(idle);
+}
+
+static void test_a_socket_that_was_handed_over_is_left_open_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    char text[32];
+    char answer[4096];
+    struct listen_socket held;
+    assert_true(listen_open("127.0.0.1:0", NULL, &held, &err));
+    /* The last of many, so that its number is not in use here. */
+    enum { HANDED = 3 + 200 };
+    char names[200 + 4];
+    memset(names, ':', 200);
+    memcpy(names + 200, "web", 4);
+    snprintf(text, sizeof text, "%d", (int)getpid());
+    setenv("LISTEN_PID", text, 1);
+    setenv("LISTEN_FDS", "201", 1);
+    setenv("LISTEN_FDNAMES", names, 1);
+    uint16_t port = listen_port(&held);
+    http_server_close(&f->server);
+    struct http_options options = {.listen = "127.0.0.1:0",
+                                   .socket_name = "web",
+                                   .threads = 1,
+                                   .connections_max = 10,
+                                   .body_bytes_max = BODY_MAX,
+                                   .idle_seconds_max = 5,
+                                   .request_ms_max = DEADLINE_MS};
+    int waiting = -1;
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(dup2(held.fd, HANDED), HANDED); /* as a process finds it at its start */
+        assert_true(http_server_open(&options, handle, f, &f->server, &err));
+        assert_true(http_server_is_inherited(f->server));
+        assert_int_equal(http_server_port(f->server), port);
+        if (waiting >= 0) {
+            assert_int_equal(receive(waiting, answer, sizeof answer), 200);
+            close(waiting);
+        }
+        http_server_quiesce(f->server);
+        waiting = dial_port(port); /* waits in the socket for the next */
+        send_text(waiting, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        http_server_close(&f->server);
+    }
+    close(waiting);
+    close(held.fd);
+    unsetenv("LISTEN_PID");
+}
+
 static void test_addresses_that_cannot_be_listened_on_are_errors(void **state)
 {
     static const char *const rows[] = {"nonsense",     "127.0.0.1",    "127.0.0.1:x",
@@ -511,11 +651,16 @@ int main(void)
         TEST(test_a_body_far_over_the_limit_is_cut_off),
         TEST(test_a_chunked_body_is_bounded_as_well),
         TEST(test_gzip_is_unpacked_within_the_limit),
+        TEST(test_gzip_is_known_in_any_case_and_other_codings_are_left_alone),
         TEST(test_gzip_that_is_damaged_or_cut_gets_400),
         TEST(test_a_body_that_drips_past_the_deadline_is_cut_off),
+        TEST(test_a_head_that_drips_past_the_deadline_is_cut_off),
+        TEST(test_an_idle_connection_outlives_the_deadline_of_requests),
         TEST(test_suspended_requests_are_answered_later_by_another_thread),
         TEST(test_a_client_that_leaves_while_suspended_harms_nobody),
         TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),
+        TEST(test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed),
+        TEST(test_a_socket_that_was_handed_over_is_left_open_at_the_end),
         TEST(test_addresses_that_cannot_be_listened_on_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

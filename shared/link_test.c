@@ -223,7 +223,8 @@ static struct link_client *open_client(void)
 {
     struct link_client *client = NULL;
     struct error err;
-    if (!link_client_open(url, &client, &err)) {
+    if (!link_client_open(&(struct link_client_options){.url = url, .silence_ms = LINK_SILENCE_MS},
+                          &client, &err)) {
         fail_msg("%s", err.message);
     }
     return client;
@@ -572,6 +573,159 @@ static void test_a_message_over_the_limit_never_reaches_the_handler(void **state
     outcomes_free(o);
 }
 
+/* A hub as far as TCP and NNG's greeting go, which may be silent after that. */
+struct mute {
+    int listening;
+    atomic_int connections;
+    atomic_bool answers; /* from the next connection on */
+    pthread_t thread;
+};
+
+static bool read_all(int fd, void *to, size_t len)
+{
+    for (size_t got = 0; got < len;) {
+        ssize_t n = recv(fd, (char *)to + got, len - got, 0);
+        if (n <= 0) {
+            return false;
+        }
+        got += (size_t)n;
+    }
+    return true;
+}
+
+/* One message after the other: 8 bytes of length, 4 of the request's id, the text. */
+static void serve_mute(int fd, bool answers)
+{
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
+    uint8_t theirs[8];
+    uint8_t message[256];
+    if (send(fd, greeting, 8, MSG_NOSIGNAL) != 8 || !read_all(fd, theirs, 8)) {
+        return;
+    }
+    while (read_all(fd, message, 8)) {
+        uint64_t len = read_u64(message);
+        assert_true(len >= 4 && len < 128);
+        if (!read_all(fd, message + 8, len)) {
+            return;
+        }
+        if (answers) {
+            uint8_t reply[256] = {0};
+            memcpy(reply + 8, message + 8, 4);
+            memcpy(reply + 12, "reply to ", 9);
+            memcpy(reply + 21, message + 12, len - 4);
+            reply[7] = (uint8_t)(len + 9);
+            (void)send(fd, reply, 8 + len + 9, MSG_NOSIGNAL);
+        }
+    }
+}
+
+static void *run_mute(void *arg)
+{
+    struct mute *mute = arg;
+    int fd;
+    while ((fd = accept(mute->listening, NULL, NULL)) >= 0) {
+        bool answers = atomic_load(&mute->answers);
+        atomic_fetch_add(&mute->connections, 1);
+        serve_mute(fd, answers);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void mute_open(struct mute *mute)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1;
+    address.sin_port = htons((uint16_t)atoi(strrchr(url, ':') + 1));
+    mute->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(mute->listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    assert_int_equal(bind(mute->listening, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(mute->listening, 8), 0);
+    assert_int_equal(pthread_create(&mute->thread, NULL, run_mute, mute), 0);
+}
+
+static void mute_close(struct mute *mute)
+{
+    shutdown(mute->listening, SHUT_RDWR);
+    pthread_join(mute->thread, NULL);
+    close(mute->listening);
+}
+
+static void count_stuck(void *user, unsigned count)
+{
+    atomic_store((atomic_int *)user, (int)count);
+}
+
+static void test_a_silent_connection_is_given_up_and_a_new_one_serves(void **state)
+{
+    struct outcomes *o = outcomes_new();
+    struct mute mute = {0};
+    struct link_client *client;
+    struct error err;
+    atomic_int stuck = 0;
+    (void)state;
+    mute_open(&mute);
+    struct link_client_options options = {
+        .url = url, .silence_ms = 300, .stuck = count_stuck, .user = &stuck};
+    assert_true(link_client_open(&options, &client, &err));
+    int64_t start = clock_monotonic_ns(&clock_real);
+    request(client, o, 0, 10 * PATIENCE_MS);
+    wait_for(o, 1); /* long before its own time is over */
+    assert_all(o, 1, false);
+    assert_true(clock_monotonic_ns(&clock_real) - start >= 300 * 1000000LL);
+    atomic_store(&mute.answers, true);
+    for (int i = 1; i < 5; i++) {
+        /* The first may still meet a silent connection. */
+        do {
+            o->one[i].calls = 0;
+            o->done = i;
+            request(client, o, i, PATIENCE_MS);
+            wait_for(o, i + 1);
+        } while (i == 1 && !o->one[i].answered);
+        assert_true(o->one[i].answered && o->one[i].is_right && o->one[i].calls == 1);
+    }
+    assert_true(atomic_load(&mute.connections) >= 2);
+    assert_int_equal(atomic_load(&stuck), 0);
+    link_client_close(&client);
+    mute_close(&mute);
+    outcomes_free(o);
+}
+
+static void test_a_client_that_never_was_connected_is_left_to_its_dialling(void **state)
+{
+    struct outcomes *o = outcomes_new();
+    struct link_client *client;
+    struct error err;
+    atomic_int handled = 0;
+    (void)state;
+    struct link_client_options options = {.url = url, .silence_ms = 50};
+    assert_true(link_client_open(&options, &client, &err));
+    request(client, o, 0, 500);
+    wait_for(o, 1); /* by its own timeout, not by the silence */
+    request(client, o, 1, PATIENCE_MS);
+    struct link_server *server = open_server(answer_at_once, &handled);
+    wait_for(o, 2);
+    assert_true(o->one[1].answered);
+    link_client_close(&client);
+    link_server_close(&server);
+    outcomes_free(o);
+}
+
+static void test_a_stopped_client_answers_nothing_and_takes_nothing(void **state)
+{
+    struct outcomes *o = outcomes_new();
+    struct link_client *client = open_client();
+    (void)state;
+    request(client, o, 0, PATIENCE_MS);
+    link_client_stop(client);
+    assert_all(o, 1, false); /* done before the stop returned */
+    request(client, o, 1, PATIENCE_MS);
+    assert_all(o, 2, false);
+    link_client_stop(client);
+    link_client_close(&client);
+    outcomes_free(o);
+}
+
 static void test_addresses_that_cannot_be_are_errors(void **state)
 {
     struct link_server *server = NULL;
@@ -581,7 +735,7 @@ static void test_addresses_that_cannot_be_are_errors(void **state)
     (void)state;
     assert_false(link_server_open("nonsense", answer_at_once, &handled, &server, &err));
     assert_int_equal(err.kind, ERROR_UNAVAILABLE);
-    assert_false(link_client_open("nonsense", &client, &err));
+    assert_false(link_client_open(&(struct link_client_options){.url = "nonsense"}, &client, &err));
     struct link_server *first = open_server(answer_at_once, &handled);
     assert_false(link_server_open(url, answer_at_once, &handled, &server, &err));
     assert_int_equal(err.kind, ERROR_UNAVAILABLE);
@@ -608,6 +762,9 @@ int main(void)
         TEST(test_the_end_of_a_request_may_send_the_next),
         TEST(test_a_stopped_server_calls_its_handler_no_more_but_sends_what_is_owed),
         TEST(test_a_message_of_nearly_the_limit_passes),
+        TEST(test_a_silent_connection_is_given_up_and_a_new_one_serves),
+        TEST(test_a_client_that_never_was_connected_is_left_to_its_dialling),
+        TEST(test_a_stopped_client_answers_nothing_and_takes_nothing),
         TEST(test_addresses_that_cannot_be_are_errors),
         /* Last, because NNG before 1.8 may not take down another connection of this process after
          * one of these (see link_nng.c). */

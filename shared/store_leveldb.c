@@ -1,7 +1,13 @@
 #include "shared/store.h"
 
 #include <leveldb/c.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
+#include "shared/clock.h"
+
+enum { REOPEN_MS = 1000 };
 
 struct store_leveldb {
     struct store store;
@@ -12,10 +18,18 @@ struct store_leveldb {
     leveldb_readoptions_t *read;
     leveldb_writeoptions_t *write;
     leveldb_writeoptions_t *write_sync;
+    bool reopens; /* what follows is for that alone */
+    char *path;
+    uint64_t reopen_bytes_free; /* what opening may write */
+    pthread_rwlock_t lock;      /* read while `db` is used, written while it is replaced */
+    _Atomic bool has_failed;
+    int64_t tried_ns;
+    _Atomic int views; /* iterators and snapshots */
 };
 
 struct iterator_leveldb {
     struct store_iterator iterator;
+    struct store_leveldb *store;
     leveldb_iterator_t *it;
     leveldb_readoptions_t *read; /* owned when a snapshot is read, else NULL */
 };
@@ -34,14 +48,77 @@ static bool fail(struct error *err, char *text, const char *what)
     return false;
 }
 
+/* ---- Opening anew after a failed write ---- */
+
+/* Begin to use the database. False: there is none at the moment. */
+static bool enter(struct store_leveldb *s, struct error *err)
+{
+    if (!s->reopens) {
+        return true;
+    }
+    pthread_rwlock_rdlock(&s->lock);
+    if (s->db != NULL) {
+        return true;
+    }
+    pthread_rwlock_unlock(&s->lock);
+    return error_set(err, ERROR_UNAVAILABLE, "%s: closed after a failed write", s->path);
+}
+
+static void leave(struct store_leveldb *s)
+{
+    if (s->reopens) {
+        pthread_rwlock_unlock(&s->lock);
+    }
+}
+
+static bool has_room(const struct store_leveldb *s)
+{
+    struct statvfs disk;
+    return statvfs(s->path, &disk) == 0 &&
+           (uint64_t)disk.f_bavail * disk.f_frsize >= s->reopen_bytes_free;
+}
+
+/* With the lock for writing. Without room the database stays as it is, for reading. */
+static bool reopen(struct store_leveldb *s, struct error *err)
+{
+    char *text = NULL;
+    int64_t now = clock_monotonic_ns(&clock_real);
+    if (!s->has_failed) {
+        return true; /* by another thread, meanwhile */
+    }
+    if (s->views > 0 || now - s->tried_ns < REOPEN_MS * 1000000LL || !has_room(s)) {
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "%s: takes no writes after one has failed, until the disk has room",
+                         s->path);
+    }
+    s->tried_ns = now;
+    if (s->db != NULL) {
+        leveldb_close(s->db);
+    }
+    s->db = leveldb_open(s->options, s->path, &text);
+    s->has_failed = text != NULL;
+    return text == NULL || fail(err, text, s->path);
+}
+
+static bool recover(struct store_leveldb *s, struct error *err)
+{
+    pthread_rwlock_wrlock(&s->lock);
+    bool fine = reopen(s, err);
+    pthread_rwlock_unlock(&s->lock);
+    return fine;
+}
+
 static bool leveldb_write_batch(struct store *store, const struct store_batch *batch, bool sync,
                                 struct error *err)
 {
     struct store_leveldb *s = self(store);
-    leveldb_writebatch_t *wb = leveldb_writebatch_create();
     struct store_op op;
     size_t at = 0;
     char *text = NULL;
+    if ((s->reopens && s->has_failed && !recover(s, err)) || !enter(s, err)) {
+        return error_add_context(err, "writing the store");
+    }
+    leveldb_writebatch_t *wb = leveldb_writebatch_create();
     while (store_batch_next(batch, &at, &op)) {
         if (op.is_delete) {
             leveldb_writebatch_delete(wb, (const char *)op.key.data, op.key.len);
@@ -52,6 +129,10 @@ static bool leveldb_write_batch(struct store *store, const struct store_batch *b
     }
     leveldb_write(s->db, sync ? s->write_sync : s->write, wb, &text);
     leveldb_writebatch_destroy(wb);
+    if (text != NULL) {
+        s->has_failed = true;
+    }
+    leave(s);
     return text == NULL || fail(err, text, "writing the store");
 }
 
@@ -66,13 +147,17 @@ static bool leveldb_get_value(struct store *store, const struct store_snapshot *
                               struct slice key, struct buf *ret, bool *ret_found, struct error *err)
 {
     struct store_leveldb *s = self(store);
-    leveldb_readoptions_t *read = snapshot == NULL ? s->read : read_options(snapshot);
     size_t len = 0;
     char *text = NULL;
+    if (!enter(s, err)) {
+        return error_add_context(err, "reading the store");
+    }
+    leveldb_readoptions_t *read = snapshot == NULL ? s->read : read_options(snapshot);
     char *value = leveldb_get(s->db, read, (const char *)key.data, key.len, &len, &text);
     if (snapshot != NULL) {
         leveldb_readoptions_destroy(read);
     }
+    leave(s);
     if (text != NULL) {
         return fail(err, text, "reading the store");
     }
@@ -84,23 +169,36 @@ static bool leveldb_get_value(struct store *store, const struct store_snapshot *
 
 static struct store_snapshot *leveldb_open_snapshot(struct store *store)
 {
-    const leveldb_snapshot_t *snapshot = leveldb_create_snapshot(self(store)->db);
+    struct store_leveldb *s = self(store);
+    struct error err;
     union {
         const leveldb_snapshot_t *from;
         struct store_snapshot *to;
-    } cast = {.from = snapshot};
+    } cast = {.to = NULL}; /* "now", which cannot be read either */
+    if (enter(s, &err)) {
+        cast.from = leveldb_create_snapshot(s->db);
+        s->views++;
+        leave(s);
+    }
     return cast.to;
 }
 
 static void leveldb_close_snapshot(struct store *store, struct store_snapshot *snapshot)
 {
-    leveldb_release_snapshot(self(store)->db, (const leveldb_snapshot_t *)(const void *)snapshot);
+    if (snapshot != NULL) {
+        leveldb_release_snapshot(self(store)->db,
+                                 (const leveldb_snapshot_t *)(const void *)snapshot);
+        self(store)->views--;
+    }
 }
 
 static void it_close(struct store_iterator *iterator)
 {
     struct iterator_leveldb *i = (struct iterator_leveldb *)iterator;
-    leveldb_iter_destroy(i->it);
+    if (i->it != NULL) {
+        leveldb_iter_destroy(i->it);
+        i->store->views--;
+    }
     if (i->read != NULL) {
         leveldb_readoptions_destroy(i->read);
     }
@@ -112,13 +210,21 @@ static leveldb_iterator_t *raw(const struct store_iterator *iterator)
     return ((const struct iterator_leveldb *)(const void *)iterator)->it;
 }
 
+/* An iterator over a database that is closed at the moment has nothing below it: it is never valid,
+ * and says why when it is checked. */
 static void it_seek(struct store_iterator *iterator, struct slice key)
 {
+    if (raw(iterator) == NULL) {
+        return;
+    }
     leveldb_iter_seek(raw(iterator), (const char *)key.data, key.len);
 }
 
 static void it_seek_before(struct store_iterator *iterator, struct slice key)
 {
+    if (raw(iterator) == NULL) {
+        return;
+    }
     it_seek(iterator, key);
     if (leveldb_iter_valid(raw(iterator))) {
         leveldb_iter_prev(raw(iterator));
@@ -139,7 +245,7 @@ static void it_prev(struct store_iterator *iterator)
 
 static bool it_valid(const struct store_iterator *iterator)
 {
-    return leveldb_iter_valid(raw(iterator)) != 0;
+    return raw(iterator) != NULL && leveldb_iter_valid(raw(iterator)) != 0;
 }
 
 static struct slice it_key(const struct store_iterator *iterator)
@@ -159,6 +265,9 @@ static struct slice it_value(const struct store_iterator *iterator)
 static bool it_check(const struct store_iterator *iterator, struct error *err)
 {
     char *text = NULL;
+    if (raw(iterator) == NULL) {
+        return error_set(err, ERROR_UNAVAILABLE, "reading the store: closed after a failed write");
+    }
     leveldb_iter_get_error(raw(iterator), &text);
     return text == NULL || fail(err, text, "reading the store");
 }
@@ -180,9 +289,15 @@ static struct store_iterator *leveldb_open_iterator(struct store *store,
 {
     struct store_leveldb *s = self(store);
     struct iterator_leveldb *i = memory_allocate_zeroed(sizeof *i);
+    struct error err;
     i->iterator.methods = &iterator_methods;
-    i->read = snapshot == NULL ? NULL : read_options(snapshot);
-    i->it = leveldb_create_iterator(s->db, i->read == NULL ? s->read : i->read);
+    i->store = s;
+    if (enter(s, &err)) {
+        i->read = snapshot == NULL ? NULL : read_options(snapshot);
+        i->it = leveldb_create_iterator(s->db, i->read == NULL ? s->read : i->read);
+        s->views++;
+        leave(s);
+    }
     return &i->iterator;
 }
 
@@ -191,7 +306,11 @@ static uint64_t leveldb_size(struct store *store, struct slice from, struct slic
     const char *start = (const char *)from.data;
     const char *limit = (const char *)to.data;
     uint64_t size = 0;
-    leveldb_approximate_sizes(self(store)->db, 1, &start, &from.len, &limit, &to.len, &size);
+    struct error err;
+    if (enter(self(store), &err)) {
+        leveldb_approximate_sizes(self(store)->db, 1, &start, &from.len, &limit, &to.len, &size);
+        leave(self(store));
+    }
     return size;
 }
 
@@ -209,6 +328,8 @@ static void leveldb_close_store(struct store *store)
         leveldb_cache_destroy(s->cache);
     }
     leveldb_filterpolicy_destroy(s->filter);
+    pthread_rwlock_destroy(&s->lock);
+    free(s->path);
     free(s);
 }
 
@@ -247,6 +368,12 @@ bool store_leveldb_open(const char *path, const struct store_options *options,
     struct store_leveldb *s = memory_allocate_zeroed(sizeof *s);
     char *text = NULL;
     s->store.methods = &methods;
+    s->reopens = options->reopens;
+    s->path = strdup(path);
+    ensure(s->path != NULL);
+    /* The log that is read again becomes a table, beside a new log and a new manifest. */
+    s->reopen_bytes_free = 2 * options->write_buffer_bytes + options->table_bytes / 4;
+    pthread_rwlock_init(&s->lock, NULL);
     set_options(s, options);
     s->db = leveldb_open(s->options, path, &text);
     if (text != NULL) {

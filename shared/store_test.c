@@ -5,12 +5,15 @@
 #include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "shared/clock.h"
 #include "shared/rand.h"
 
 struct fixture {
@@ -605,6 +608,79 @@ static void test_damage_on_disk_is_told_from_other_failures(void **state)
     f->store = NULL;
 }
 
+/* No file of this process may grow past the limit, so writes fail in the middle of a record, as on
+ * a full disk. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static bool put_numbered(struct fixture *f, int n)
+{
+    char key[16];
+    char value[3000];
+    struct error err;
+    memset(value, 'a' + n % 26, sizeof value);
+    snprintf(key, sizeof key, "%06d", n);
+    store_batch_clear(&f->batch);
+    store_batch_put(&f->batch, slice_text(key), slice_make(value, sizeof value));
+    return store_write(f->store, &f->batch, true, &err);
+}
+
+static int count_from(struct fixture *f, int first)
+{
+    char key[16];
+    int count = 0;
+    struct store_iterator *it = store_iterator_open(f->store, NULL);
+    snprintf(key, sizeof key, "%06d", first);
+    for (store_iterator_seek(it, slice_text(key)); store_iterator_valid(it);
+         store_iterator_next(it)) {
+        snprintf(key, sizeof key, "%06d", first + count);
+        assert_true(slice_is(store_iterator_key(it), key));
+        count++;
+    }
+    store_iterator_close(&it);
+    return count;
+}
+
+static void test_after_a_failed_write_the_store_goes_on_and_nothing_written_is_lost(void **state)
+{
+    enum { LIMIT = 100 * 1000 };
+    struct fixture *f = *state;
+    struct store_options reopening = options;
+    struct error err;
+    int written = 0;
+    reopening.reopens = true;
+    reopening.write_buffer_bytes = 1024 * 1024;
+    signal(SIGXFSZ, SIG_IGN);
+    store_close(&f->store);
+    assert_true(store_leveldb_open(f->path, &reopening, &f->store, &err));
+    limit_files(LIMIT);
+    while (put_numbered(f, written)) {
+        assert_true(++written * 3000 < LIMIT);
+    }
+    /* What is in it can be read meanwhile, at most with the record that failed. */
+    int found = count_from(f, 0);
+    assert_true(found == written || found == written + 1);
+    struct store_iterator *view = store_iterator_open(f->store, NULL);
+    assert_false(put_numbered(f, written)); /* somebody still looks at it */
+    store_iterator_close(&view);
+    limit_files(RLIM_INFINITY);
+    int64_t start = clock_monotonic_ns(&clock_real);
+    while (!put_numbered(f, written)) {
+        assert_true(clock_monotonic_ns(&clock_real) - start < 20 * 1000000000LL);
+    }
+    for (int more = 0; more < 100; more++) {
+        assert_true(put_numbered(f, ++written));
+    }
+    store_close(&f->store);
+    open_leveldb(f);
+    assert_int_equal(count_from(f, 0), written + 1);
+}
+
 static void test_a_value_larger_than_the_buffer_may_be_is_an_error(void **state)
 {
     struct fixture *f = *state;
@@ -652,6 +728,8 @@ int main(void)
         BOTH(test_a_folder_is_opened_by_one_at_a_time, set_up_leveldb),
         BOTH(test_a_folder_that_cannot_be_is_an_error, set_up_leveldb),
         BOTH(test_damage_on_disk_is_told_from_other_failures, set_up_leveldb),
+        BOTH(test_after_a_failed_write_the_store_goes_on_and_nothing_written_is_lost,
+             set_up_leveldb),
     };
     int failed = cmocka_run_group_tests_name("memory", memory, NULL, NULL);
     return failed + cmocka_run_group_tests_name("leveldb", leveldb, NULL, NULL);

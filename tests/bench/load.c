@@ -310,7 +310,9 @@ static void open_link(struct load *l, const char *enrolment)
     l->epoch = seal_epoch_begin(id, l->enrolment.sign_secret, l->enrolment.hub_public, 0,
                                 clock_now_ms(&clock_real), &rand_secure, &l->header);
     l->channel = seal_channel_of_collector(id, l->enrolment.sign_secret, l->enrolment.hub_public);
-    if (!link_client_open(l->enrolment.hub_link, &l->link, &err)) {
+    if (!link_client_open(&(struct link_client_options){.url = l->enrolment.hub_link,
+                                                        .silence_ms = LINK_SILENCE_MS},
+                          &l->link, &err)) {
         fail(&err);
     }
 }

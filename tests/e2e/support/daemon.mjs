@@ -23,7 +23,7 @@ export class Daemon {
   async start() {
     if (this.running) throw new Error(`${this.name} runs already`);
     // A process group of its own keeps the terminal's Ctrl-C from reaching it: it is ended from here.
-    const child = spawn(this.command, this.args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = this.spawn();
     this.child = child;
     this.stopping = false;
     let failure;
@@ -42,6 +42,21 @@ export class Daemon {
     });
     if (failure) throw failure;
     if (!this.running) throw new Error(`${this.name} ended instead of starting\n${this.tail()}`);
+  }
+
+  /* With `sockets` ({name, fd} each) they are handed over as systemd does it. The process that they are
+   * meant for is named by its id, so a shell that becomes the daemon sets that. */
+  spawn() {
+    const sockets = this.sockets ?? [];
+    const options = { stdio: ["ignore", "pipe", "pipe", ...sockets.map(({ fd }) => fd)], detached: true };
+    if (sockets.length === 0) return spawn(this.command, this.args, { ...options, env: this.env });
+    const env = {
+      ...(this.env ?? process.env),
+      LISTEN_FDS: String(sockets.length),
+      LISTEN_FDNAMES: sockets.map(({ name }) => name).join(":"),
+    };
+    const become = ["-c", 'LISTEN_PID=$$ exec "$0" "$@"', this.command, ...this.args];
+    return spawn("/bin/sh", become, { ...options, env });
   }
 
   async isReady() {

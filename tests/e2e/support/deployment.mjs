@@ -57,8 +57,8 @@ export function operate(hub, args, options) {
 }
 
 /* Enrol a collector at the running hub and describe it; it does not run yet. `settings`: its settings by
- * name, beside those that are given here. */
-export async function enrol(hub, name, { port, writeKey, settings = {} }) {
+ * name, beside those that are given here; `args`: further arguments. */
+export async function enrol(hub, name, { port, writeKey, settings = {}, args = [] }) {
   const dataDir = join(hub.dir, name);
   const enrolment = join(hub.dir, `${name}.enrolment`);
   mkdirSync(dataDir, { recursive: true });
@@ -75,6 +75,7 @@ export async function enrol(hub, name, { port, writeKey, settings = {} }) {
       address(port),
       ...(existsSync(TAG) ? ["--tag_file", TAG] : []),
       ...Object.entries(settings).flatMap(([key, value]) => [`--${key}`, String(value)]),
+      ...args,
     ],
     url: `http://${address(port)}`,
     enrolment,

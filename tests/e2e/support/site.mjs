@@ -57,7 +57,8 @@ class Site {
 }
 
 /* Start a hub and its collectors and wait until all are ready. Options: `collectors` (their names),
- * `sources` and `segments` by key, `partitions`, `settings` of the collectors. By default one collector and the demo's definitions. */
+ * `sources` and `segments` by key, `partitions`; `settings` and `collectorArgs` of all collectors. By default one
+ * collector and the demo's definitions. */
 export async function startSite(
   t,
   {
@@ -67,6 +68,7 @@ export async function startSite(
     partitions = 16,
     writeKey = SERVER_WRITE_KEY,
     settings = {},
+    collectorArgs = [],
   } = {},
 ) {
   const site = new Site(mkdtempSync(join(tmpdir(), "tributary-e2e-")));
@@ -78,7 +80,12 @@ export async function startSite(
   await site.hub.start();
   await define(site.hub, { sources, segments });
   for (const [index, name] of collectors.entries()) {
-    const collector = await enrol(site.hub, name, { port: ports[index], writeKey, settings });
+    const collector = await enrol(site.hub, name, {
+      port: ports[index],
+      writeKey,
+      settings,
+      args: collectorArgs,
+    });
     site.collectors[name] = collector;
     site.daemons.push(collector);
     await collector.start();

@@ -1,0 +1,268 @@
+/* The door of a server: connections are accepted, watched, and forgotten. */
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "shared/clock.h"
+#include "shared/http_internal.h"
+#include "shared/tls.h"
+
+enum { LOOK_MS_MAX = 1000, LOOK_MS_MIN = 10, ACCEPT_MAX = 64 };
+
+/* ---- Connections come and go ---- */
+
+static const union MHD_ConnectionInfo *ask(struct MHD_Connection *connection,
+                                           enum MHD_ConnectionInfoType what)
+{
+    return MHD_get_connection_info(connection, what);
+}
+
+static void add_connection(struct http_server *server, struct MHD_Connection *connection,
+                           void **ret_context)
+{
+    struct http_connection *c = memory_allocate_zeroed(sizeof *c);
+    c->server = server;
+    c->fd = ask(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    c->since_ns = clock_monotonic_ns(&clock_real);
+    if (server->tls != NULL) {
+        c->certificate =
+            tls_hold(server->tls, ask(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
+    }
+    pthread_mutex_lock(&server->lock);
+    c->next = server->connections;
+    if (c->next != NULL) {
+        c->next->previous = c;
+    }
+    server->connections = c;
+    server->connection_count++;
+    server->arriving--;
+    pthread_mutex_unlock(&server->lock);
+    *ret_context = c;
+}
+
+/* Called before the socket is closed, so a socket on the list is open. */
+static void remove_connection(struct http_connection *c)
+{
+    struct http_server *server = c->server;
+    pthread_mutex_lock(&server->lock);
+    if (c->previous == NULL) {
+        server->connections = c->next;
+    } else {
+        c->previous->next = c->next;
+    }
+    if (c->next != NULL) {
+        c->next->previous = c->previous;
+    }
+    bool was_full = server->connection_count-- + server->arriving >= server->connections_max;
+    if (server->connection_count == 0) {
+        pthread_cond_broadcast(&server->changed);
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (was_full) {
+        http_wake_doorkeeper(server); /* somebody may come in */
+    }
+    if (c->certificate != NULL) {
+        tls_release(server->tls, c->certificate);
+    }
+    free(c);
+}
+
+void http_on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                        enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        add_connection(cls, connection, socket_context);
+    } else if (*socket_context != NULL) {
+        remove_connection(*socket_context);
+        *socket_context = NULL;
+    }
+}
+
+/* ---- Deadlines, which libmicrohttpd, knowing idleness only, does not keep ---- */
+
+static uint64_t bytes_received(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
+}
+
+/* The end of file that libmicrohttpd reads then makes it close the connection. */
+void http_cut(const struct http_connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+/* Note what has changed since the last look. The time from which a request counts is that of the
+ * look at which its first bytes were there; its body goes on with the time of its head. */
+void http_look(struct http_connection *c, int64_t now)
+{
+    unsigned turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
+    bool is_same = turn == c->seen;
+    bool is_idle = http_stage_of(turn) == HTTP_IDLE;
+    if (!is_same) {
+        bool goes_on = c->is_moving && http_stage_of(turn) == HTTP_READING;
+        c->since_ns = goes_on ? c->since_ns : now;
+        c->is_moving = false;
+        c->seen = turn;
+    }
+    if (is_idle && !c->is_moving) {
+        uint64_t bytes = bytes_received(c->fd);
+        c->is_moving = is_same && bytes != c->bytes_received;
+        c->since_ns = c->is_moving ? now : c->since_ns;
+        c->bytes_received = bytes;
+    }
+}
+
+static bool is_too_slow(const struct http_connection *c, int64_t now)
+{
+    const struct http_server *server = c->server;
+    int64_t spent_ms = (now - c->since_ns) / 1000000;
+    switch (http_stage_of(c->seen)) {
+    case HTTP_IDLE: /* else libmicrohttpd's own timeout */
+        return c->is_moving && spent_ms > server->request_ms_max;
+    case HTTP_READING:
+        return spent_ms > server->request_ms_max;
+    case HTTP_WORKING:
+        return false;
+    case HTTP_ANSWERING:
+        return spent_ms > server->answer_ms_max;
+    }
+    return false;
+}
+
+static void look_at_all(struct http_server *server)
+{
+    int64_t now = clock_monotonic_ns(&clock_real);
+    pthread_mutex_lock(&server->lock);
+    for (struct http_connection *c = server->connections; c != NULL; c = c->next) {
+        http_look(c, now);
+        if (is_too_slow(c, now)) {
+            http_cut(c);
+        }
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* ---- The doorkeeper ----
+ *
+ * libmicrohttpd could accept by itself, but can only be told to stop by MHD_quiesce_daemon(), which
+ * with epoll races with its own thread and then aborts the process ("Failed to remove listen FD
+ * from epoll set"). */
+
+static void forget_arrival(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    server->arriving--;
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* False: nobody waits, nobody more may come in, or the system has no descriptor for them. */
+static bool accept_one(struct http_server *server)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    pthread_mutex_lock(&server->lock);
+    bool has_room = server->connection_count + server->arriving < server->connections_max;
+    server->arriving += has_room;
+    pthread_mutex_unlock(&server->lock);
+    if (!has_room) {
+        errno = EAGAIN;
+        return false;
+    }
+    int fd = accept4(server->listening.fd, (struct sockaddr *)&address, &len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        forget_arrival(server);
+        return errno == ECONNABORTED || errno == EINTR;
+    }
+    /* Where it fails it has closed the socket. */
+    if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address, len) != MHD_YES) {
+        forget_arrival(server);
+    }
+    return true;
+}
+
+/* False: the system is out of descriptors, so others must go first. */
+static bool accept_some(struct http_server *server)
+{
+    for (int n = 0; n < ACCEPT_MAX; n++) {
+        if (!accept_one(server)) {
+            return errno == EAGAIN;
+        }
+    }
+    return true;
+}
+
+/* Whoever the kernel has let in is let in here; then the door is closed. Those that wait in an
+ * inherited socket are for whoever comes next. */
+static void close_door(struct http_server *server)
+{
+    while (!server->listening.is_inherited && accept_one(server)) {
+    }
+    close(server->listening.fd);
+    pthread_mutex_lock(&server->lock);
+    server->is_open = false;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static int64_t look_ms(const struct http_server *server)
+{
+    int64_t ms = server->request_ms_max / 10;
+    return ms < LOOK_MS_MIN ? LOOK_MS_MIN : ms > LOOK_MS_MAX ? LOOK_MS_MAX : ms;
+}
+
+static size_t count_connections(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    size_t count = server->connection_count + server->arriving;
+    pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
+/* Until somebody knocks, the doorkeeper is woken, or it is time to look at the connections: never
+ * while there is none. Beyond the limit those who knock wait in the kernel. */
+static bool wait_at_door(struct http_server *server, bool may_accept)
+{
+    size_t count = count_connections(server);
+    bool is_listening = server->is_open && may_accept && count < server->connections_max;
+    struct pollfd fds[] = {{.fd = server->wake, .events = POLLIN},
+                           {.fd = is_listening ? server->listening.fd : -1, .events = POLLIN}};
+    poll(fds, 2, count == 0 && may_accept ? -1 : (int)look_ms(server));
+    uint64_t asked;
+    (void)!read(server->wake, &asked, sizeof asked);
+    return fds[1].revents != 0;
+}
+
+void *http_keep_door(void *arg)
+{
+    struct http_server *server = arg;
+    int64_t looked_ns = 0;
+    bool may_accept = true;
+    while (!atomic_load(&server->is_closing)) {
+        bool is_knocking = wait_at_door(server, may_accept);
+        if (server->is_open && atomic_load(&server->is_ending)) {
+            close_door(server);
+        } else if (is_knocking) {
+            may_accept = accept_some(server);
+        } else {
+            may_accept = true;
+        }
+        int64_t now = clock_monotonic_ns(&clock_real);
+        if (now - looked_ns >= look_ms(server) * 1000000) {
+            looked_ns = now;
+            look_at_all(server);
+        }
+    }
+    return NULL;
+}
+
+void http_wake_doorkeeper(struct http_server *server)
+{
+    uint64_t one = 1;
+    (void)!write(server->wake, &one, sizeof one);
+}

@@ -1,0 +1,125 @@
+/* What http.c (requests) and http_server.c (connections) share. */
+#ifndef TRIBUTARY_SHARED_HTTP_INTERNAL_H
+#define TRIBUTARY_SHARED_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include "shared/arena.h"
+#include "shared/http.h"
+#include "shared/listen.h"
+
+/* What a connection is doing. */
+enum http_stage {
+    HTTP_IDLE,    /* nothing of a request was handed to us yet */
+    HTTP_READING, /* the body */
+    HTTP_WORKING, /* in the handler, or suspended by it */
+    HTTP_ANSWERING,
+};
+
+struct http_connection {
+    struct http_server *server;
+    int fd;
+    struct http_request *request; /* none while idle */
+    struct tls_certificate *certificate;
+    _Atomic unsigned turn; /* goes up with each change; its two lowest bits are the stage */
+    struct http_connection *previous;
+    struct http_connection *next;
+    unsigned seen;  /* the doorkeeper's: the turn at its last look, and since when */
+    bool is_moving; /* bytes of the next head have come */
+    int64_t since_ns;
+    uint64_t bytes_received;
+};
+
+/* Lent to a connection for one request, so that idle ones hold no buffers. */
+struct http_request {
+    struct http_connection *owner;
+    struct MHD_Connection *connection;
+    const char *method;
+    const char *path;
+    struct buf body;
+    struct buf unpacked;
+    struct buf answer;
+    struct arena arena;
+    size_t received;
+    bool handled;
+    bool suspended; /* by the handler; its answer goes out after the resume */
+    bool is_gzip;
+    unsigned status;
+    const char *content_type;
+    struct slice answer_static;
+    size_t header_count;
+    struct {
+        const char *name;
+        const char *value;
+    } headers[HTTP_HEADERS_MAX];
+    struct http_request *next_spare;
+};
+
+struct http_server {
+    struct MHD_Daemon *daemon;
+    struct listen_socket listening; /* of the doorkeeper */
+    uint16_t port;
+    size_t connections_max;
+    int wake; /* eventfd: the doorkeeper shall look at what is asked of it */
+    struct tls *tls;
+    http_handler *handler;
+    void *user;
+    size_t body_bytes_max;
+    int64_t request_ms_max;
+    int64_t answer_ms_max;
+    struct slice common_body;
+    struct MHD_Response *common;      /* its response, shared by all threads */
+    struct MHD_Response *common_last; /* the same, closing the connection */
+    int64_t ending_ns;                /* since when it has been */
+    _Atomic bool is_ending;           /* answers close their connection */
+    pthread_mutex_t lock;             /* of what follows */
+    pthread_cond_t changed;
+    struct http_connection *connections;
+    size_t connection_count;
+    size_t arriving; /* accepted, and not yet begun by libmicrohttpd */
+    bool is_open;    /* the doorkeeper accepts */
+    struct http_request *spare;
+    size_t spare_bytes;
+    _Atomic bool is_closing; /* the doorkeeper shall end */
+    pthread_t doorkeeper;
+};
+
+/* http.c, called by libmicrohttpd for each part of a request and at its end. */
+enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *size, void **con_cls);
+void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                       enum MHD_RequestTerminationCode code);
+
+struct MHD_Response *http_make_response(struct slice body, const char *content_type);
+void http_request_free(struct http_request *request);
+
+/* http_door.c: begun and ended by libmicrohttpd, which is told when the socket may be forgotten. */
+void http_on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                        enum MHD_ConnectionNotificationCode code);
+/* The thread that accepts connections and keeps their deadlines; to be woken when is_ending or
+ * is_closing has been set. */
+void *http_keep_door(void *server);
+void http_wake_doorkeeper(struct http_server *server);
+/* Under the lock: note what a connection has done since the last look; end it. */
+void http_look(struct http_connection *connection, int64_t now_ns);
+void http_cut(const struct http_connection *connection);
+
+/* http_server.c: lend a request, and take it back. */
+struct http_request *http_lend_request(struct http_connection *connection);
+void http_return_request(struct http_request *request);
+
+static inline void http_enter(struct http_connection *connection, enum http_stage stage)
+{
+    unsigned turn = atomic_load_explicit(&connection->turn, memory_order_relaxed);
+    atomic_store_explicit(&connection->turn, ((turn | 3U) + 1) | (unsigned)stage,
+                          memory_order_relaxed);
+}
+
+static inline enum http_stage http_stage_of(unsigned turn)
+{
+    return (enum http_stage)(turn & 3U);
+}
+
+#endif
