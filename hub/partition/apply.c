@@ -233,17 +233,17 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     return partition_settle(p, profile, touch, card_changed, err);
 }
 
-/* Of a withdrawal its consents alone are taken, and nothing is kept of one that says what was
- * known: a client may repeat it with every page. */
+/* Of a withdrawal its consents alone are taken. One that says what was known leaves nothing but the
+ * time until when it holds: a client may repeat it with every page. */
 static bool apply_withdrawal(struct partition *p, struct profile *profile, const struct arrival *a,
                              struct error *err)
 {
     struct catalog_touch touch = {.consents = apply_consents(profile, a)};
+    partition_changed(p, profile);
     if (!touch.consents) {
         return true;
     }
     put_timeline(p, profile, a);
-    partition_changed(p, profile);
     return partition_settle(p, profile, touch, true, err);
 }
 

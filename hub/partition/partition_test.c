@@ -436,6 +436,28 @@ test_a_withdrawal_changes_the_consents_of_whoever_is_known_and_nothing_else(void
     assert_false(is_member(f, "u1", 2));
 }
 
+static void test_a_repeated_withdrawal_outlasts_a_consent_that_comes_late(void **state)
+{
+    struct fixture *f = *state;
+    struct buf late;
+    track(f, "E", "u1", "m1");
+    withdraw(f, "u1", "", "w1");
+    f->now_ms += 1000;
+    event_message(&late, EVENT_TRACK, "E", "u1", "", "m2", f->now_ms,
+                  "{\"context\":{\"consent\":{\"categoryPreferences\":{\"analytics\":true}}}}");
+    commit(f);
+    f->now_ms += 1000;
+    withdraw(f, "u1", "", "w2");
+    commit(f);
+    crash(f);
+    handle(f, &late);
+    commit(f);
+    struct profile *p = profile_of(f, "u1");
+    assert_true(p->consent_count == 1 && !p->consents[0].granted);
+    profile_free(&p);
+    buf_done(&late);
+}
+
 static void test_a_withdrawal_makes_no_profile_of_somebody_unknown(void **state)
 {
     struct fixture *f = *state;
@@ -924,6 +946,7 @@ int main(void)
         WITH(test_a_failed_commit_is_an_error_and_stores_nothing),
         WITH(test_an_event_whose_identifiers_are_all_blocked_is_nobodys),
         WITH(test_a_withdrawal_changes_the_consents_of_whoever_is_known_and_nothing_else),
+        WITH(test_a_repeated_withdrawal_outlasts_a_consent_that_comes_late),
         WITH(test_a_withdrawal_makes_no_profile_of_somebody_unknown),
         WITH(test_a_withdrawal_counts_for_each_of_its_identifiers_and_joins_none),
         WITH(test_an_event_that_no_collector_would_send_does_not_stop_the_partition),
