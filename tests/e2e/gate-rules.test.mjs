@@ -161,7 +161,7 @@ test("clients' addresses are kept, cut or dropped as the source says, also behin
 });
 
 test("a list of trusted proxies that is wrong stops the collector with the entry that is", async (t) => {
-  const { collector } = await startSite(t, { sources: {}, segments: {} });
+  const { collector } = await startSite(t, { segments: {} });
   await collector.kill();
   collector.args.push("--trusted_proxies", "10.0.0.0/8, 10.0.0.0/33");
   await assert.rejects(collector.start());
