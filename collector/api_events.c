@@ -120,23 +120,6 @@ static void answer_refused(struct http_request *http, struct scratch *s, size_t 
     http_answer(http, nothing_taken ? 400 : 200, "application/json", buf_slice(&s->body));
 }
 
-/* Pass each event through the gate; how many are refused in all. */
-static size_t pass_gate(struct api *api, const struct gate_source *source, struct request *request)
-{
-    size_t refused = 0;
-    for (size_t i = 0; i < request->count; i++) {
-        struct request_event *e = &request->events[i];
-        if (e->refusal.code == NULL) {
-            e->refusal = gate_check(source, e);
-        }
-        if (e->refusal.code != NULL) {
-            refusals_count(api->collector->refusals, gate_source_key(source), e->refusal.code);
-            refused++;
-        }
-    }
-    return refused;
-}
-
 static void refuse_request(struct api *api, struct http_request *http, unsigned status,
                            const struct refusal *refusal)
 {
@@ -161,7 +144,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
         return;
     }
     request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
-    size_t refused = pass_gate(api, source, request);
+    size_t refused = gate_pass(source, request, api->collector->refusals);
     if (refused > 0) {
         answer_refused(http, s, refused);
     } else {

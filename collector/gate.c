@@ -139,6 +139,23 @@ struct refusal gate_check(const struct gate_source *source, const struct request
     return has_category ? refusal : check_category(event, slice_text("analytics"));
 }
 
+size_t gate_pass(const struct gate_source *source, struct request *request,
+                 struct refusals *refusals)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < request->count; i++) {
+        struct request_event *e = &request->events[i];
+        if (e->refusal.code == NULL) {
+            e->refusal = gate_check(source, e);
+        }
+        if (e->refusal.code != NULL) {
+            refusals_count(refusals, source->key, e->refusal.code);
+            refused++;
+        }
+    }
+    return refused;
+}
+
 bool gate_allows_origin(const struct gate *gate, struct slice origin)
 {
     for (size_t s = 0; origin.len > 0 && s < gate->source_count; s++) {

@@ -7,6 +7,7 @@
 #ifndef TRIBUTARY_COLLECTOR_GATE_H
 #define TRIBUTARY_COLLECTOR_GATE_H
 
+#include "collector/refusals.h"
 #include "collector/request.h"
 #include "shared/identifier.h"
 
@@ -26,6 +27,10 @@ struct slice gate_source_key(const struct gate_source *source);
 /* May this event of the source be stored? No code: yes. A source that is not exempt and names no
  * category needs consent to "analytics". */
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event);
+
+/* Check each event of a request that is not refused yet, and count all that are. How many. */
+size_t gate_pass(const struct gate_source *source, struct request *request,
+                 struct refusals *refusals);
 
 /* Some source names this origin, so that its pages may send cookies. */
 bool gate_allows_origin(const struct gate *gate, struct slice origin);
