@@ -1,0 +1,91 @@
+#include "collector/import.h"
+
+#include "collector/collector.h"
+
+/* What the committer's thread tells the one that waits. */
+struct outcome {
+    pthread_mutex_t lock;
+    pthread_cond_t known;
+    bool is_known;
+    bool fine;
+    struct error err;
+};
+
+static void on_committed(void *user, const struct error *err)
+{
+    struct outcome *outcome = user;
+    pthread_mutex_lock(&outcome->lock);
+    outcome->is_known = true;
+    outcome->fine = err == NULL;
+    if (err != NULL) {
+        outcome->err = *err;
+    }
+    pthread_cond_signal(&outcome->known);
+    pthread_mutex_unlock(&outcome->lock);
+}
+
+static bool wait_for(struct outcome *outcome, struct error *err)
+{
+    pthread_mutex_lock(&outcome->lock);
+    while (!outcome->is_known) {
+        pthread_cond_wait(&outcome->known, &outcome->lock);
+    }
+    pthread_mutex_unlock(&outcome->lock);
+    if (!outcome->fine) {
+        *err = outcome->err;
+    }
+    return outcome->fine;
+}
+
+/* Files tell the time itself: when they were written by whoever wrote them says nothing about the
+ * clock that gave it. */
+static void forget_sending(struct request *request)
+{
+    request->sent_ms = TIME_ABSENT;
+    for (size_t i = 0; i < request->count; i++) {
+        struct request_event *e = &request->events[i];
+        e->sent_ms = TIME_ABSENT;
+        e->original_ms = e->timestamp_ms != TIME_ABSENT ? TIME_ABSENT : e->original_ms;
+    }
+}
+
+/* Inside the gate's read lock, because events refer to the source's key. */
+static enum import_result hand_over(struct collector *c, struct slice write_key,
+                                    struct request *request, struct outcome *outcome,
+                                    size_t *ret_taken, struct error *err)
+{
+    struct committer_waiter waiter = {on_committed, outcome};
+    const struct gate_source *source = gate_find_source(c->gate, write_key);
+    if (source == NULL) {
+        error_set(err, ERROR_UNAVAILABLE, "no source has the write key \"%.*s\"",
+                  write_key.len > 64 ? 64 : (int)write_key.len, (const char *)write_key.data);
+        return IMPORT_NO_SOURCE;
+    }
+    forget_sending(request);
+    request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
+    *ret_taken = request->count - gate_pass(source, request, c->refusals);
+    bool fine = *ret_taken == 0 || committer_add_for(c->committer, request, &waiter, err);
+    return fine ? IMPORT_DURABLE : IMPORT_LATER;
+}
+
+enum import_result import_events(struct collector *c, struct slice write_key,
+                                 struct request *request, struct error *err)
+{
+    struct outcome outcome = {0};
+    size_t taken = 0;
+    if (spool_bytes(c->spool) / 9 * 10 >= (uint64_t)c->settings.spool_bytes_max) {
+        error_set(err, ERROR_FULL, "the spool is nine tenths full");
+        return IMPORT_LATER;
+    }
+    pthread_mutex_init(&outcome.lock, NULL);
+    pthread_cond_init(&outcome.known, NULL);
+    pthread_rwlock_rdlock(&c->gate_lock);
+    enum import_result result = hand_over(c, write_key, request, &outcome, &taken, err);
+    pthread_rwlock_unlock(&c->gate_lock);
+    if (result == IMPORT_DURABLE && taken > 0 && !wait_for(&outcome, err)) {
+        result = IMPORT_LATER;
+    }
+    pthread_mutex_destroy(&outcome.lock);
+    pthread_cond_destroy(&outcome.known);
+    return result;
+}
