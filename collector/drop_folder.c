@@ -11,7 +11,7 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum { SCAN_MS = 1000, LOG_MS = 5000, CLEAN_MS = 3600 * 1000 };
+enum { SCAN_MS = 1000, RETRY_MS = 5000, SAVE_MS = 1000, LOG_MS = 5000, CLEAN_MS = 3600 * 1000 };
 
 struct drop_folder {
     struct drop_options options;
@@ -20,10 +20,12 @@ struct drop_folder {
     struct mapping_set *mappings; /* of the thread, like what follows */
     struct drop_scan *scan;
     struct drop_progress progress;
-    bool is_saved; /* something of the progress is on disk */
+    bool is_saved;         /* there is progress on disk */
+    uint64_t saved_offset; /* of this file */
     struct drop_batch batch;
     struct request request;
     char trouble[sizeof((struct error *)0)->message]; /* logged last, so that it is logged once */
+    int64_t wait_ms;                                  /* until the next look */
     size_t unmatched;
     int64_t cleaned_ns;
     pthread_mutex_t lock;
@@ -64,6 +66,7 @@ static bool trouble(struct drop_folder *d, const char *id, const char *what,
         log_warn(id, "%s: %s", what, err->message);
         snprintf(d->trouble, sizeof d->trouble, "%s", err->message);
     }
+    d->wait_ms = RETRY_MS;
     return false;
 }
 
@@ -72,8 +75,12 @@ static bool trouble(struct drop_folder *d, const char *id, const char *what,
 static void save_progress(struct drop_folder *d)
 {
     struct error err;
+    if (d->saved_offset == d->progress.position.offset) {
+        return; /* a file that waits for days must not wear out a memory card */
+    }
     if (drop_progress_save(&d->progress, d->data_folder, &err)) {
         d->is_saved = true;
+        d->saved_offset = d->progress.position.offset;
     } else {
         trouble(d, "drop-progress-unsaved", "A crash now would make the import begin anew", &err);
     }
@@ -82,6 +89,7 @@ static void save_progress(struct drop_folder *d)
 static void forget_progress(struct drop_folder *d)
 {
     struct error err;
+    d->saved_offset = 0;
     if (!d->is_saved) {
         drop_progress_start(&d->progress, "", (struct drop_identity){0});
     } else if (drop_progress_forget(&d->progress, d->data_folder, &err)) {
@@ -97,6 +105,7 @@ static void resume(struct drop_folder *d, const struct drop_candidate *file)
     if (strcmp(d->progress.file, file->name) != 0 ||
         !drop_identity_equal(d->progress.identity, file->identity)) {
         drop_progress_start(&d->progress, file->name, file->identity);
+        d->saved_offset = 0;
     } else if (d->progress.position.offset > 0) {
         log_debug("drop-file-resumed", "Going on. file=%s line=%llu", file->name,
                   (unsigned long long)d->progress.position.line);
@@ -110,7 +119,7 @@ static void show_progress(struct drop_folder *d, struct taking *t)
     d->stats.file_bytes = t->file->identity.size;
     d->stats.file_bytes_read = d->progress.position.offset;
     pthread_mutex_unlock(&d->lock);
-    if (now - t->saved_ns >= (int64_t)SCAN_MS * 1000000) {
+    if (now - t->saved_ns >= (int64_t)SAVE_MS * 1000000) {
         save_progress(d);
         t->saved_ns = monotonic_ns(d);
     }
@@ -392,10 +401,11 @@ static void *run(void *arg)
 {
     struct drop_folder *d = arg;
     while (!is_closing(d)) {
+        d->wait_ms = SCAN_MS;
         if (!look(d)) {
             pthread_mutex_lock(&d->lock);
             if (!d->closing) {
-                daemon_wait(&d->wake, &d->lock, SCAN_MS);
+                daemon_wait(&d->wake, &d->lock, d->wait_ms);
             }
             pthread_mutex_unlock(&d->lock);
         }
@@ -441,6 +451,7 @@ bool drop_folder_open(const struct drop_options *options, struct drop_folder **r
         return error_add_context(err, "drop folder");
     }
     d->is_saved = d->progress.file[0] != 0;
+    d->saved_offset = d->progress.position.offset;
     int rv = pthread_create(&d->thread, NULL, run, d);
     ensure(rv == 0);
     *ret = d;

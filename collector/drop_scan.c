@@ -80,7 +80,9 @@ static void read_entries(struct drop_scan *scan, DIR *dir, int folder,
 {
     struct stat status;
     const struct dirent *entry;
-    while (list->count < DROP_SCAN_FILES_MAX && (entry = readdir(dir)) != NULL) {
+    for (size_t i = 0; i < DROP_SCAN_ENTRIES_MAX && list->count < DROP_SCAN_FILES_MAX &&
+                       (entry = readdir(dir)) != NULL;
+         i++) {
         if (!is_dropped_name(entry->d_name) || entry->d_type == DT_DIR ||
             fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
             S_ISDIR(status.st_mode)) {

@@ -11,8 +11,9 @@
 #include "collector/drop_progress.h"
 #include "collector/mapping_set.h"
 
-/* Files looked at in one scan; more wait until some of these are done with. */
-enum { DROP_SCAN_FILES_MAX = 1000 };
+/* Looked at in one scan: files with a mapping, and entries of any kind. More wait until some of
+ * these are gone. */
+enum { DROP_SCAN_FILES_MAX = 1000, DROP_SCAN_ENTRIES_MAX = 20000 };
 
 struct drop_scan;
 
