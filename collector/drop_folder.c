@@ -175,13 +175,18 @@ static bool reject_file(struct drop_folder *d, const struct taking *t, struct sl
     return after_move(d, t, moved, false);
 }
 
-/* None of the file's rows could be read. */
+/* The file, or the rest of it, cannot be read. */
 static bool reject_whole(struct drop_folder *d, const struct taking *t, const char *reason)
 {
     struct buf report;
-    buf_init(&report, 4096);
-    buf_put_format(&report, "%s: nothing of this file was taken.\n%s\n", t->file->name, reason);
-    buf_put_format(&report, "Put it right and move the file back to where it was.\n");
+    buf_init(&report, DROP_REPORT_BYTES_MAX);
+    if (d->progress.position.offset > 0) {
+        drop_progress_put_report(&d->progress, &report);
+        buf_put_slice(&report, slice_text("\nThe rest of it was not taken.\n"));
+    } else {
+        buf_put_format(&report, "%s: nothing of this file was taken.\n", t->file->name);
+    }
+    buf_put_format(&report, "%s\nPut it right and move the file back to where it was.\n", reason);
     bool fine = reject_file(d, t, buf_slice(&report));
     buf_done(&report);
     return fine;
@@ -189,20 +194,9 @@ static bool reject_whole(struct drop_folder *d, const struct taking *t, const ch
 
 static bool reject_rows(struct drop_folder *d, const struct taking *t)
 {
-    const struct drop_progress *p = &d->progress;
     struct buf report;
-    buf_init(&report, p->report.len + 4096);
-    uint64_t rows = p->rejected + p->taken;
-    buf_put_format(&report, "%s: %llu of %llu rows were not taken; the others were.\n",
-                   t->file->name, (unsigned long long)p->rejected, (unsigned long long)rows);
-    buf_put_format(&report, "Put them right in the file, or the mapping, and move the file back to "
-                            "where it was: rows that were taken\nare not taken twice, as long as "
-                            "they keep their lines.\n\n");
-    buf_put_slice(&report, buf_slice(&p->report));
-    if (p->rejected > p->detailed) {
-        buf_put_format(&report, "and %llu more rows\n",
-                       (unsigned long long)(p->rejected - p->detailed));
-    }
+    buf_init(&report, DROP_REPORT_BYTES_MAX);
+    drop_progress_put_report(&d->progress, &report);
     bool fine = reject_file(d, t, buf_slice(&report));
     buf_done(&report);
     return fine;
@@ -304,6 +298,26 @@ static bool take_rows(struct drop_folder *d, struct taking *t, struct drop_file 
     }
 }
 
+/* The file could not be opened: for ever, or for now. */
+static bool reject_closed(struct drop_folder *d, const struct taking *t, int reason)
+{
+    struct error err;
+    switch (reason) {
+    case ENOENT:
+        return true;
+    case ELOOP:
+        return reject_whole(d, t, "It is a symbolic link, and those are not followed.");
+    case EACCES:
+    case EPERM:
+        return reject_whole(d, t, "The collector may not read it.");
+    case ENXIO:
+        return reject_whole(d, t, "It is no regular file.");
+    default:
+        error_set(&err, ERROR_UNAVAILABLE, "cannot open it: %s", strerror(reason));
+        return trouble(d, "drop-unreadable", t->file->name, &err);
+    }
+}
+
 static bool take_file(struct drop_folder *d, struct taking *t)
 {
     struct drop_file *file;
@@ -312,13 +326,8 @@ static bool take_file(struct drop_folder *d, struct taking *t)
     resume(d, t->file);
     int fd =
         openat(t->folders->folder, t->file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
-        return true;
-    }
     if (fd < 0) {
-        return reject_whole(d, t,
-                            errno == ELOOP ? "It is a symbolic link, and those are not followed."
-                                           : "The collector may not read it.");
+        return reject_closed(d, t, errno);
     }
     bool is_regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     if (!is_regular || !drop_identity_equal(drop_identity_of(&status), t->file->identity)) {

@@ -66,6 +66,12 @@ static bool free_name(int folder, const char *name, char *ret, struct error *err
     return error_set(err, ERROR_FULL, "there are too many files named %s", name);
 }
 
+/* Some network file systems give a file another inode when it is renamed. */
+static bool has_same_contents(struct drop_identity a, struct drop_identity b)
+{
+    return a.size == b.size && a.modified_ns == b.modified_ns;
+}
+
 /* The identity is looked at once more behind the rename: between a look and a rename somebody
  * could put another file in its place, which would then be done with and never read. */
 static bool move(const struct drop_folders *folders, int to, const char *name, const char *target,
@@ -75,7 +81,7 @@ static bool move(const struct drop_folders *folders, int to, const char *name, c
     bool fine = renameat(folders->folder, name, to, target) == 0;
     *ret_moved = fine;
     if (fine && fstatat(to, target, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-        !drop_identity_equal(drop_identity_of(&status), identity)) {
+        !has_same_contents(drop_identity_of(&status), identity)) {
         *ret_moved = false;
         fine = renameat2(to, target, folders->folder, name, RENAME_NOREPLACE) == 0;
     }

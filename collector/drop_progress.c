@@ -12,6 +12,7 @@ enum {
     REPORT_BYTES_MAX = DROP_REPORT_LINES_MAX * (COLUMN_BYTES_MAX + REASON_BYTES_MAX + 64),
     FILE_BYTES_MAX = 8 * REPORT_BYTES_MAX,
 };
+_Static_assert(REPORT_BYTES_MAX + 4096 <= DROP_REPORT_BYTES_MAX, "reports fit");
 
 struct drop_identity drop_identity_of(const struct stat *status)
 {
@@ -79,6 +80,21 @@ void drop_progress_reject(struct drop_progress *progress, uint64_t line, struct 
     buf_put_slice(report, slice_text(": "));
     put_plain(report, reason, REASON_BYTES_MAX);
     buf_put_u8(report, '\n');
+}
+
+void drop_progress_put_report(const struct drop_progress *p, struct buf *out)
+{
+    uint64_t rows = p->rejected + p->taken;
+    buf_put_format(out, "%s: %llu of %llu rows were not taken; the others were.\n", p->file,
+                   (unsigned long long)p->rejected, (unsigned long long)rows);
+    buf_put_format(out, "Put them right in the file, or the mapping, and move the file back to "
+                        "where it was: rows that were taken\nare not taken twice, as long as "
+                        "they keep their lines.\n\n");
+    buf_put_slice(out, buf_slice(&p->report));
+    if (p->rejected > p->detailed) {
+        buf_put_format(out, "and %llu more rows\n",
+                       (unsigned long long)(p->rejected - p->detailed));
+    }
 }
 
 static void write_progress(const struct drop_progress *p, struct buf *out)

@@ -14,7 +14,11 @@
 #include <sys/stat.h>
 #include "collector/drop_file.h"
 
-enum { DROP_NAME_BYTES_MAX = 200, DROP_REPORT_LINES_MAX = 200 };
+enum {
+    DROP_NAME_BYTES_MAX = 200,
+    DROP_REPORT_LINES_MAX = 200,
+    DROP_REPORT_BYTES_MAX = 128 * 1024, /* a whole report */
+};
 
 /* Tells whether a file is still the one that was looked at. */
 struct drop_identity {
@@ -45,6 +49,9 @@ void drop_progress_start(struct drop_progress *progress, const char *file,
 /* Count a rejected row, and name it in the report while there is room. */
 void drop_progress_reject(struct drop_progress *progress, uint64_t line, struct slice column,
                           struct slice reason);
+
+/* Append the report of a file whose reading has ended. */
+void drop_progress_put_report(const struct drop_progress *progress, struct buf *out);
 
 /* `folder` is the data folder. What is missing or damaged gives an empty progress. */
 MUST_CHECK bool drop_progress_load(struct drop_progress *progress, int folder, struct error *err);
