@@ -204,6 +204,30 @@ static void a_file_waits_while_the_disk_cannot_follow_and_goes_on_where_it_was(v
     buf_done(&report);
 }
 
+static void a_file_whose_rest_cannot_be_read_says_what_was_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct buf report;
+    f->durable_calls_max = 1;
+    put(f->folders.folder, "m.mapping", mapping_json);
+    put_rows(f, "a.csv", 2 * DROP_BATCH_ROWS, 1);
+    struct drop_folder *folder = open_folder(f);
+    wait_for_calls(f, 2);
+    drop_folder_close(&folder);
+    put(f->folders.folder, "m.mapping",
+        "{\"files\": \"*.csv\", \"source\": \"s\", \"event\": {\"type\": {\"column\": \"kind\"}}}");
+    folder = open_folder(f);
+    wait_for_file(f->folders.rejected, "a.csv");
+    drop_folder_close(&folder);
+    buf_init(&report, SIZE_MAX);
+    read_text(f->folders.rejected, "a.csv.report", &report);
+    assert_non_null(strstr((const char *)report.data, "line 2: missing-identifier"));
+    assert_non_null(strstr((const char *)report.data,
+                           "The rest of it was not taken.\nthe header has "
+                           "no column \"kind\""));
+    buf_done(&report);
+}
+
 static void progress_of_another_file_of_the_same_name_is_not_followed(void **state)
 {
     struct fixture *f = *state;
@@ -372,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(a_file_waits_while_the_disk_cannot_follow_and_goes_on_where_it_was),
+        IN_FOLDER(a_file_whose_rest_cannot_be_read_says_what_was_taken),
         IN_FOLDER(progress_of_another_file_of_the_same_name_is_not_followed),
         IN_FOLDER(damaged_progress_costs_only_time),
         IN_FOLDER(a_report_names_so_many_rows_and_counts_the_rest),

@@ -1,10 +1,11 @@
-/* What mapping_read.c makes of a mapping file and mapping.c fills with rows. */
+/* What mapping_read.c and mapping_event.c make of a mapping file and mapping.c fills with rows. */
 #ifndef TRIBUTARY_COLLECTOR_MAPPING_INTERNAL_H
 #define TRIBUTARY_COLLECTOR_MAPPING_INTERNAL_H
 
 #include "collector/cell.h"
 #include "collector/mapping.h"
 #include "shared/arena.h"
+#include "shared/limits.h"
 
 enum node_kind { NODE_CONSTANT, NODE_COLUMN, NODE_OBJECT, NODE_ARRAY };
 
@@ -42,6 +43,29 @@ struct mapping {
     struct buf line; /* of NDJSON, as MessagePack */
     msgpack_zone zone;
 };
+
+/* A mapping file that is being read. */
+struct reader {
+    struct mapping *mapping;
+    struct slice text;
+    struct error *err;
+    struct slice path[LIMIT_JSON_DEPTH + 2]; /* the members that lead to the one at hand */
+    size_t depth;
+};
+
+/* mapping_read.c, for both: the reason with file, line and member before it; gives false. */
+bool mapping_wrong(struct reader *r, const char *reason);
+/* Go to a member, and back with what came of it. */
+void mapping_enter(struct reader *r, struct slice key);
+bool mapping_leave(struct reader *r, bool fine);
+/* A text without zero bytes, copied; and a copy with one behind it. */
+MUST_CHECK bool mapping_take_text(struct reader *r, const msgpack_object *value, struct slice *ret);
+const char *mapping_keep_text(struct reader *r, struct slice text);
+
+/* mapping_event.c: the value of "column", and an object of the event. */
+MUST_CHECK bool mapping_read_column(struct reader *r, const msgpack_object *value,
+                                    struct node *node);
+MUST_CHECK bool mapping_read_object(struct reader *r, const msgpack_object *map, struct node *node);
 
 /* mapping_read.c: fill *mapping, which is empty but for its arena and name. */
 MUST_CHECK bool mapping_read(struct mapping *mapping, struct slice json, struct error *err);

@@ -4,14 +4,6 @@
 #include "shared/event.h"
 #include "shared/json.h"
 
-struct reader {
-    struct mapping *mapping;
-    struct slice text;
-    struct error *err;
-    struct slice path[LIMIT_JSON_DEPTH + 2]; /* the members that lead to the one at hand */
-    size_t depth;
-};
-
 static unsigned line_at(struct slice text, size_t at)
 {
     unsigned line = 1;
@@ -33,8 +25,7 @@ static size_t find_key(struct slice text, struct slice key, size_t from)
     return from;
 }
 
-/* The reason with file, line and member before it; gives false. */
-static bool wrong(struct reader *r, const char *reason)
+bool mapping_wrong(struct reader *r, const char *reason)
 {
     char path[128] = "";
     size_t at = 0;
@@ -48,13 +39,13 @@ static bool wrong(struct reader *r, const char *reason)
                      line_at(r->text, at), path, r->depth > 0 ? ": " : "", reason);
 }
 
-static void enter(struct reader *r, struct slice key)
+void mapping_enter(struct reader *r, struct slice key)
 {
     ensure(r->depth < sizeof r->path / sizeof *r->path);
     r->path[r->depth++] = key;
 }
 
-static bool leave(struct reader *r, bool fine)
+bool mapping_leave(struct reader *r, bool fine)
 {
     r->depth--;
     return fine;
@@ -62,7 +53,7 @@ static bool leave(struct reader *r, bool fine)
 
 /* ---- Values ---- */
 
-static const char *keep_text(struct reader *r, struct slice text)
+const char *mapping_keep_text(struct reader *r, struct slice text)
 {
     char *copy = arena_allocate(&r->mapping->arena, text.len + 1);
     if (text.len > 0) {
@@ -72,10 +63,10 @@ static const char *keep_text(struct reader *r, struct slice text)
     return copy;
 }
 
-static bool take_text(struct reader *r, const msgpack_object *value, struct slice *ret)
+bool mapping_take_text(struct reader *r, const msgpack_object *value, struct slice *ret)
 {
     if (!value_text(value, ret) || memchr(ret->data, 0, ret->len) != NULL) {
-        return wrong(r, "must be a text");
+        return mapping_wrong(r, "must be a text");
     }
     *ret = arena_copy(&r->mapping->arena, *ret);
     return true;
@@ -86,7 +77,7 @@ static bool take_char(struct reader *r, const msgpack_object *value, char *ret)
 {
     struct slice text;
     if (!value_text(value, &text) || text.len > 1 || (text.len == 1 && text.data[0] >= 0x80)) {
-        return wrong(r, "must be one character");
+        return mapping_wrong(r, "must be one character");
     }
     *ret = text.len == 0 ? 0 : (char)text.data[0];
     return true;
@@ -96,11 +87,11 @@ static bool take_words(struct reader *r, const msgpack_object *value, const stru
                        size_t *ret_count)
 {
     if (!value_is(value, MSGPACK_OBJECT_ARRAY) || value->via.array.size == 0) {
-        return wrong(r, "must be a list of texts");
+        return mapping_wrong(r, "must be a list of texts");
     }
     struct slice *words = arena_allocate(&r->mapping->arena, value->via.array.size * sizeof *words);
     for (uint32_t i = 0; i < value->via.array.size; i++) {
-        if (!take_text(r, &value->via.array.ptr[i], &words[i])) {
+        if (!mapping_take_text(r, &value->via.array.ptr[i], &words[i])) {
             return false;
         }
     }
@@ -109,163 +100,24 @@ static bool take_words(struct reader *r, const msgpack_object *value, const stru
     return true;
 }
 
-/* ---- Holes ---- */
-
-static bool read_column(struct reader *r, const msgpack_object *value, struct node *node)
-{
-    const struct mapping *m = r->mapping;
-    int64_t number;
-    node->kind = NODE_COLUMN;
-    node->is_named = true;
-    if (m->is_csv && value_int(value, &number)) {
-        if (number < 1 || number > LIMIT_REQUEST_BYTES) {
-            return wrong(r, "columns are counted from 1");
-        }
-        char text[24];
-        snprintf(text, sizeof text, "%lld", (long long)number);
-        node->column = slice_text(keep_text(r, slice_text(text)));
-        node->index = (size_t)number - 1;
-        node->is_named = false;
-        return true;
-    }
-    if (!value_is(value, MSGPACK_OBJECT_STR)) {
-        return wrong(r, "a column is named by a text, or counted from 1 in CSV");
-    }
-    if (m->is_csv && !m->has_header) {
-        return wrong(r, "without a header columns have numbers, from 1");
-    }
-    return take_text(r, value, &node->column);
-}
-
-static bool read_type(struct reader *r, const msgpack_object *value, struct node *node)
-{
-    struct slice text;
-    int type = value_text(value, &text) ? cell_type_from(text) : CELL_TYPES;
-    if (type == CELL_TYPES) {
-        return wrong(r, "must be text, number, integer, boolean or date");
-    }
-    node->type = (enum cell_type)type;
-    node->has_type = true;
-    return true;
-}
-
-static bool read_format(struct reader *r, const msgpack_object *value, struct node *node)
-{
-    struct slice text;
-    if (!take_text(r, value, &text)) {
-        return false;
-    }
-    node->format = keep_text(r, text);
-    bool is_epoch = slice_is(text, "epoch") || slice_is(text, "epoch-ms");
-    return is_epoch || local_format_is_valid(node->format) ||
-           wrong(r, "must be epoch, epoch-ms, or a form with a day such as %d/%m/%Y %H:%M:%S "
-                    "(conversions of strptime)");
-}
-
-static bool read_hole(struct reader *r, const msgpack_object *hole, struct node *node)
-{
-    for (uint32_t i = 0; i < hole->via.map.size; i++) {
-        const msgpack_object *value = &hole->via.map.ptr[i].val;
-        struct slice key = slice_text("");
-        (void)value_text(&hole->via.map.ptr[i].key, &key);
-        enter(r, key);
-        bool fine = slice_is(key, "column")   ? read_column(r, value, node)
-                    : slice_is(key, "as")     ? read_type(r, value, node)
-                    : slice_is(key, "format") ? read_format(r, value, node)
-                    : slice_is(key, "required")
-                        ? value_bool(value, &node->is_required) || wrong(r, "must be true or false")
-                        : wrong(r, "a column takes only as, format and required beside it");
-        if (!leave(r, fine)) {
-            return false;
-        }
-    }
-    return node->format == NULL || node->type == CELL_DATE ||
-           wrong(r, "format belongs to \"as\": \"date\"");
-}
-
-/* ---- The event with holes ---- */
-
-static struct slice render(struct reader *r, const msgpack_object *value, const char *behind)
-{
-    struct json_writer w;
-    struct buf text;
-    buf_init(&text, 8 * MAPPING_BYTES_MAX);
-    json_writer_init(&w, &text);
-    json_value(&w, value);
-    buf_put_slice(&text, slice_text(behind));
-    struct slice copy = arena_copy(&r->mapping->arena, buf_slice(&text));
-    buf_done(&text);
-    return copy;
-}
-
-static bool read_node(struct reader *r, const msgpack_object *value, struct node *node);
-
-static bool read_object(struct reader *r, const msgpack_object *map, struct node *node)
-{
-    node->kind = NODE_OBJECT;
-    node->count = map->via.map.size;
-    node->children = arena_allocate(&r->mapping->arena, (node->count + 1) * sizeof *node->children);
-    memset(node->children, 0, node->count * sizeof *node->children);
-    for (size_t i = 0; i < node->count; i++) {
-        const msgpack_object_kv *kv = &map->via.map.ptr[i];
-        struct slice key = slice_text("");
-        (void)value_text(&kv->key, &key);
-        node->children[i].key = render(r, &kv->key, ":");
-        enter(r, key);
-        if (!leave(r, read_node(r, &kv->val, &node->children[i]))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool read_array(struct reader *r, const msgpack_object *array, struct node *node)
-{
-    node->kind = NODE_ARRAY;
-    node->count = array->via.array.size;
-    node->children = arena_allocate(&r->mapping->arena, (node->count + 1) * sizeof *node->children);
-    memset(node->children, 0, node->count * sizeof *node->children);
-    for (size_t i = 0; i < node->count; i++) {
-        if (!read_node(r, &array->via.array.ptr[i], &node->children[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Not deeper than the JSON, which has a limit. */
-static bool read_node(struct reader *r, const msgpack_object *value, struct node *node)
-{
-    if (value_is(value, MSGPACK_OBJECT_MAP)) {
-        return value_member_c(value, "column") != NULL ? read_hole(r, value, node)
-                                                       : read_object(r, value, node);
-    }
-    if (value_is(value, MSGPACK_OBJECT_ARRAY)) {
-        return read_array(r, value, node);
-    }
-    node->kind = NODE_CONSTANT;
-    node->constant = render(r, value, "");
-    return true;
-}
-
 /* ---- Members of the mapping, read in the order of the table below ---- */
 
 static bool read_files(struct reader *r, const msgpack_object *value)
 {
     struct slice text;
-    if (!take_text(r, value, &text)) {
+    if (!mapping_take_text(r, value, &text)) {
         return false;
     }
-    r->mapping->files = keep_text(r, text);
+    r->mapping->files = mapping_keep_text(r, text);
     return (text.len > 0 && memchr(text.data, '/', text.len) == NULL) ||
-           wrong(r, "must be the name of a file without its folder, such as orders*.csv");
+           mapping_wrong(r, "must be the name of a file without its folder, such as orders*.csv");
 }
 
 static bool read_form(struct reader *r, const msgpack_object *value)
 {
     struct slice text;
     if (!value_text(value, &text) || !(slice_is(text, "csv") || slice_is(text, "ndjson"))) {
-        return wrong(r, "must be csv or ndjson");
+        return mapping_wrong(r, "must be csv or ndjson");
     }
     r->mapping->is_csv = slice_is(text, "csv");
     r->mapping->has_header = r->mapping->is_csv;
@@ -275,7 +127,7 @@ static bool read_form(struct reader *r, const msgpack_object *value)
 static bool read_header(struct reader *r, const msgpack_object *value)
 {
     return (value_bool(value, &r->mapping->has_header) && r->mapping->is_csv) ||
-           wrong(r, "must be true or false, and belongs to csv");
+           mapping_wrong(r, "must be true or false, and belongs to csv");
 }
 
 static bool read_delimiter(struct reader *r, const msgpack_object *value)
@@ -287,7 +139,7 @@ static bool read_delimiter(struct reader *r, const msgpack_object *value)
     }
     return take_char(r, value, &r->mapping->delimiter) &&
            ((r->mapping->delimiter != 0 && strchr("\r\n", r->mapping->delimiter) == NULL) ||
-            wrong(r, "must be one character, or tab"));
+            mapping_wrong(r, "must be one character, or tab"));
 }
 
 static bool read_quote(struct reader *r, const msgpack_object *value)
@@ -295,14 +147,14 @@ static bool read_quote(struct reader *r, const msgpack_object *value)
     struct mapping *m = r->mapping;
     return take_char(r, value, &m->quote) &&
            ((m->quote != m->delimiter && m->quote != '\n' && m->quote != '\r') ||
-            wrong(r, "must be another character than the delimiter; empty for none"));
+            mapping_wrong(r, "must be another character than the delimiter; empty for none"));
 }
 
 static bool read_encoding(struct reader *r, const msgpack_object *value)
 {
     struct slice text;
     return (value_text(value, &text) && cell_encoding_open(text, &r->mapping->style.to_utf8)) ||
-           wrong(r, "must be utf-8, iso-8859-1, iso-8859-15 or windows-1252");
+           mapping_wrong(r, "must be utf-8, iso-8859-1, iso-8859-15 or windows-1252");
 }
 
 static bool read_decimal(struct reader *r, const msgpack_object *value)
@@ -310,24 +162,25 @@ static bool read_decimal(struct reader *r, const msgpack_object *value)
     return take_char(r, value, &r->mapping->style.decimal) &&
            (strchr(".,", r->mapping->style.decimal) != NULL && r->mapping->style.decimal != 0
                 ? true
-                : wrong(r, "must be \".\" or \",\""));
+                : mapping_wrong(r, "must be \".\" or \",\""));
 }
 
 static bool read_thousands(struct reader *r, const msgpack_object *value)
 {
     struct cell_style *style = &r->mapping->style;
-    return take_text(r, value, &style->thousands) &&
+    return mapping_take_text(r, value, &style->thousands) &&
            ((style->thousands.len <= 4 &&
              !slice_equal(style->thousands, slice_make(&style->decimal, 1))) ||
-            wrong(r, "must be one character, another than the decimal mark"));
+            mapping_wrong(r, "must be one character, another than the decimal mark"));
 }
 
 static bool read_zone(struct reader *r, const msgpack_object *value)
 {
     struct slice text;
     return (value_text(value, &text) && local_zone_parse(text, &r->mapping->style.zone)) ||
-           wrong(r, "must be local, utc or an offset such as +01:00; the name of the local zone "
-                    "is the collector's setting drop_zone");
+           mapping_wrong(
+               r, "must be local, utc or an offset such as +01:00; the name of the local zone "
+                  "is the collector's setting drop_zone");
 }
 
 static bool read_true(struct reader *r, const msgpack_object *value)
@@ -342,21 +195,21 @@ static bool read_false(struct reader *r, const msgpack_object *value)
 
 static bool read_source(struct reader *r, const msgpack_object *value)
 {
-    return take_text(r, value, &r->mapping->source) &&
-           (r->mapping->source.len > 0 || wrong(r, "must be the write key of a source"));
+    return mapping_take_text(r, value, &r->mapping->source) &&
+           (r->mapping->source.len > 0 || mapping_wrong(r, "must be the write key of a source"));
 }
 
 static bool read_message_id(struct reader *r, const msgpack_object *value)
 {
     struct mapping *m = r->mapping;
     if (!value_is(value, MSGPACK_OBJECT_ARRAY) || value->via.array.size == 0) {
-        return wrong(r, "must be a list of columns that together name a row for ever");
+        return mapping_wrong(r, "must be a list of columns that together name a row for ever");
     }
     m->id_count = value->via.array.size;
     m->ids = arena_allocate(&m->arena, m->id_count * sizeof *m->ids);
     memset(m->ids, 0, m->id_count * sizeof *m->ids);
     for (size_t i = 0; i < m->id_count; i++) {
-        if (!read_column(r, &value->via.array.ptr[i], &m->ids[i])) {
+        if (!mapping_read_column(r, &value->via.array.ptr[i], &m->ids[i])) {
             return false;
         }
     }
@@ -368,15 +221,15 @@ static bool read_event(struct reader *r, const msgpack_object *value)
     const msgpack_object *type = value_member_c(value, "type");
     struct slice text;
     if (!value_is(value, MSGPACK_OBJECT_MAP) || type == NULL) {
-        return wrong(r, "must be an event, with a \"type\" such as track");
+        return mapping_wrong(r, "must be an event, with a \"type\" such as track");
     }
     if (value_text(type, &text) && event_type_from(text) == EVENT_TYPES) {
-        return wrong(r, "\"type\" is none of track, identify, page, screen, group, alias");
+        return mapping_wrong(r, "\"type\" is none of track, identify, page, screen, group, alias");
     }
     if (value_member_c(value, "messageId") != NULL) {
-        return wrong(r, "name the columns of messageId beside the event, not in it");
+        return mapping_wrong(r, "name the columns of messageId beside the event, not in it");
     }
-    return read_object(r, value, &r->mapping->event);
+    return mapping_read_object(r, value, &r->mapping->event);
 }
 
 static const struct {
@@ -411,8 +264,8 @@ static bool check_names(struct reader *r, const msgpack_object *root)
             at++;
         }
         if (at == MEMBERS) {
-            enter(r, key);
-            return leave(r, wrong(r, "a mapping has no such member"));
+            mapping_enter(r, key);
+            return mapping_leave(r, mapping_wrong(r, "a mapping has no such member"));
         }
     }
     return true;
@@ -422,16 +275,16 @@ static bool read_members(struct reader *r, const msgpack_object *root)
 {
     for (size_t i = 0; i < MEMBERS; i++) {
         const msgpack_object *value = value_member_c(root, members[i].name);
-        enter(r, slice_text(members[i].name));
+        mapping_enter(r, slice_text(members[i].name));
         bool fine = value != NULL ? members[i].read(r, value)
-                                  : !members[i].is_required || wrong(r, "is missing");
-        if (!leave(r, fine)) {
+                                  : !members[i].is_required || mapping_wrong(r, "is missing");
+        if (!mapping_leave(r, fine)) {
             return false;
         }
     }
     bool is_lines = r->mapping->event.kind == NODE_CONSTANT;
     if (is_lines && (r->mapping->is_csv || r->mapping->id_count > 0)) {
-        return wrong(r, "\"event\" is missing: it says what becomes of the columns");
+        return mapping_wrong(r, "\"event\" is missing: it says what becomes of the columns");
     }
     return true;
 }
@@ -476,10 +329,10 @@ bool mapping_read(struct mapping *m, struct slice json, struct error *err)
     if (fault == JSON_NOT_JSON) {
         fine = wrong_json(&r);
     } else if (fault != JSON_FINE) {
-        fine = wrong(&r, json_fault_sentence(fault));
+        fine = mapping_wrong(&r, json_fault_sentence(fault));
     } else if (!value_unpack(buf_slice(&packed), &m->zone, &root, err) ||
                !value_is(&root, MSGPACK_OBJECT_MAP)) {
-        fine = wrong(&r, "a mapping is a JSON object");
+        fine = mapping_wrong(&r, "a mapping is a JSON object");
     } else {
         fine = check_names(&r, &root) && read_members(&r, &root);
     }
