@@ -90,6 +90,30 @@ static void answer_preflight(struct http_request *http)
 
 /* ---- Health, metrics ---- */
 
+static void put_drop_metrics(struct drop_folder *folder, struct buf *out)
+{
+    struct drop_stats d = drop_folder_stats(folder);
+    static const char files[] = "tributary_drop_files_total";
+    static const char rows[] = "tributary_drop_rows_total";
+    struct slice none = slice_text("");
+    metrics_put_head(out, files, "counter", "Files of the drop folder, by how they ended.");
+    metrics_put_sample(out, files, "result", slice_text("done"), NULL, none, (double)d.files_done);
+    metrics_put_sample(out, files, "result", slice_text("rejected"), NULL, none,
+                       (double)d.files_rejected);
+    metrics_put_head(out, rows, "counter", "Rows of those files.");
+    metrics_put_sample(out, rows, "result", slice_text("taken"), NULL, none, (double)d.rows_taken);
+    metrics_put_sample(out, rows, "result", slice_text("rejected"), NULL, none,
+                       (double)d.rows_rejected);
+    metrics_put(out, "tributary_drop_files_waiting", "gauge",
+                "Files in the drop folder that have a mapping.", (double)d.files_waiting);
+    metrics_put(out, "tributary_drop_files_unmatched", "gauge",
+                "Files in the drop folder that have none.", (double)d.files_unmatched);
+    metrics_put(out, "tributary_drop_file_bytes", "gauge",
+                "Size of the file that is being taken; 0: none is.", (double)d.file_bytes);
+    metrics_put(out, "tributary_drop_file_read_bytes", "gauge", "How much of it was taken.",
+                (double)d.file_bytes_read);
+}
+
 static void put_metrics(struct api *api, struct buf *out)
 {
     struct collector *c = api->collector;
@@ -130,6 +154,9 @@ static void put_metrics(struct api *api, struct buf *out)
                 "The hub's clock minus this one's.", (double)offset_ms);
     if (api->certificate != NULL) {
         certificate_put_metrics(api->certificate, out);
+    }
+    if (c->drop_folder != NULL) {
+        put_drop_metrics(c->drop_folder, out);
     }
     refusals_put_metrics(c->refusals, out);
 }

@@ -145,23 +145,11 @@ static size_t pass_gate(struct api *api, const struct gate_source *source,
                         struct http_request *http, struct scratch *s)
 {
     const struct collector *collector = api->collector;
-    struct request *request = &s->request;
-    size_t refused = 0;
     s->visit.bots = collector->bots;
-    s->visit.arena = &request->arena;
+    s->visit.arena = &s->request.arena;
     visit_begin(&s->visit, gate_rules(source), http, collector->settings.cookie_name,
                 &collector->trusted_proxies);
-    for (size_t i = 0; i < request->count; i++) {
-        struct request_event *e = &request->events[i];
-        if (e->refusal.code == NULL) {
-            gate_pass(source, &s->visit, e);
-        }
-        if (e->refusal.code != NULL) {
-            refusals_count(collector->refusals, gate_source_key(source), e->refusal.code);
-            refused++;
-        }
-    }
-    return refused;
+    return gate_pass_all(source, &s->visit, &s->request, collector->refusals);
 }
 
 static void refuse_request(struct api *api, struct http_request *http, unsigned status,
@@ -187,16 +175,6 @@ static bool is_over_rate(struct api *api, const struct gate_source *source,
     http_answer_error(http, 429, code, "The source sends more events than it may; try again later.",
                       NULL);
     return true;
-}
-
-static bool has_withdrawal(const struct request *request)
-{
-    for (size_t i = 0; i < request->count; i++) {
-        if (request->events[i].is_withdrawal) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Inside the gate's read lock, because events refer to the source's key. */
@@ -227,7 +205,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     } else {
         http_answer_static(http, 200, protocol->content_type, protocol->body);
     }
-    if (refused == request->count && !has_withdrawal(request)) {
+    if (!request_is_stored(request)) {
         return;
     }
     if (may_identify) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include "collector/api.h"
 #include "shared/daemon.h"
+#include "shared/localtime.h"
 #include "shared/log.h"
 
 /* The spool is a queue of sealed blocks, which do not compress; the edge cache is small. */
@@ -122,8 +123,32 @@ static bool open_link(struct collector *c, struct error *err)
     return link_client_open(&options, &c->link, err);
 }
 
+static enum import_result on_import(void *user, struct slice write_key, struct request *request,
+                                    struct error *err)
+{
+    return import_events(user, write_key, request, err);
+}
+
+static bool open_drop_folder(struct collector *c, struct error *err)
+{
+    struct drop_options options = {
+        .path = c->settings.drop_folder,
+        .data_dir = c->settings.data_dir,
+        .settle_ms = c->settings.drop_settle_ms,
+        .keep_ms = c->settings.drop_keep_days * 24 * 3600 * 1000,
+        .clock = &clock_real,
+        .import = on_import,
+        .user = c,
+    };
+    return c->settings.drop_folder[0] == 0 || drop_folder_open(&options, &c->drop_folder, err);
+}
+
 static bool open_parts(struct collector *c, struct error *err)
 {
+    /* Before there is another thread. */
+    if (!local_zone_set(c->settings.drop_zone, err)) {
+        return error_add_context(err, "drop_zone");
+    }
     if (!enrolment_read(c->settings.enrolment, &c->enrolment, err) || !open_stores(c, err) ||
         !load_gate(c, err)) {
         return false;
@@ -159,7 +184,7 @@ static bool open_parts(struct collector *c, struct error *err)
     c->downlink = downlink_open(&parts);
     return committer_open(c->spool, &c->enrolment, (size_t)c->settings.pending_bytes_max,
                           &clock_real, on_appended, c, &c->committer, err) &&
-           api_open(c, &c->api, err);
+           open_drop_folder(c, err) && api_open(c, &c->api, err);
 }
 
 bool collector_open(const struct settings *settings, struct collector **ret, struct error *err)
@@ -198,6 +223,7 @@ void collector_close(struct collector **collector)
     if (c == NULL) {
         return;
     }
+    drop_folder_close(&c->drop_folder);
     if (c->api != NULL) {
         api_drain(c->api); /* everything else still works */
         link_client_stop(c->link);

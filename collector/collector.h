@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include "collector/committer.h"
 #include "collector/downlink.h"
+#include "collector/drop_folder.h"
 #include "collector/edge.h"
 #include "collector/gate.h"
 #include "collector/refusals.h"
@@ -33,6 +34,7 @@ struct collector {
     struct networks trusted_proxies;
     pthread_rwlock_t gate_lock; /* read while a request passes, written when the gate changes */
     struct gate *gate;
+    struct drop_folder *drop_folder; /* NULL: none is set */
     struct api *api;
 };
 

@@ -14,10 +14,10 @@ enum {
     GROUP_BYTES_USUAL = 512 * 1024,
 };
 
-/* A block in the making and the requests that wait for it. */
+/* A block in the making and who waits for it. */
 struct group {
     struct block_builder *builder;
-    struct http_request **waiting;
+    struct committer_waiter *waiting;
     size_t waiting_count;
     size_t waiting_capacity;
     size_t bytes;
@@ -34,7 +34,8 @@ struct committer {
     struct seal_epoch *epoch; /* of the committer's thread, like the next four */
     int64_t epoch_started_ms;
     struct block_compressor *compressor;
-    bool epoch_is_spoilt; /* a block of it may or may not be on disk: its number is not used twice */
+    bool
+        epoch_is_spoilt; /* a block of it may or may not be on disk: its number is not used twice */
     struct buf compressed;
     struct buf sealed;
     pthread_mutex_t lock;
@@ -107,19 +108,24 @@ static bool write_group(struct committer *c, struct group *group, struct error *
     return spool_append(c->spool, buf_slice(&c->sealed), err);
 }
 
+static void answer_http(void *user, const struct error *err)
+{
+    struct http_request *http = user;
+    if (err != NULL) {
+        bool full = err->kind == ERROR_FULL;
+        http_answer_error(http, 503, full ? "spool-full" : "storage-failed",
+                          full ? "The spool is full; try again later."
+                               : "The events could not be stored; try again later.",
+                          NULL);
+        http_add_header(http, "Retry-After", slice_text("5"));
+    }
+    http_resume(http);
+}
+
 static void answer(struct group *group, const struct error *err)
 {
     for (size_t i = 0; i < group->waiting_count; i++) {
-        struct http_request *http = group->waiting[i];
-        if (err != NULL) {
-            bool full = err->kind == ERROR_FULL;
-            http_answer_error(http, 503, full ? "spool-full" : "storage-failed",
-                              full ? "The spool is full; try again later."
-                                   : "The events could not be stored; try again later.",
-                              NULL);
-            http_add_header(http, "Retry-After", slice_text("5"));
-        }
-        http_resume(http);
+        group->waiting[i].committed(group->waiting[i].user, err);
     }
     group->waiting_count = 0;
 }
@@ -333,8 +339,9 @@ static struct group *group_with_room(struct committer *c, size_t bytes, size_t c
     return has_room ? group : start_group(c);
 }
 
-bool committer_add(struct committer *c, const struct request *request, struct http_request *http,
-                   struct error *err)
+/* `http`: to be suspended where the events are taken; NULL: none. */
+static bool add(struct committer *c, const struct request *request,
+                const struct committer_waiter *waiter, struct http_request *http, struct error *err)
 {
     size_t count;
     size_t bytes = accepted_bytes(request, &count);
@@ -353,11 +360,26 @@ bool committer_add(struct committer *c, const struct request *request, struct ht
         group->waiting =
             memory_resize(group->waiting, group->waiting_capacity * sizeof *group->waiting);
     }
-    group->waiting[group->waiting_count++] = http;
-    http_suspend(http);
+    group->waiting[group->waiting_count++] = *waiter;
+    if (http != NULL) {
+        http_suspend(http);
+    }
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
     return true;
+}
+
+bool committer_add(struct committer *c, const struct request *request, struct http_request *http,
+                   struct error *err)
+{
+    struct committer_waiter waiter = {answer_http, http};
+    return add(c, request, &waiter, http, err);
+}
+
+bool committer_add_for(struct committer *c, const struct request *request,
+                       const struct committer_waiter *waiter, struct error *err)
+{
+    return add(c, request, waiter, NULL, err);
 }
 
 struct committer_stats committer_stats(struct committer *c)

@@ -36,6 +36,17 @@ void committer_close(struct committer **committer);
 MUST_CHECK bool committer_add(struct committer *committer, const struct request *request,
                               struct http_request *http, struct error *err);
 
+/* Somebody other than a request who waits for events to be durable. */
+struct committer_waiter {
+    /* On the committer's thread: the events are on disk (NULL), or are not and why. */
+    void (*committed)(void *user, const struct error *err);
+    void *user;
+};
+
+/* The same for such a waiter, which is copied and called once, also by committer_stop(). */
+MUST_CHECK bool committer_add_for(struct committer *committer, const struct request *request,
+                                  const struct committer_waiter *waiter, struct error *err);
+
 struct committer_stats {
     uint64_t commits;
     uint64_t events;

@@ -188,6 +188,23 @@ void gate_pass(const struct gate_source *source, struct visit *visit, struct req
     }
 }
 
+size_t gate_pass_all(const struct gate_source *source, struct visit *visit, struct request *request,
+                     struct refusals *refusals)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < request->count; i++) {
+        struct request_event *e = &request->events[i];
+        if (e->refusal.code == NULL) {
+            gate_pass(source, visit, e);
+        }
+        if (e->refusal.code != NULL) {
+            refusals_count(refusals, source->key, e->refusal.code);
+            refused++;
+        }
+    }
+    return refused;
+}
+
 bool gate_allows_origin(const struct gate *gate, struct slice origin)
 {
     for (size_t s = 0; origin.len > 0 && s < gate->source_count; s++) {

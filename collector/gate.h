@@ -7,6 +7,7 @@
 #ifndef TRIBUTARY_COLLECTOR_GATE_H
 #define TRIBUTARY_COLLECTOR_GATE_H
 
+#include "collector/refusals.h"
 #include "collector/rules.h"
 #include "shared/identifier.h"
 
@@ -34,6 +35,10 @@ const struct rules *gate_rules(const struct gate_source *source);
 /* Pass an event through consent and rules, in the order of rules.h: sets its refusal, changes its
  * body, or leaves a withdrawal of it. The visit is one of this source's rules. */
 void gate_pass(const struct gate_source *source, struct visit *visit, struct request_event *event);
+/* The same for each event of a request that is not refused yet; all that are refused then are
+ * counted. How many. */
+size_t gate_pass_all(const struct gate_source *source, struct visit *visit, struct request *request,
+                     struct refusals *refusals);
 
 /* Take the rate of the source for a request of so many events, by a clock that never goes back.
  * False: none of it may be stored; *ret_wait_ns is when there is room. */

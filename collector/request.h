@@ -102,4 +102,15 @@ void request_adopt(struct request *request, struct slice anonymous_id);
  * any, or more than 23 hours ahead, receivedAt. */
 void request_stamp(struct request *request, struct slice source, int64_t received_ms);
 
+/* Something of it is to be stored. */
+static inline bool request_is_stored(const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        if (request_event_is_stored(&request->events[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 #endif

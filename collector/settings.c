@@ -50,7 +50,8 @@ static const struct config_row rows[] = {
         "name, "
         "and needs TLS."),
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
-    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000, "Connections held at once, on each port."),
+    ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000,
+        "Connections held at once, on each port."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
         "Largest request body, after unpacking."),
     ROW(request_ms_max, CONFIG_DURATION, "20s", 1000, 3600000,
@@ -62,6 +63,14 @@ static const struct config_row rows[] = {
     ROW(pending_bytes_max, CONFIG_BYTES, "16MiB", 1 << 20, 1 << 30,
         "Events waiting for the disk; beyond it, new ones are answered 503."),
     ROW(blocks_in_flight, CONFIG_NUMBER, "8", 1, 64, "Blocks sent before the first is answered."),
+    ROW(drop_folder, CONFIG_TEXT, "", 0, 0,
+        "Folder for files that a till writes, with their mappings; empty: none."),
+    ROW(drop_zone, CONFIG_TEXT, "", 0, 0,
+        "Time zone of the dates in those files, such as Europe/Paris; empty: the machine's."),
+    ROW(drop_settle_ms, CONFIG_DURATION, "2s", 1000, 3600000,
+        "A file in the drop folder is complete when it has not changed for this long."),
+    ROW(drop_keep_days, CONFIG_NUMBER, "30", 0, 36500,
+        "Days that files which were taken are kept in done/; 0: for ever."),
     ROW(verbose, CONFIG_FLAG, "no", 0, 0, "Log what only developers want to know."),
 };
 enum { ROWS = sizeof rows / sizeof *rows };

@@ -33,6 +33,10 @@ struct settings {
     int64_t spool_bytes_max;
     int64_t pending_bytes_max;
     int64_t blocks_in_flight;
+    char drop_folder[CONFIG_TEXT_BYTES];
+    char drop_zone[CONFIG_TEXT_BYTES];
+    int64_t drop_settle_ms;
+    int64_t drop_keep_days;
     int64_t verbose;
 };
 

@@ -5,7 +5,7 @@
 
 void csv_record_init(struct csv_record *record)
 {
-    *record = (struct csv_record){0};
+    *record = (struct csv_record){.delimiter = ',', .quote = '"'};
     buf_init(&record->text, SIZE_MAX);
 }
 
@@ -63,18 +63,19 @@ static bool read_quoted(struct slice text, struct csv_record *record, size_t *at
 {
     size_t i = *at + 1;
     for (;;) {
-        const uint8_t *quote = i < text.len ? memchr(text.data + i, '"', text.len - i) : NULL;
+        const uint8_t *quote =
+            i < text.len ? memchr(text.data + i, record->quote, text.len - i) : NULL;
         if (quote == NULL) {
             return false;
         }
         size_t end = (size_t)(quote - text.data);
         buf_put(&record->text, text.data + i, end - i);
         i = end + 1;
-        if (i == text.len || text.data[i] != '"') {
+        if (i == text.len || text.data[i] != (uint8_t)record->quote) {
             *at = i;
             return true;
         }
-        buf_put_u8(&record->text, '"');
+        buf_put_u8(&record->text, (uint8_t)record->quote);
         i++;
     }
 }
@@ -87,13 +88,18 @@ static size_t line_end_at(struct slice text, size_t at)
     return at + 1 < text.len && text.data[at] == '\r' && text.data[at + 1] == '\n' ? 2 : 0;
 }
 
-/* The cell without quotes that begins at *at; *at moves to the comma, the line end, the quote
+static bool is_quote(const struct csv_record *record, uint8_t c)
+{
+    return c == (uint8_t)record->quote && record->quote != 0;
+}
+
+/* The cell without quotes that begins at *at; *at moves to the delimiter, the line end, the quote
  * that has no place in it, or the end of the text. */
 static void read_plain(struct slice text, struct csv_record *record, size_t *at)
 {
     size_t i = *at;
-    while (i < text.len && text.data[i] != ',' && text.data[i] != '"' &&
-           line_end_at(text, i) == 0) {
+    while (i < text.len && text.data[i] != (uint8_t)record->delimiter &&
+           !is_quote(record, text.data[i]) && line_end_at(text, i) == 0) {
         i++;
     }
     buf_put(&record->text, text.data + *at, i - *at);
@@ -111,7 +117,7 @@ enum csv_result csv_read(struct slice text, bool is_end, struct csv_record *reco
     for (;;) {
         size_t start = at;
         begin_cell(record);
-        if (at < text.len && text.data[at] == '"') {
+        if (at < text.len && is_quote(record, text.data[at])) {
             if (!read_quoted(text, record, &at)) {
                 return is_end ? give_up(text, start, is_end, CSV_UNCLOSED, ret_used)
                               : CSV_INCOMPLETE;
@@ -128,7 +134,7 @@ enum csv_result csv_read(struct slice text, bool is_end, struct csv_record *reco
         if (at == text.len || (text.data[at] == '\r' && at + 1 == text.len && !is_end)) {
             return CSV_INCOMPLETE;
         }
-        if (text.data[at] != ',') {
+        if (text.data[at] != (uint8_t)record->delimiter) {
             return give_up(text, at, is_end, CSV_STRAY_QUOTE, ret_used);
         }
         at++;

@@ -1,5 +1,6 @@
 /* Reading CSV as RFC 4180 has it: cells in quotes may hold commas, line ends and doubled quotes;
- * lines end in LF or CRLF. A pure parser over the bytes that the caller holds.
+ * lines end in LF or CRLF. Other delimiters and quotes can be chosen. A pure parser over the bytes
+ * that the caller holds.
  *
  * Guarantee: any bytes are split into records without loss; a record that breaks the rules is
  * named as such, and reading goes on in the line behind the fault. One thread owns a record.
@@ -19,6 +20,8 @@ struct csv_record {
     struct csv_cell *cells;
     size_t count;
     size_t capacity;
+    char delimiter; /* ',' unless the caller sets another before reading */
+    char quote;     /* '"' likewise; 0: quotes are bytes like others */
 };
 
 enum csv_result {
@@ -28,6 +31,7 @@ enum csv_result {
     CSV_UNCLOSED,    /* a quote that the rest of the text does not close */
 };
 
+/* Empty, with a comma and '"'. */
 void csv_record_init(struct csv_record *record);
 void csv_record_done(struct csv_record *record);
 

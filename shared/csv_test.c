@@ -68,6 +68,32 @@ static void texts_are_split_as_rfc_4180_says(void **state)
     }
 }
 
+static void other_delimiters_and_quotes_are_taken_literally(void **state)
+{
+    static const struct {
+        char delimiter;
+        char quote;
+        const char *text;
+        const char *second; /* cell */
+    } dialects[] = {
+        {';', '"', "a,b;\"c;\"\"d\"\"\"\n", "c;\"d\""},
+        {'\t', '\'', "it,\"s\t'x''y\tz'\n", "x'y\tz"},
+        {'|', 0, "a\"b|\"c\n", "\"c"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof dialects / sizeof *dialects; i++) {
+        struct csv_record record;
+        size_t used;
+        csv_record_init(&record);
+        record.delimiter = dialects[i].delimiter;
+        record.quote = dialects[i].quote;
+        assert_int_equal(csv_read(slice_text(dialects[i].text), true, &record, &used), CSV_RECORD);
+        assert_int_equal(record.count, 2);
+        assert_true(slice_is(csv_cell(&record, 1), dialects[i].second));
+        csv_record_done(&record);
+    }
+}
+
 static void a_record_cut_anywhere_is_incomplete_and_never_wrong(void **state)
 {
     static const char text[] = "a,\"b \"\"x\"\"\r\n, y\",,c\r\n";
@@ -119,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_split_as_rfc_4180_says),
+        cmocka_unit_test(other_delimiters_and_quotes_are_taken_literally),
         cmocka_unit_test(a_record_cut_anywhere_is_incomplete_and_never_wrong),
         cmocka_unit_test(any_bytes_are_used_up),
     };

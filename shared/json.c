@@ -287,11 +287,13 @@ enum json_fault json_packer_value(struct json_packer *p, const msgpack_object *v
 struct reader {
     struct json_packer packer;
     enum json_fault fault;
+    bool is_complete; /* the value has ended; only white space may follow */
 };
 
 static int keep(struct reader *r, enum json_fault fault)
 {
     r->fault = fault;
+    r->is_complete = r->packer.depth == 0;
     return fault == JSON_FINE;
 }
 
@@ -335,7 +337,7 @@ static int on_end(void *ctx)
 {
     struct reader *r = ctx;
     json_packer_close(&r->packer);
-    return 1;
+    return keep(r, JSON_FINE);
 }
 
 enum json_fault json_read(struct slice text, struct buf *out)
@@ -361,6 +363,11 @@ enum json_fault json_read(struct slice text, struct buf *out)
     /* Text is checked by the packer, which can say so more precisely. */
     yajl_config(handle, yajl_dont_validate_strings, 1);
     yajl_status status = yajl_parse(handle, text.data, text.len);
+    if (status == yajl_status_ok && r.is_complete) {
+        /* yajl does not mind an unfinished token behind the value, such as `{}"x`. A quote finishes
+         * it, or is itself unfinished. */
+        status = yajl_parse(handle, (const unsigned char *)"\"", 1);
+    }
     if (status == yajl_status_ok) {
         status = yajl_complete_parse(handle);
     }

@@ -163,12 +163,25 @@ static void test_short_decimals_are_what_strtod_makes_of_them(void **state)
 static void test_what_is_no_json_is_refused(void **state)
 {
     static const char *const rows[] = {
-        "",           " ",       "{",         "[1,]",  "{\"a\":}",   "{a:1}",
-        "'a'",        "01",      "+1",        ".5",    "1.",         "1e",
-        "-",          "NaN",     "nul",       "[1 2]", "{} {}",      "[] x",
-        "\"a",        "\"\\x\"", "\"\\u12\"", "[1}",   "{\"a\"}",    "\"a\nb\"",
-        "\"\t\"",     "{1:2}",   "tru",       "0x10",  "[Infinity]", "\xef\xbb\xbf[]x",
-        "{\"a\":1,}", "]",       "// x\n1",
+        "",           " ",
+        "{",          "[1,]",
+        "{\"a\":}",   "{a:1}",
+        "'a'",        "01",
+        "+1",         ".5",
+        "1.",         "1e",
+        "-",          "NaN",
+        "nul",        "[1 2]",
+        "{} {}",      "{} \"x",
+        "[]tru",      "{}-",
+        "1 \"",       "[] x",
+        "\"a",        "\"\\x\"",
+        "\"\\u12\"",  "[1}",
+        "{\"a\"}",    "\"a\nb\"",
+        "\"\t\"",     "{1:2}",
+        "tru",        "0x10",
+        "[Infinity]", "\xef\xbb\xbf[]x",
+        "{\"a\":1,}", "]",
+        "// x\n1",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum json_fault fault = read_text(*state, rows[i]);

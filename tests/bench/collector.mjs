@@ -42,7 +42,7 @@ function writeBodies(dir) {
 const onCore = (core, daemon) => Object.assign(daemon, { args: ["-c", String(core), daemon.command, ...daemon.args], command: "taskset" });
 
 /* A collector whose hub is known and not running, so that what it does is its own work. */
-async function startLonely({ dir, keep }, name, pinned) {
+export async function startLonely({ dir, keep }, name, pinned) {
   const home = join(dir, name);
   mkdirSync(home, { recursive: true });
   const [httpPort, linkPort, port] = await freePorts(3);
