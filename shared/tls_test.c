@@ -147,7 +147,8 @@ static void test_what_is_no_pair_is_refused_once_and_the_one_before_stays(void *
     struct fixture *f = *state;
     struct tls *tls = open_tls(f);
     struct error err;
-    /* (Of PEM that holds no certificate GnuTLS 3.7 loses a few bytes, which the sanitizer tells.) */
+    /* (Of PEM that holds no certificate GnuTLS 3.7 loses a few bytes, which the sanitizer tells.)
+     */
     static const char text[] = "no PEM at all";
     for (int i = 0; i < 4; i++) {
         if (i == 0) {
