@@ -51,7 +51,7 @@ bool http_server_is_inherited(const struct http_server *server);
 /* Take no more connections, and let each answer close its connection. Those that come to an
  * inherited socket wait in it; others are refused. */
 void http_server_quiesce(struct http_server *server);
-/* Wait until the connections have ended: up to 100 ms after the quiescing for requests of those
+/* Wait until the connections have ended: up to 150 ms after the quiescing for requests of those
  * that are idle, up to 250 ms for what is being sent to us. Those that were idle are closed then.
  */
 void http_server_drain(struct http_server *server);

@@ -20,7 +20,6 @@ enum http_stage {
 struct http_connection {
     struct http_server *server;
     int fd;
-    struct http_request *request; /* none while idle */
     struct tls_certificate *certificate;
     _Atomic unsigned turn; /* goes up with each change; its two lowest bits are the stage */
     struct http_connection *previous;

@@ -15,7 +15,7 @@ enum {
     SPARE_BYTES_MAX = 4 * 1024 * 1024,
     /* At the end. A client that keeps its connection busy sends within the first, is answered, and
      * told to come again; one that is sending something is given the second. */
-    IDLE_GRACE_MS = 100,
+    IDLE_GRACE_MS = 150,
     READING_GRACE_MS = 250,
     ANSWER_GRACE_MS = 2000,
     DRAIN_LOOK_MS = 5,
@@ -42,14 +42,12 @@ struct http_request *http_lend_request(struct http_connection *connection)
         r = memory_allocate_zeroed(sizeof *r);
     }
     r->owner = connection;
-    connection->request = r;
     return r;
 }
 
 void http_return_request(struct http_request *r)
 {
     struct http_server *server = r->owner->server;
-    r->owner->request = NULL;
     pthread_mutex_lock(&server->lock);
     bool keep = server->spare_bytes + bytes_held(r) <= SPARE_BYTES_MAX;
     if (keep) {

@@ -1,6 +1,7 @@
 #include "shared/http.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -610,6 +611,39 @@ static void test_a_socket_that_was_handed_over_is_left_open_at_the_end(void **st
     unsetenv("LISTEN_PID");
 }
 
+static void test_beyond_the_limit_clients_wait_until_another_leaves(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct timeval moment = {.tv_usec = 50 * 1000};
+    struct timeval patience = {.tv_sec = 20};
+    char answer[4096];
+    int fds[3];
+    http_server_close(&f->server);
+    struct http_options options = {.listen = "127.0.0.1:0",
+                                   .threads = 1,
+                                   .connections_max = 2,
+                                   .body_bytes_max = BODY_MAX,
+                                   .idle_seconds_max = 60,
+                                   .request_ms_max = 60 * 1000};
+    assert_true(http_server_open(&options, handle, f, &f->server, &err));
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(f);
+        send_text(fds[i], "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        if (i < 2) {
+            assert_int_equal(receive(fds[i], answer, sizeof answer), 200);
+        }
+    }
+    setsockopt(fds[2], SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment);
+    assert_int_equal(recv(fds[2], answer, 1, 0), -1);
+    assert_int_equal(errno, EAGAIN); /* neither answered nor cut */
+    close(fds[0]);
+    setsockopt(fds[2], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    assert_int_equal(receive(fds[2], answer, sizeof answer), 200);
+    close(fds[1]);
+    close(fds[2]);
+}
+
 static void test_addresses_that_cannot_be_listened_on_are_errors(void **state)
 {
     static const char *const rows[] = {"nonsense",     "127.0.0.1",    "127.0.0.1:x",
@@ -661,6 +695,7 @@ int main(void)
         TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),
         TEST(test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed),
         TEST(test_a_socket_that_was_handed_over_is_left_open_at_the_end),
+        TEST(test_beyond_the_limit_clients_wait_until_another_leaves),
         TEST(test_addresses_that_cannot_be_listened_on_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
