@@ -1,5 +1,6 @@
 #include "shared/block.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <zstd.h>
 #include "shared/arena.h"
@@ -9,12 +10,16 @@
 
 /* Small blocks gain nothing from the slower level: at 16 events it saves 2 bytes of 106. */
 enum {
-    BLOCK_VERSION = 1,
+    BLOCK_VERSION = 2,
+    BLOCK_VERSION_OLDEST = 1, /* without CLIENT_TIME */
     BLOCK_MEMBERS = 16,
     ZSTD_LEVEL_SMALL = 1,
     ZSTD_LEVEL = 3,
     SMALL_BYTES = 64 * 1024,
 };
+
+/* stored: set in the type of an event whose timestamp is the client's own word */
+enum { CLIENT_TIME = 0x80 };
 
 /* stored: never renumber */
 enum column {
@@ -42,15 +47,50 @@ struct block_builder {
     struct buf uuids[UUID_COLUMNS];
     struct buf bodies;
     struct buf plain;
-    ZSTD_CCtx *zstd;
+};
+
+/* What compressing takes, a MiB or so: shared by all builders of the process, because few finish at
+ * the same time. One context is kept; a second one is made where two do. */
+static struct {
+    pthread_once_t once;
+    pthread_mutex_t lock;
     ZSTD_CDict *dictionary;
     ZSTD_CDict *dictionary_small;
-};
+    ZSTD_CCtx *spare;
+} press = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void make_dictionaries(void)
+{
+    struct slice bytes = dictionary_bytes();
+    press.dictionary = ZSTD_createCDict(bytes.data, bytes.len, ZSTD_LEVEL);
+    press.dictionary_small = ZSTD_createCDict(bytes.data, bytes.len, ZSTD_LEVEL_SMALL);
+    ensure(press.dictionary != NULL && press.dictionary_small != NULL);
+}
+
+static ZSTD_CCtx *take_press(void)
+{
+    pthread_once(&press.once, make_dictionaries);
+    pthread_mutex_lock(&press.lock);
+    ZSTD_CCtx *zstd = press.spare;
+    press.spare = NULL;
+    pthread_mutex_unlock(&press.lock);
+    zstd = zstd == NULL ? ZSTD_createCCtx() : zstd;
+    ensure(zstd != NULL);
+    return zstd;
+}
+
+static void give_press(ZSTD_CCtx *zstd)
+{
+    pthread_mutex_lock(&press.lock);
+    ZSTD_CCtx *old = press.spare;
+    press.spare = zstd;
+    pthread_mutex_unlock(&press.lock);
+    ZSTD_freeCCtx(old);
+}
 
 struct block_builder *block_builder_new(void)
 {
     struct block_builder *b = memory_allocate_zeroed(sizeof *b);
-    struct slice dictionary = dictionary_bytes();
     for (int i = 0; i < COLUMNS; i++) {
         buf_init(&b->columns[i], 2 * LIMIT_BLOCK_BYTES);
     }
@@ -59,10 +99,6 @@ struct block_builder *block_builder_new(void)
     }
     buf_init(&b->bodies, 2 * LIMIT_BLOCK_BYTES);
     buf_init(&b->plain, 4 * LIMIT_BLOCK_BYTES);
-    b->zstd = ZSTD_createCCtx();
-    b->dictionary = ZSTD_createCDict(dictionary.data, dictionary.len, ZSTD_LEVEL);
-    b->dictionary_small = ZSTD_createCDict(dictionary.data, dictionary.len, ZSTD_LEVEL_SMALL);
-    ensure(b->zstd != NULL && b->dictionary != NULL && b->dictionary_small != NULL);
     return b;
 }
 
@@ -80,9 +116,6 @@ void block_builder_free(struct block_builder **builder)
     }
     buf_done(&b->bodies);
     buf_done(&b->plain);
-    ZSTD_freeCCtx(b->zstd);
-    ZSTD_freeCDict(b->dictionary);
-    ZSTD_freeCDict(b->dictionary_small);
     free(b);
     *builder = NULL;
 }
@@ -130,7 +163,8 @@ bool block_builder_add(struct block_builder *b, const struct event *e)
         b->received_first = e->received_ms;
         b->received_last = e->received_ms;
     }
-    buf_put_u8(&b->columns[COLUMN_TYPES], (uint8_t)e->type);
+    buf_put_u8(&b->columns[COLUMN_TYPES],
+               (uint8_t)((unsigned)e->type | (e->has_client_time ? CLIENT_TIME : 0U)));
     add_int(b, COLUMN_RECEIVED, e->received_ms - b->received_last);
     add_int(b, COLUMN_AGES, e->received_ms - e->timestamp_ms);
     add_text(b, COLUMN_SOURCES, e->source);
@@ -177,9 +211,11 @@ void block_builder_finish(struct block_builder *b, struct buf *out)
     size_t bound = ZSTD_compressBound(b->plain.len);
     bool fits = buf_reserve(out, bound);
     ensure(fits);
-    size_t len =
-        ZSTD_compress_usingCDict(b->zstd, out->data + out->len, bound, b->plain.data, b->plain.len,
-                                 b->plain.len < SMALL_BYTES ? b->dictionary_small : b->dictionary);
+    ZSTD_CCtx *zstd = take_press();
+    size_t len = ZSTD_compress_usingCDict(
+        zstd, out->data + out->len, bound, b->plain.data, b->plain.len,
+        b->plain.len < SMALL_BYTES ? press.dictionary_small : press.dictionary);
+    give_press(zstd);
     ensure(!ZSTD_isError(len));
     out->len += len;
     for (int i = 0; i < COLUMNS; i++) {
@@ -203,6 +239,7 @@ struct block_reader {
     size_t at;
     int64_t received;
     struct slice types;
+    uint8_t type_mask;
     const msgpack_object *columns[COLUMNS];
     struct slice uuids[UUID_COLUMNS];
     struct slice bodies;
@@ -306,7 +343,7 @@ static bool check_bodies(const struct block_reader *r)
     for (size_t i = 0; i < r->count; i++) {
         int64_t len = 0;
         if (!value_int(&r->columns[COLUMN_BODY_LENGTHS]->via.array.ptr[i], &len) || len < 1 ||
-            len > LIMIT_BLOCK_BYTES || r->types.data[i] >= EVENT_TYPES) {
+            len > LIMIT_BLOCK_BYTES || (r->types.data[i] & r->type_mask) >= EVENT_TYPES) {
             return false;
         }
         total += (uint64_t)len;
@@ -322,13 +359,14 @@ static bool take_members(struct block_reader *r, const msgpack_object *root)
         return false;
     }
     const msgpack_object *at = root->via.array.ptr;
-    if (!value_int(&at[0], &version) || version != BLOCK_VERSION || !value_int(&at[1], &count) ||
-        count < 0 || count > LIMIT_BLOCK_EVENTS || !value_int(&at[2], &r->received) ||
-        r->received < 0 || r->received > LIMIT_TIME_MS || !value_bin(&at[3], &r->types) ||
-        r->types.len != (size_t)count) {
+    if (!value_int(&at[0], &version) || version < BLOCK_VERSION_OLDEST || version > BLOCK_VERSION ||
+        !value_int(&at[1], &count) || count < 0 || count > LIMIT_BLOCK_EVENTS ||
+        !value_int(&at[2], &r->received) || r->received < 0 || r->received > LIMIT_TIME_MS ||
+        !value_bin(&at[3], &r->types) || r->types.len != (size_t)count) {
         return false;
     }
     r->count = (size_t)count;
+    r->type_mask = version == BLOCK_VERSION_OLDEST ? 0xff : 0xff & ~CLIENT_TIME;
     for (int i = COLUMN_TYPES + 1; i < COLUMNS; i++) {
         r->columns[i] = &at[3 + i];
         if (r->columns[i]->type != MSGPACK_OBJECT_ARRAY ||
@@ -361,7 +399,7 @@ bool block_reader_open(struct block_reader *r, struct slice block, struct error 
                 check_ids(r, COLUMN_USER_IDS, UUIDS_USER) && check_bodies(r);
     if (!fine) {
         r->count = 0;
-        return error_set(err, ERROR_CORRUPT, "a block does not have the members of version 1");
+        return error_set(err, ERROR_CORRUPT, "a block does not have the members of its version");
     }
     return true;
 }
@@ -414,7 +452,8 @@ bool block_reader_next(struct block_reader *r, struct event *ret)
     }
     r->received = clamp_time(r->received + take_int(r, COLUMN_RECEIVED));
     *ret = (struct event){
-        .type = (enum event_type)r->types.data[r->at],
+        .type = (enum event_type)(r->types.data[r->at] & r->type_mask),
+        .has_client_time = (r->types.data[r->at] & ~r->type_mask & 0xff) != 0,
         .received_ms = r->received,
         .timestamp_ms = clamp_time(r->received - take_int(r, COLUMN_AGES)),
         .source = take_text(r, COLUMN_SOURCES),
