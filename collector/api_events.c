@@ -160,7 +160,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
                                          NULL});
         return;
     }
-    request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
+    request_stamp(request, gate_source_key(source), clock_now_ms(api->collector->clock));
     size_t refused = pass_gate(api, source, request);
     if (refused > 0) {
         answer_refused(http, s, refused);

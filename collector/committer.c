@@ -7,27 +7,42 @@
 
 enum { EPOCH_MS_MAX = 3600 * 1000 };
 
-/* A block in the making and the requests that wait for it. */
-struct group {
+/* A block in the making. */
+struct part {
+    enum lane lane;
     struct block_builder *builder;
-    struct http_request **waiting;
+    size_t bytes;
+};
+
+struct waiting {
+    struct http_request *http;
+    unsigned lanes; /* a bit for each that its events are in */
+};
+
+/* One commit: its blocks in the making and the requests that wait for them. */
+struct group {
+    struct part *parts; /* the first part_count are in use; builders of the others are kept */
+    size_t part_count;
+    size_t part_capacity;
+    struct part *open[LANES]; /* the one of each lane that is filled, or NULL */
+    struct waiting *waiting;
     size_t waiting_count;
     size_t waiting_capacity;
+    size_t events;
     size_t bytes;
     struct group *next;
 };
 
 struct committer {
-    struct spool *spool;
-    const struct enrolment *enrolment;
+    struct committer_parts parts;
     const struct clock *clock;
-    size_t pending_bytes_max;
-    void (*appended)(void *user);
-    void *user;
-    struct seal_epoch *epoch; /* of the committer's thread, like the next three */
+    struct seal_epoch *epoch; /* of the committer's thread, like the rest up to the lock */
     int64_t epoch_started_ms;
+    bool is_full; /* as far as the log knows */
     struct buf compressed;
-    struct buf sealed;
+    struct buf sealed; /* the blocks of a commit, one after the other */
+    struct spool_entry *entries;
+    size_t entry_capacity;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct group *first; /* oldest pending */
@@ -39,33 +54,104 @@ struct committer {
     pthread_t thread;
 };
 
-static struct group *group_new(void)
-{
-    struct group *group = memory_allocate_zeroed(sizeof *group);
-    group->builder = block_builder_new();
-    return group;
-}
+/* ---- Groups ---- */
 
 static void group_free(struct group *group)
 {
     while (group != NULL) {
         struct group *next = group->next;
-        block_builder_free(&group->builder);
+        for (size_t i = 0; i < group->part_capacity; i++) {
+            block_builder_free(&group->parts[i].builder);
+        }
+        free(group->parts);
         free(group->waiting);
         free(group);
         group = next;
     }
 }
 
+/* Make it empty; the builders that every commit may need are kept. */
+static void group_clear(struct group *group)
+{
+    while (group->part_capacity > LANES) {
+        block_builder_free(&group->parts[--group->part_capacity].builder);
+    }
+    group->part_count = 0;
+    memset(group->open, 0, sizeof group->open);
+    group->waiting_count = 0;
+    group->events = 0;
+    group->bytes = 0;
+    group->next = NULL;
+}
+
+static struct part *open_part(struct group *group, enum lane lane)
+{
+    if (group->part_count == group->part_capacity) {
+        group->parts =
+            memory_resize(group->parts, (group->part_capacity + 1) * sizeof *group->parts);
+        group->parts[group->part_capacity++].builder = block_builder_new();
+        /* The parts may have moved; each lane's open part is its last. */
+        for (size_t i = 0; i < group->part_count; i++) {
+            group->open[group->parts[i].lane] = &group->parts[i];
+        }
+    }
+    struct part *part = &group->parts[group->part_count++];
+    part->lane = lane;
+    part->bytes = 0;
+    group->open[lane] = part;
+    return part;
+}
+
+static size_t event_bytes(const struct event *e)
+{
+    return e->body.len + e->name.len + e->message_id.len + e->anonymous_id.len + e->user_id.len +
+           e->source.len + 64;
+}
+
+/* The lanes that the request's events are in, as bits. */
+static unsigned add_events(struct committer *c, struct group *group, const struct request *request)
+{
+    unsigned lanes = 0;
+    for (size_t i = 0; i < request->count; i++) {
+        const struct event *event = &request->events[i].event;
+        if (request->events[i].refusal.code == NULL) {
+            size_t bytes = event_bytes(event);
+            enum lane lane = lanes_of(c->parts.lanes, event);
+            struct part *part = group->open[lane];
+            if (part == NULL || part->bytes + bytes > c->parts.block_bytes_max) {
+                part = open_part(group, lane);
+            }
+            bool added = block_builder_add(part->builder, event);
+            ensure(added);
+            part->bytes += bytes;
+            lanes |= 1U << lane;
+        }
+    }
+    return lanes;
+}
+
+static void add_waiting(struct group *group, struct http_request *http, unsigned lanes)
+{
+    if (group->waiting_count == group->waiting_capacity) {
+        group->waiting_capacity = group->waiting_capacity == 0 ? 64 : group->waiting_capacity * 2;
+        group->waiting =
+            memory_resize(group->waiting, group->waiting_capacity * sizeof *group->waiting);
+    }
+    group->waiting[group->waiting_count++] = (struct waiting){http, lanes};
+}
+
+/* ---- Committing ---- */
+
 static bool begin_epoch(struct committer *c, struct error *err)
 {
     struct buf header;
     int64_t now = clock_now_ms(c->clock);
     buf_init(&header, 1024);
-    struct seal_epoch *epoch = seal_epoch_begin(slice_text(c->enrolment->id),
-                                                c->enrolment->sign_secret, c->enrolment->hub_public,
-                                                spool_epoch(c->spool), now, &rand_secure, &header);
-    bool fine = spool_add_epoch(c->spool, seal_epoch_number(epoch), buf_slice(&header), err);
+    const struct enrolment *enrolment = c->parts.enrolment;
+    struct seal_epoch *epoch =
+        seal_epoch_begin(slice_text(enrolment->id), enrolment->sign_secret, enrolment->hub_public,
+                         spool_epoch(c->parts.spool), now, &rand_secure, &header);
+    bool fine = spool_add_epoch(c->parts.spool, seal_epoch_number(epoch), buf_slice(&header), err);
     buf_done(&header);
     if (!fine) {
         seal_epoch_end(&epoch);
@@ -83,71 +169,134 @@ static bool epoch_is_over(const struct committer *c)
     return age < 0 || age > EPOCH_MS_MAX;
 }
 
-static bool write_group(struct committer *c, struct group *group, struct error *err)
+/* Compress and seal every part, the high lane first; what is refused for want of room is the end.
+ */
+static void seal_parts(struct committer *c, struct group *group)
 {
-    size_t count = block_builder_count(group->builder);
-    buf_clear(&c->compressed);
+    uint64_t sequence = spool_next_sequence(c->parts.spool);
+    size_t count = 0;
+    if (group->part_count > c->entry_capacity) {
+        c->entry_capacity = group->part_count;
+        c->entries = memory_resize(c->entries, c->entry_capacity * sizeof *c->entries);
+    }
     buf_clear(&c->sealed);
-    block_builder_finish(group->builder, &c->compressed);
+    for (int lane = 0; lane < LANES; lane++) {
+        for (size_t i = 0; i < group->part_count; i++) {
+            struct part *part = &group->parts[i];
+            if ((int)part->lane == lane) {
+                size_t start = c->sealed.len;
+                uint32_t events = (uint32_t)block_builder_count(part->builder);
+                buf_clear(&c->compressed);
+                block_builder_finish(part->builder, &c->compressed);
+                seal_write_block(c->epoch, sequence + count, events, buf_slice(&c->compressed),
+                                 &c->sealed);
+                c->entries[count++] = (struct spool_entry){
+                    .lane = part->lane,
+                    .block = slice_make(NULL, c->sealed.len - start),
+                };
+            }
+        }
+    }
+    /* Now that the bytes do not move any more. */
+    const uint8_t *at = c->sealed.data;
+    for (size_t i = 0; i < count; i++) {
+        c->entries[i].block.data = at;
+        at += c->entries[i].block.len;
+    }
+}
+
+/* *ret_refused: the lanes, as bits, for which there was no room. */
+static bool write_group(struct committer *c, struct group *group, unsigned *ret_refused,
+                        struct error *err)
+{
+    *ret_refused = 0;
     if (epoch_is_over(c) && !begin_epoch(c, err)) {
         return false;
     }
-    seal_write_block(c->epoch, spool_next_sequence(c->spool), (uint32_t)count,
-                     buf_slice(&c->compressed), &c->sealed);
-    return spool_append(c->spool, buf_slice(&c->sealed), err);
+    eras_look_at_wall(c->parts.eras);
+    seal_parts(c, group);
+    if (!spool_append(c->parts.spool, c->entries, group->part_count, eras_current(c->parts.eras),
+                      clock_now_ms(c->clock), err)) {
+        return false;
+    }
+    for (size_t i = 0; i < group->part_count; i++) {
+        *ret_refused |= c->entries[i].is_stored ? 0U : 1U << c->entries[i].lane;
+    }
+    return true;
 }
 
-static void answer(struct group *group, const struct error *err)
+static void answer(struct group *group, unsigned refused, bool is_full)
 {
     for (size_t i = 0; i < group->waiting_count; i++) {
-        struct http_request *http = group->waiting[i];
-        if (err != NULL) {
-            bool full = err->kind == ERROR_FULL;
-            http_answer_error(http, 503, full ? "spool-full" : "storage-failed",
-                              full ? "The spool is full; try again later."
-                                   : "The events could not be stored; try again later.",
+        struct http_request *http = group->waiting[i].http;
+        if ((group->waiting[i].lanes & refused) != 0) {
+            http_answer_error(http, 503, is_full ? "spool-full" : "storage-failed",
+                              is_full ? "The spool is full; try again later."
+                                      : "The events could not be stored; try again later.",
                               NULL);
             http_add_header(http, "Retry-After", slice_text("5"));
         }
         http_resume(http);
     }
-    group->waiting_count = 0;
+}
+
+/* A full spool refuses for hours: it is told once. */
+static void tell(struct committer *c, bool is_full, const struct error *err)
+{
+    if (err != NULL && !is_full) {
+        log_error("commit-failed", "%s", err->message);
+    } else if (is_full && !c->is_full) {
+        log_warn("spool-full", "There is no room for new events; they are answered 503.");
+    } else if (!is_full && c->is_full) {
+        log_info("spool-has-room", "New events are taken again.");
+    }
+    c->is_full = is_full;
+}
+
+static size_t events_of(struct slice sealed)
+{
+    struct seal_block open;
+    struct error err;
+    bool fine = seal_block_peek(sealed, &open, &err);
+    ensure(fine);
+    return open.event_count;
 }
 
 static void commit(struct committer *c, struct group *group)
 {
     struct error err;
-    size_t count = block_builder_count(group->builder);
-    bool fine = write_group(c, group, &err);
-    if (!fine) {
-        log_error("commit-failed", "%s events=%zu", err.message, count);
+    unsigned refused;
+    size_t sealed_bytes = 0;
+    bool fine = write_group(c, group, &refused, &err);
+    bool is_full = fine ? refused != 0 : err.kind == ERROR_FULL;
+    tell(c, is_full, fine ? NULL : &err);
+    size_t events = fine ? group->events : 0;
+    for (size_t i = 0; fine && i < group->part_count; i++) {
+        events -= c->entries[i].is_stored ? 0 : events_of(c->entries[i].block);
+        sealed_bytes += c->entries[i].is_stored ? c->entries[i].block.len : 0;
     }
     pthread_mutex_lock(&c->lock);
     c->pending_bytes -= group->bytes;
     c->stats.commits += fine;
     c->stats.failed_commits += !fine;
-    c->stats.events += fine ? count : 0;
+    c->stats.events += events;
     c->stats.plain_bytes += fine ? group->bytes : 0;
-    c->stats.sealed_bytes += fine ? c->sealed.len : 0;
+    c->stats.sealed_bytes += sealed_bytes;
     pthread_mutex_unlock(&c->lock);
     if (fine) {
-        c->appended(c->user);
+        c->parts.appended(c->parts.user);
     }
-    answer(group, fine ? NULL : &err);
-    group->bytes = 0;
+    answer(group, fine ? refused : ~0U, is_full);
 }
 
 static void give_back(struct committer *c, struct group *group)
 {
+    group_clear(group);
     pthread_mutex_lock(&c->lock);
     bool keep = c->spare == NULL;
-    if (keep) {
-        c->spare = group;
-        group->next = NULL;
-    }
+    c->spare = keep ? group : c->spare;
     pthread_mutex_unlock(&c->lock);
     if (!keep) {
-        group->next = NULL;
         group_free(group);
     }
 }
@@ -174,20 +323,13 @@ static void *run(void *arg)
     }
 }
 
-bool committer_open(struct spool *spool, const struct enrolment *enrolment,
-                    size_t pending_bytes_max, const struct clock *clock,
-                    void (*appended)(void *user), void *user, struct committer **ret,
-                    struct error *err)
+bool committer_open(const struct committer_parts *parts, struct committer **ret, struct error *err)
 {
     struct committer *c = memory_allocate_zeroed(sizeof *c);
-    c->spool = spool;
-    c->enrolment = enrolment;
-    c->pending_bytes_max = pending_bytes_max;
-    c->clock = clock;
-    c->appended = appended;
-    c->user = user;
+    c->parts = *parts;
+    c->clock = eras_clock(parts->eras);
     buf_init(&c->compressed, 2 * LIMIT_BLOCK_BYTES);
-    buf_init(&c->sealed, 2 * LIMIT_BLOCK_BYTES);
+    buf_init(&c->sealed, 4 * LIMIT_BLOCK_BYTES);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
     if (!begin_epoch(c, err)) {
@@ -223,6 +365,7 @@ void committer_close(struct committer **committer)
     seal_epoch_end(&c->epoch);
     buf_done(&c->compressed);
     buf_done(&c->sealed);
+    free(c->entries);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->wake);
     free(c);
@@ -231,9 +374,8 @@ void committer_close(struct committer **committer)
 
 static struct group *start_group(struct committer *c)
 {
-    struct group *group = c->spare == NULL ? group_new() : c->spare;
+    struct group *group = c->spare == NULL ? memory_allocate_zeroed(sizeof *group) : c->spare;
     c->spare = NULL;
-    group->next = NULL;
     if (c->last == NULL) {
         c->first = group;
     } else {
@@ -248,24 +390,12 @@ static size_t accepted_bytes(const struct request *request, size_t *ret_count)
     size_t bytes = 0;
     *ret_count = 0;
     for (size_t i = 0; i < request->count; i++) {
-        const struct event *e = &request->events[i].event;
         if (request->events[i].refusal.code == NULL) {
-            bytes += e->body.len + e->name.len + e->message_id.len + e->anonymous_id.len +
-                     e->user_id.len + e->source.len + 64;
+            bytes += event_bytes(&request->events[i].event);
             (*ret_count)++;
         }
     }
     return bytes;
-}
-
-static void add_events(struct group *group, const struct request *request)
-{
-    for (size_t i = 0; i < request->count; i++) {
-        if (request->events[i].refusal.code == NULL) {
-            bool added = block_builder_add(group->builder, &request->events[i].event);
-            ensure(added);
-        }
-    }
 }
 
 /* All events of a request are in one group: its answer depends on one commit alone. */
@@ -273,7 +403,7 @@ static struct group *group_with_room(struct committer *c, size_t bytes, size_t c
 {
     struct group *group = c->last;
     bool has_room = group != NULL && group->bytes + bytes <= LIMIT_BLOCK_BYTES &&
-                    block_builder_count(group->builder) + count <= LIMIT_BLOCK_EVENTS;
+                    group->events + count <= LIMIT_BLOCK_EVENTS;
     return has_room ? group : start_group(c);
 }
 
@@ -284,20 +414,15 @@ bool committer_add(struct committer *c, const struct request *request, struct ht
     size_t bytes = accepted_bytes(request, &count);
     ensure(bytes <= LIMIT_BLOCK_BYTES && count <= LIMIT_BLOCK_EVENTS);
     pthread_mutex_lock(&c->lock);
-    if (c->closing || c->pending_bytes + bytes > c->pending_bytes_max) {
+    if (c->closing || c->pending_bytes + bytes > c->parts.pending_bytes_max) {
         pthread_mutex_unlock(&c->lock);
         return error_set(err, ERROR_FULL, "%zu bytes wait for the disk", bytes);
     }
     struct group *group = group_with_room(c, bytes, count);
-    add_events(group, request);
+    add_waiting(group, http, add_events(c, group, request));
     group->bytes += bytes;
+    group->events += count;
     c->pending_bytes += bytes;
-    if (group->waiting_count == group->waiting_capacity) {
-        group->waiting_capacity = group->waiting_capacity == 0 ? 64 : group->waiting_capacity * 2;
-        group->waiting =
-            memory_resize(group->waiting, group->waiting_capacity * sizeof *group->waiting);
-    }
-    group->waiting[group->waiting_count++] = http;
     http_suspend(http);
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
