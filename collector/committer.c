@@ -73,6 +73,9 @@ static void group_free(struct group *group)
 /* Make it empty; the builders that every commit may need are kept. */
 static void group_clear(struct group *group)
 {
+    for (size_t i = 0; i < group->part_count; i++) {
+        block_builder_clear(group->parts[i].builder); /* where the commit failed early */
+    }
     while (group->part_capacity > LANES) {
         block_builder_free(&group->parts[--group->part_capacity].builder);
     }
@@ -269,6 +272,11 @@ static void commit(struct committer *c, struct group *group)
     size_t sealed_bytes = 0;
     bool fine = write_group(c, group, &refused, &err);
     bool is_full = fine ? refused != 0 : err.kind == ERROR_FULL;
+    if (!fine && !is_full) {
+        /* The blocks may be on the disk all the same: their numbers are not used again under this
+         * key, so the next commit begins an epoch. */
+        c->epoch_started_ms = INT64_MAX;
+    }
     tell(c, is_full, fine ? NULL : &err);
     size_t events = fine ? group->events : 0;
     for (size_t i = 0; fine && i < group->part_count; i++) {

@@ -196,14 +196,16 @@ uint64_t spool_epoch(const struct spool *s)
     return s->epoch;
 }
 
-/* Delete the headers before the last epoch that begins at or before the first block there is. */
-static bool delete_headers(struct spool *s, struct error *err)
+/* Delete the headers before the last epoch that begins at or before the first block there is. Where
+ * that cannot be read they stay: new events do not wait for it. */
+static void delete_headers(struct spool *s)
 {
+    struct error err;
     uint8_t key[SPOOL_NUMBER_KEY_BYTES];
     uint64_t first;
     uint64_t oldest_used = 0;
-    if (!spool_first_sequence(s, &first, err)) {
-        return false;
+    if (!spool_first_sequence(s, &first, &err)) {
+        return;
     }
     struct store_iterator *it = store_iterator_open(s->store, NULL);
     for (store_iterator_seek(it, spool_number_key('f', 0, key));
@@ -219,9 +221,7 @@ static bool delete_headers(struct spool *s, struct error *err)
             store_batch_delete(&s->batch, store_iterator_key(it));
         }
     }
-    bool fine = store_iterator_check(it, err);
     store_iterator_close(&it);
-    return fine;
 }
 
 bool spool_add_epoch(struct spool *s, uint64_t epoch, struct slice header, struct error *err)
@@ -232,10 +232,10 @@ bool spool_add_epoch(struct spool *s, uint64_t epoch, struct slice header, struc
     pthread_mutex_lock(&s->writing);
     store_batch_clear(&s->batch);
     buf_put_u64(&value, s->state.next);
-    bool fine = delete_headers(s, err);
+    delete_headers(s);
     store_batch_put(&s->batch, spool_number_key('h', epoch, key), header);
     store_batch_put(&s->batch, spool_number_key('f', epoch, key), buf_slice(&value));
-    fine = fine && store_write(s->store, &s->batch, true, err);
+    bool fine = store_write(s->store, &s->batch, true, err);
     pthread_mutex_unlock(&s->writing);
     if (!fine) {
         return error_add_context(err, "keeping an epoch");

@@ -124,7 +124,9 @@ static bool append(struct spool *s, struct spool_entry *entries, size_t count, u
         }
     }
     for (size_t i = 0; i < count; i++) {
-        s->end[entries[i].lane] = entries[i].is_stored ? s->state.next : s->end[entries[i].lane];
+        if (entries[i].is_stored) {
+            s->end[entries[i].lane] = s->state.next - count + i + 1;
+        }
     }
     pthread_mutex_unlock(&s->lock);
     return true;

@@ -353,10 +353,8 @@ static void test_a_clients_own_time_stands_where_it_can_be_true(void **state)
     const int64_t times[] = {start_ms, start_ms - 9 * day,
                              start_ms + LIMIT_AHEAD_MS + 10 * day + 1};
     for (int i = 0; i < 3; i++) {
-        char user[2] = {'u', (char)('0' + i)};
-        struct event event = event_of("", user);
-        event.user_id = slice_make(user, 2);
-        event.message_id = slice_make(user, 2);
+        const char user[3] = {'u', (char)('0' + i)};
+        struct event event = event_of(user, user);
         event.has_client_time = true;
         event.timestamp_ms = times[i];
         add(f, event);

@@ -205,6 +205,19 @@ static void put_plain(struct block_builder *b)
     value_pack_bin(&p, buf_slice(&b->bodies));
 }
 
+void block_builder_clear(struct block_builder *b)
+{
+    for (int i = 0; i < COLUMNS; i++) {
+        buf_clear(&b->columns[i]);
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        buf_clear(&b->uuids[i]);
+    }
+    buf_clear(&b->bodies);
+    b->count = 0;
+    b->bytes = 0;
+}
+
 void block_builder_finish(struct block_builder *b, struct buf *out)
 {
     put_plain(b);
@@ -218,15 +231,7 @@ void block_builder_finish(struct block_builder *b, struct buf *out)
     give_press(zstd);
     ensure(!ZSTD_isError(len));
     out->len += len;
-    for (int i = 0; i < COLUMNS; i++) {
-        buf_clear(&b->columns[i]);
-    }
-    for (int i = 0; i < UUID_COLUMNS; i++) {
-        buf_clear(&b->uuids[i]);
-    }
-    buf_clear(&b->bodies);
-    b->count = 0;
-    b->bytes = 0;
+    block_builder_clear(b);
 }
 
 struct block_reader {

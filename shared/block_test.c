@@ -285,6 +285,25 @@ static void test_a_block_is_full_by_bytes_before_it_outgrows_a_message(void **st
     free(noise);
 }
 
+static void test_what_was_given_up_is_not_in_the_next_block(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct event events[2];
+    struct event read;
+    example_events(events);
+    assert_true(block_builder_add(f->builder, &events[0]));
+    block_builder_clear(f->builder);
+    assert_int_equal(block_builder_count(f->builder), 0);
+    assert_true(block_builder_add(f->builder, &events[1]));
+    block_builder_finish(f->builder, &f->block);
+    assert_true(block_reader_open(f->reader, buf_slice(&f->block), &err));
+    assert_int_equal(block_reader_count(f->reader), 1);
+    assert_true(block_reader_next(f->reader, &read));
+    assert_int_equal(read.type, EVENT_IDENTIFY);
+    assert_true(slice_equal(read.user_id, events[1].user_id));
+}
+
 static void test_a_block_without_events_is_a_block(void **state)
 {
     struct fixture *f = *state;
@@ -451,6 +470,7 @@ int main(void)
         TEST(test_events_stay_valid_until_the_next_block_is_opened),
         TEST(test_a_full_block_takes_no_more_events_and_reads_back),
         TEST(test_a_block_is_full_by_bytes_before_it_outgrows_a_message),
+        TEST(test_what_was_given_up_is_not_in_the_next_block),
         TEST(test_a_block_without_events_is_a_block),
         TEST(test_each_prefix_of_a_block_is_refused_and_so_is_more_behind_it),
         TEST(test_each_prefix_of_the_content_is_refused),

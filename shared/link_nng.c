@@ -348,7 +348,7 @@ bool link_client_open(const char *url, struct link_client **ret, struct error *e
     if ((rv = nng_dialer_create(&dialer, client->socket, url)) != 0 ||
         (rv = nng_dialer_set_size(dialer, NNG_OPT_RECVMAXSZ, LIMIT_WIRE_BYTES)) != 0 ||
         (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, 50)) != 0 ||
-        (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 2000)) != 0 ||
+        (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 5000)) != 0 ||
         (rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
         nng_close(client->socket);
         free(client);
