@@ -137,6 +137,13 @@ static void put_metrics(struct api *api, struct buf *out)
                 (double)spool_bytes(c->spool));
     metrics_put(out, "tributary_spool_blocks_aside", "gauge",
                 "Blocks that the hub refused as damaged.", (double)spool_blocks_aside(c->spool));
+    metrics_put_head(out, "tributary_collector_events_dropped_total", "counter",
+                     "Events dropped from a full spool.");
+    for (int lane = 0; lane < LANES; lane++) {
+        metrics_put_sample(out, "tributary_collector_events_dropped_total", "class",
+                           slice_text(lane_name((enum lane)lane)), NULL, slice_text(""),
+                           (double)spool_dropped(c->spool, (enum lane)lane));
+    }
     metrics_put_head(out, "tributary_blocks_total", "counter", "The hub's answers to blocks.");
     metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("stored"), NULL,
                        slice_text(""), (double)u.blocks_stored);
@@ -151,7 +158,7 @@ static void put_metrics(struct api *api, struct buf *out)
     int64_t offset_ms;
     (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
-                "The hub's clock minus this one's.", (double)offset_ms);
+                "The hub's clock minus the collector's logical clock.", (double)offset_ms);
     if (api->certificate != NULL) {
         certificate_put_metrics(api->certificate, out);
     }

@@ -198,7 +198,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
         return;
     }
     take_headers(api, http, request, protocol, may_identify);
-    request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
+    request_stamp(request, gate_source_key(source), clock_now_ms(api->collector->clock));
     size_t refused = pass_gate(api, source, http, s);
     if (refused > 0 && !protocol->is_lenient) {
         answer_refused(http, s, refused);

@@ -13,6 +13,8 @@ struct clock_offset {
     unsigned count;
     unsigned next;
     int64_t estimates[ESTIMATES];
+    void (*learnt)(void *user);
+    void *user;
 };
 
 static int64_t boot_ms(const struct clock_offset *o)
@@ -49,15 +51,25 @@ static void forget_after_jump(struct clock_offset *o)
     o->boot_ms = now;
 }
 
+void clock_offset_watch(struct clock_offset *o, void (*learnt)(void *user), void *user)
+{
+    o->learnt = learnt;
+    o->user = user;
+}
+
 void clock_offset_note(struct clock_offset *o, int64_t hub_ms)
 {
     pthread_mutex_lock(&o->lock);
     forget_after_jump(o);
-    o->next = o->count == 0 ? 0 : o->next;
+    bool is_first = o->count == 0;
+    o->next = is_first ? 0 : o->next;
     o->estimates[o->next] = hub_ms - clock_now_ms(o->clock);
     o->next = (o->next + 1) % ESTIMATES;
     o->count += o->count < ESTIMATES;
     pthread_mutex_unlock(&o->lock);
+    if (is_first && o->learnt != NULL) {
+        o->learnt(o->user);
+    }
 }
 
 bool clock_offset_get(struct clock_offset *o, int64_t *ret_ms)

@@ -66,6 +66,29 @@ static void setting_the_clock_voids_what_was_learnt(void **state)
     clock_offset_free(&offset);
 }
 
+static void count_call(void *user)
+{
+    ++*(int *)user;
+}
+
+static void who_watches_is_told_when_the_offset_becomes_known(void **state)
+{
+    struct two_clocks clocks = {{wall, monotonic}, 1000, 50};
+    struct clock_offset *offset = clock_offset_new(&clocks.clock);
+    int calls = 0;
+    (void)state;
+    clock_offset_watch(offset, count_call, &calls);
+    assert_int_equal(calls, 0);
+    clock_offset_note(offset, 1000);
+    assert_int_equal(calls, 1);
+    clock_offset_note(offset, 2000);
+    assert_int_equal(calls, 1);
+    clocks.wall_ms += 86400000;
+    clock_offset_note(offset, 3000);
+    assert_int_equal(calls, 2);
+    clock_offset_free(&offset);
+}
+
 static void slow_drift_is_followed(void **state)
 {
     struct two_clocks clocks = {{wall, monotonic}, 1000, 50};
@@ -88,6 +111,7 @@ int main(void)
         cmocka_unit_test(nothing_is_known_before_the_first_answer),
         cmocka_unit_test(a_late_answer_does_not_spoil_what_a_quick_one_told),
         cmocka_unit_test(setting_the_clock_voids_what_was_learnt),
+        cmocka_unit_test(who_watches_is_told_when_the_offset_becomes_known),
         cmocka_unit_test(slow_drift_is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

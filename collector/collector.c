@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "collector/api.h"
+#include "collector/shipper.h"
 #include "shared/daemon.h"
 #include "shared/localtime.h"
 #include "shared/log.h"
@@ -25,6 +26,29 @@ static const struct store_options edge_options = {
     .reopens = true,
 };
 
+static bool open_spool(struct collector *c, struct error *err)
+{
+    const struct settings *settings = &c->settings;
+    c->disk = disk_space_new(settings->data_dir, (uint64_t)settings->disk_free_bytes_min,
+                             disk_measure_statvfs, &clock_real);
+    struct spool_options options = {
+        .bytes_max = (uint64_t)settings->spool_bytes_max,
+        .disk = c->disk,
+        .drops_oldest = settings_drops_oldest(settings),
+    };
+    bool releases = settings_retries_aside(settings) || settings_drops_aside(settings);
+    if (!spool_open(c->spool_store, &options, &c->spool, err) ||
+        (releases && !spool_release_aside(c->spool, settings_drops_aside(settings), err)) ||
+        !eras_open(c->spool_store, c->spool, &clock_machine_real, &c->eras, err)) {
+        return false;
+    }
+    c->clock = eras_clock(c->eras);
+    if (settings_has_lanes(settings)) {
+        c->lanes = lanes_new(settings->priority_high_events, settings->priority_low_events);
+    }
+    return true;
+}
+
 static bool open_stores(struct collector *c, struct error *err)
 {
     char path[CONFIG_TEXT_BYTES + 16];
@@ -32,8 +56,7 @@ static bool open_stores(struct collector *c, struct error *err)
         return false;
     }
     snprintf(path, sizeof path, "%s/spool", c->settings.data_dir);
-    if (!store_leveldb_open(path, &spool_options, &c->spool_store, err) ||
-        !spool_open(c->spool_store, (uint64_t)c->settings.spool_bytes_max, &c->spool, err)) {
+    if (!store_leveldb_open(path, &spool_options, &c->spool_store, err) || !open_spool(c, err)) {
         return false;
     }
     snprintf(path, sizeof path, "%s/edge", c->settings.data_dir);
@@ -89,7 +112,7 @@ static bool load_gate(struct collector *c, struct error *err)
     return true;
 }
 
-static void on_appended(void *user)
+static void wake_uplink(void *user)
 {
     uplink_wake(((struct collector *)user)->uplink);
 }
@@ -143,6 +166,44 @@ static bool open_drop_folder(struct collector *c, struct error *err)
     return c->settings.drop_folder[0] == 0 || drop_folder_open(&options, &c->drop_folder, err);
 }
 
+static void open_uplink(struct collector *c)
+{
+    struct uplink_parts parts = {
+        .spool = c->spool,
+        .eras = c->eras,
+        .link = c->link,
+        .channel = c->channel,
+        .offset = c->clock_offset,
+        .window = (unsigned)c->settings.blocks_in_flight,
+        .bytes_per_second_max = (uint64_t)c->settings.upload_bytes_per_second_max,
+    };
+    c->uplink = uplink_open(&parts);
+    clock_offset_watch(c->clock_offset, wake_uplink, c);
+}
+
+/* Where the line is limited, a block takes a second of it at most. */
+static size_t block_bytes_max(const struct collector *c)
+{
+    int64_t line = c->settings.upload_bytes_per_second_max;
+    int64_t room = line - SHIPPER_ENVELOPE_BYTES;
+    return line == 0 || room > LIMIT_BLOCK_BYTES ? LIMIT_BLOCK_BYTES : (size_t)room;
+}
+
+static bool open_committer(struct collector *c, struct error *err)
+{
+    struct committer_parts parts = {
+        .spool = c->spool,
+        .eras = c->eras,
+        .enrolment = &c->enrolment,
+        .lanes = c->lanes,
+        .pending_bytes_max = (size_t)c->settings.pending_bytes_max,
+        .block_bytes_max = block_bytes_max(c),
+        .appended = wake_uplink,
+        .user = c,
+    };
+    return committer_open(&parts, &c->committer, err);
+}
+
 static bool open_parts(struct collector *c, struct error *err)
 {
     /* Before there is another thread. */
@@ -167,24 +228,21 @@ static bool open_parts(struct collector *c, struct error *err)
     }
     c->refusals = refusals_new();
     c->bots = bots_new();
-    c->clock_offset = clock_offset_new(&clock_real);
-    c->uplink = uplink_open(c->spool, c->link, c->channel, c->clock_offset,
-                            (unsigned)c->settings.blocks_in_flight, &clock_real);
+    c->clock_offset = clock_offset_new(c->clock);
+    open_uplink(c);
     struct downlink_parts parts = {
         .edge = c->edge,
         .spool = c->spool,
         .link = c->link,
         .channel = c->channel,
         .offset = c->clock_offset,
-        .clock = &clock_real,
+        .clock = c->clock,
         .gate_version = gate_version(c->gate),
         .gate_changed = on_gate_changed,
         .user = c,
     };
     c->downlink = downlink_open(&parts);
-    return committer_open(c->spool, &c->enrolment, (size_t)c->settings.pending_bytes_max,
-                          &clock_real, on_appended, c, &c->committer, err) &&
-           open_drop_folder(c, err) && api_open(c, &c->api, err);
+    return open_committer(c, err) && open_drop_folder(c, err) && api_open(c, &c->api, err);
 }
 
 bool collector_open(const struct settings *settings, struct collector **ret, struct error *err)
@@ -244,7 +302,10 @@ void collector_close(struct collector **collector)
     refusals_free(&c->refusals);
     bots_free(&c->bots);
     edge_close(&c->edge);
+    lanes_free(&c->lanes);
+    eras_close(&c->eras);
     spool_close(&c->spool);
+    disk_space_free(&c->disk);
     store_close(&c->edge_store);
     store_close(&c->spool_store);
     enrolment_done(&c->enrolment);

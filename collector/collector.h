@@ -21,7 +21,11 @@ struct collector {
     struct enrolment enrolment;
     struct store *spool_store;
     struct store *edge_store;
+    struct disk_space *disk;
     struct spool *spool;
+    struct eras *eras;         /* their clock is the collector's */
+    const struct clock *clock; /* the logical one */
+    struct lanes *lanes;       /* NULL where there are none */
     struct edge *edge;
     struct seal_channel *channel;
     struct link_client *link;

@@ -1,29 +1,36 @@
 /* The committer makes accepted events durable and then answers their requests.
  *
- * Everything that arrives while one commit is in flight becomes the next block: sealed, written
- * to the spool and synced in one go, and only then are its requests answered. No timer: the batch
- * grows with the load by itself.
+ * Everything that arrives while one commit is in flight becomes the next: one block for each lane
+ * (more, where blocks are to be small), sealed, written to the spool and synced in one go, and only
+ * then are its requests answered. No timer: the batch grows with the load by itself.
  *
- * Guarantee: a request is resumed after its events are on disk, or with a 503 when they are not.
+ * Guarantee: a request is resumed after its events are on disk, or with a 503 when not all are.
  * When the disk fails the committer tries each second whether it works again.
  * committer_add() may be called by any thread.
  */
 #ifndef TRIBUTARY_COLLECTOR_COMMITTER_H
 #define TRIBUTARY_COLLECTOR_COMMITTER_H
 
+#include "collector/eras.h"
 #include "collector/request.h"
 #include "collector/settings.h"
-#include "collector/spool.h"
-#include "shared/clock.h"
 #include "shared/http.h"
 
 struct committer;
 
-/* `appended` is called, on the committer's thread, after each block that reached the spool. The
- * spool and the enrolment are borrowed. */
-MUST_CHECK bool committer_open(struct spool *spool, const struct enrolment *enrolment,
-                               size_t pending_bytes_max, const struct clock *clock,
-                               void (*appended)(void *user), void *user, struct committer **ret,
+/* All borrowed. */
+struct committer_parts {
+    struct spool *spool;
+    struct eras *eras;
+    const struct enrolment *enrolment;
+    const struct lanes *lanes; /* NULL: everything is one lane */
+    size_t pending_bytes_max;
+    size_t block_bytes_max;       /* before compression; one event may be more */
+    void (*appended)(void *user); /* on the committer's thread, after blocks reached the spool */
+    void *user;
+};
+
+MUST_CHECK bool committer_open(const struct committer_parts *parts, struct committer **ret,
                                struct error *err);
 /* Commit what is pending and answer it; from now on committer_add() fails with ERROR_FULL. */
 void committer_stop(struct committer *committer);
@@ -50,10 +57,10 @@ MUST_CHECK bool committer_add_for(struct committer *committer, const struct requ
 struct committer_stats {
     uint64_t commits;
     uint64_t events;
-    uint64_t failed_commits;
-    uint64_t plain_bytes;  /* before compression, as MessagePack */
-    uint64_t sealed_bytes; /* as written */
-    bool is_failing;       /* the last write to the disk failed */
+    uint64_t failed_commits; /* nothing of them could be stored */
+    uint64_t plain_bytes;    /* before compression, as MessagePack */
+    uint64_t sealed_bytes;   /* as written */
+    bool is_failing;         /* the last write to the disk failed */
 };
 struct committer_stats committer_stats(struct committer *committer);
 

@@ -18,7 +18,7 @@ struct downlink;
 
 struct downlink_parts {
     struct edge *edge;
-    const struct spool *spool; /* whose size the hub is told */
+    struct spool *spool; /* whose size the hub is told */
     struct link_client *link;
     const struct seal_channel *channel;
     struct clock_offset *offset;

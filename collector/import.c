@@ -2,10 +2,6 @@
 
 #include "collector/collector.h"
 
-static const int64_t clock_set_ms = 1577836800000; /* 2020: no earlier clock can be right */
-
-enum { OFFSET_MS_MIN = 1000 };
-
 /* What the committer's thread tells the one that waits. */
 struct outcome {
     pthread_mutex_t lock;
@@ -42,22 +38,15 @@ static bool wait_for(struct outcome *outcome, struct error *err)
     return outcome->fine;
 }
 
-static int64_t shifted(int64_t ms, int64_t offset_ms)
+/* The times that a file gives are right as they are; `timestamp` is the one that was corrected,
+ * where it came out of somebody's archive. */
+static void take_times_as_given(struct request *request)
 {
-    return ms == TIME_ABSENT || ms < offset_ms ? ms : ms - offset_ms;
-}
-
-void import_settle_times(struct request *request, int64_t offset_ms)
-{
-    /* The hub takes less for noise. */
-    offset_ms = offset_ms > -OFFSET_MS_MIN && offset_ms < OFFSET_MS_MIN ? 0 : offset_ms;
     request->sent_ms = TIME_ABSENT;
     for (size_t i = 0; i < request->count; i++) {
         struct request_event *e = &request->events[i];
-        int64_t original_ms = e->timestamp_ms != TIME_ABSENT ? e->timestamp_ms : e->original_ms;
         e->sent_ms = TIME_ABSENT;
-        e->timestamp_ms = TIME_ABSENT;
-        e->original_ms = shifted(original_ms, offset_ms);
+        e->original_ms = e->timestamp_ms != TIME_ABSENT ? TIME_ABSENT : e->original_ms;
     }
 }
 
@@ -74,10 +63,8 @@ static enum import_result hand_over(struct collector *c, struct slice write_key,
                   write_key.len > 64 ? 64 : (int)write_key.len, (const char *)write_key.data);
         return IMPORT_NO_SOURCE;
     }
-    int64_t offset_ms = 0;
-    (void)clock_offset_get(c->clock_offset, &offset_ms);
-    import_settle_times(request, offset_ms);
-    request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
+    take_times_as_given(request);
+    request_stamp(request, gate_source_key(source), clock_now_ms(c->clock));
     visit_init(&visit);
     visit.rules = gate_rules(source);
     visit.bots = c->bots;
@@ -93,10 +80,6 @@ enum import_result import_events(struct collector *c, struct slice write_key,
                                  struct request *request, struct error *err)
 {
     struct outcome outcome = {0};
-    if (clock_now_ms(&clock_real) < clock_set_ms) {
-        error_set(err, ERROR_UNAVAILABLE, "this machine's clock is not set");
-        return IMPORT_LATER;
-    }
     if (spool_bytes(c->spool) / 9 * 10 >= (uint64_t)c->settings.spool_bytes_max) {
         error_set(err, ERROR_FULL, "the spool is nine tenths full");
         return IMPORT_LATER;

@@ -4,8 +4,6 @@
 #include "shared/timetext.h"
 #include "shared/utf8.h"
 
-enum { FUTURE_MS_MAX = 23 * 3600 * 1000 };
-
 /* Members of an event that are taken out of its body. */
 enum field {
     FIELD_NONE,
@@ -609,15 +607,20 @@ void request_parse(struct request *r, enum event_type type, struct slice json, s
     request_finish(r, type, rand);
 }
 
-static int64_t stamp(const struct request_event *e, int64_t sent_ms, int64_t received_ms)
+/* A time with a sentAt is placed by how old it was then, which no clock's error harms. One without
+ * is the client's word; whether it can be right is for the hub to say, which knows what time it is.
+ */
+static void stamp(const struct request_event *e, int64_t sent_ms, struct event *event)
 {
     int64_t original = e->original_ms != TIME_ABSENT ? e->original_ms : e->timestamp_ms;
     int64_t sent = e->sent_ms != TIME_ABSENT ? e->sent_ms : sent_ms;
-    int64_t timestamp = original == TIME_ABSENT ? received_ms
+    event->has_client_time = original != TIME_ABSENT && sent == TIME_ABSENT;
+    int64_t timestamp = original == TIME_ABSENT ? event->received_ms
                         : sent == TIME_ABSENT   ? original
-                                                : received_ms - (sent - original);
-    bool is_sane = timestamp >= 0 && timestamp <= received_ms + FUTURE_MS_MAX;
-    return is_sane ? timestamp : received_ms;
+                                                : event->received_ms - (sent - original);
+    bool is_sane = event->has_client_time ||
+                   (timestamp >= 0 && timestamp <= event->received_ms + LIMIT_AHEAD_MS);
+    event->timestamp_ms = is_sane ? timestamp : event->received_ms;
 }
 
 void request_stamp(struct request *r, struct slice source, int64_t received_ms)
@@ -626,6 +629,6 @@ void request_stamp(struct request *r, struct slice source, int64_t received_ms)
         struct event *event = &r->events[i].event;
         event->source = source;
         event->received_ms = received_ms;
-        event->timestamp_ms = stamp(&r->events[i], r->sent_ms, received_ms);
+        stamp(&r->events[i], r->sent_ms, event);
     }
 }

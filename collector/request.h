@@ -98,8 +98,9 @@ struct slice request_take_id(struct request *request, struct slice text);
 void request_adopt(struct request *request, struct slice anonymous_id);
 
 /* Set source and times of every event: Segment's rule
- * timestamp = receivedAt - (sentAt - originalTimestamp); without sentAt the time as given; without
- * any, or more than 23 hours ahead, receivedAt. */
+ * timestamp = receivedAt - (sentAt - originalTimestamp), unless that is before 1970 or more than 23
+ * hours ahead; without sentAt the time as given, marked as the client's own; without any,
+ * receivedAt. */
 void request_stamp(struct request *request, struct slice source, int64_t received_ms);
 
 /* Something of it is to be stored. */

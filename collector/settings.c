@@ -59,7 +59,23 @@ static const struct config_row rows[] = {
     ROW(idle_ms_max, CONFIG_DURATION, "75s", 1000, 3600000,
         "Connections that are idle for longer are closed."),
     ROW(spool_bytes_max, CONFIG_BYTES, "4GiB", 1 << 20, INT64_MAX,
-        "When the spool holds this much, new events are answered 503."),
+        "What the spool may hold; then it is full."),
+    ROW(disk_free_bytes_min, CONFIG_BYTES, "0", 0, INT64_MAX,
+        "When less of the disk is free, the spool is full; 0: 256 MiB, or 5 % of a smaller disk."),
+    ROW(when_full, CONFIG_TEXT, "refuse", 0, 0,
+        "What happens then: `refuse` answers new events 503, `drop-oldest` drops the oldest blocks "
+        "of the lowest priority."),
+    ROW(priority_high_events, CONFIG_TEXT,
+        "Order Completed, Order Updated, Order Refunded, Order Cancelled, Checkout Started, "
+        "Checkout Step Completed, Payment Info Entered",
+        0, 0, "Track events that go first and are dropped last, as identify, alias and group are."),
+    ROW(priority_low_events, CONFIG_TEXT, "", 0, 0,
+        "Track events that go last and are dropped first, as page and screen are."),
+    ROW(upload_bytes_per_second_max, CONFIG_BYTES, "0", 0, 1 << 30,
+        "What of the line to the hub events may take; 0: all of it. At least 1KiB."),
+    ROW(blocks_aside, CONFIG_TEXT, "keep", 0, 0,
+        "Blocks that the hub refused as damaged: at the start `keep` them, `retry` or `drop` "
+        "them."),
     ROW(pending_bytes_max, CONFIG_BYTES, "16MiB", 1 << 20, 1 << 30,
         "Events waiting for the disk; beyond it, new ones are answered 503."),
     ROW(blocks_in_flight, CONFIG_NUMBER, "8", 1, 64, "Blocks sent before the first is answered."),
@@ -83,8 +99,51 @@ static const char help[] =
     "Start it with the file that `tributary enroll` wrote:\n"
     "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n";
 
+static bool is(const char *value, const char *word)
+{
+    return strcmp(value, word) == 0;
+}
+
+bool settings_drops_oldest(const struct settings *settings)
+{
+    return is(settings->when_full, "drop-oldest");
+}
+
+bool settings_retries_aside(const struct settings *settings)
+{
+    return is(settings->blocks_aside, "retry");
+}
+
+bool settings_drops_aside(const struct settings *settings)
+{
+    return is(settings->blocks_aside, "drop");
+}
+
+bool settings_has_lanes(const struct settings *settings)
+{
+    return settings_drops_oldest(settings) || settings->upload_bytes_per_second_max > 0;
+}
+
 /* What the rows cannot say. */
-static bool check_settings(const struct settings *settings, struct error *err)
+static bool check_words(const struct settings *s, struct error *err)
+{
+    if (!is(s->when_full, "refuse") && !settings_drops_oldest(s)) {
+        return error_set(err, ERROR_INVALID, "when_full is \"%s\", not refuse or drop-oldest",
+                         s->when_full);
+    }
+    if (!is(s->blocks_aside, "keep") && !settings_retries_aside(s) && !settings_drops_aside(s)) {
+        return error_set(err, ERROR_INVALID, "blocks_aside is \"%s\", not keep, retry or drop",
+                         s->blocks_aside);
+    }
+    if (s->upload_bytes_per_second_max > 0 && s->upload_bytes_per_second_max < 1024) {
+        return error_set(err, ERROR_INVALID,
+                         "upload_bytes_per_second_max is %lld, not 0 or 1KiB up",
+                         (long long)s->upload_bytes_per_second_max);
+    }
+    return true;
+}
+
+static bool check_paths_and_cookie(const struct settings *settings, struct error *err)
 {
     const char *prefix = settings->events_path_prefix;
     size_t len = strlen(prefix);
@@ -106,7 +165,8 @@ bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_
                    struct error *err)
 {
     struct daemon_settings table = {rows, ROWS, help};
-    return daemon_read_settings(&table, argc, argv, ret, ret_done, err) && check_settings(ret, err);
+    return daemon_read_settings(&table, argc, argv, ret, ret_done, err) && check_words(ret, err) &&
+           check_paths_and_cookie(ret, err);
 }
 
 struct enrolment_text {

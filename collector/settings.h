@@ -31,6 +31,12 @@ struct settings {
     int64_t request_ms_max;
     int64_t idle_ms_max;
     int64_t spool_bytes_max;
+    int64_t disk_free_bytes_min; /* 0: as disk_space.h says */
+    char when_full[CONFIG_TEXT_BYTES];
+    char priority_high_events[CONFIG_TEXT_BYTES];
+    char priority_low_events[CONFIG_TEXT_BYTES];
+    char blocks_aside[CONFIG_TEXT_BYTES];
+    int64_t upload_bytes_per_second_max; /* 0: none */
     int64_t pending_bytes_max;
     int64_t blocks_in_flight;
     char drop_folder[CONFIG_TEXT_BYTES];
@@ -49,6 +55,14 @@ struct enrolment {
     uint8_t *sign_secret; /* SEAL_SIGN_SECRET_BYTES, sodium_malloc */
     struct buf gate_state;
 };
+
+/* Values of when_full and of blocks_aside, which settings_read() has checked. */
+bool settings_drops_oldest(const struct settings *settings);
+bool settings_retries_aside(const struct settings *settings);
+bool settings_drops_aside(const struct settings *settings);
+/* Are there lanes? Only where it matters which events stay and go first: blocks are larger without.
+ */
+bool settings_has_lanes(const struct settings *settings);
 
 /* Defaults, then arguments (and the files that they name). --help and --print-config are handled:
  * *ret_done says that the program has nothing more to do. */

@@ -7,6 +7,7 @@
 #define TRIBUTARY_COLLECTOR_UPLINK_H
 
 #include "collector/clock_offset.h"
+#include "collector/eras.h"
 #include "collector/spool.h"
 #include "shared/clock.h"
 #include "shared/link.h"
@@ -14,17 +15,26 @@
 
 struct uplink;
 
-/* Nothing is sent before the clock's offset is known: the hub corrects the times of a block by it.
- * All arguments are borrowed and must outlive it. */
-struct uplink *uplink_open(struct spool *spool, struct link_client *link,
-                           const struct seal_channel *channel, struct clock_offset *offset,
-                           unsigned window, const struct clock *clock);
+/* All are borrowed and must outlive it. */
+struct uplink_parts {
+    struct spool *spool;
+    struct eras *eras;
+    struct link_client *link;
+    const struct seal_channel *channel;
+    struct clock_offset *offset;
+    unsigned window;
+    uint64_t bytes_per_second_max; /* 0: none */
+};
+
+/* Nothing is sent before the clock's offset is known: the hub corrects the times of a block by that
+ * of its era. Wake it when the offset becomes known. */
+struct uplink *uplink_open(const struct uplink_parts *parts);
 /* Send nothing more. The link may be closed then, which ends what is in flight. */
 void uplink_stop(struct uplink *uplink);
 /* Wait for what is in flight, and free. */
 void uplink_close(struct uplink **uplink);
 
-/* There is a new block in the spool. */
+/* There is a new block in the spool, or the clock's offset is known. */
 void uplink_wake(struct uplink *uplink);
 
 struct uplink_stats {

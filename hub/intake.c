@@ -317,11 +317,11 @@ struct contact {
     bool is_refused;
 };
 
+/* Its clock offset is taken from its polls: that of a block may be of an earlier boot. */
 static void note_contact(struct collector_figures *f, void *user)
 {
     const struct contact *c = user;
     f->last_seen_ms = c->now_ms;
-    f->clock_offset_ms = c->block->clock_offset_ms;
     f->spool_blocks = c->block->spool_blocks;
     f->spool_bytes = c->block->spool_bytes;
     f->refused += c->is_refused;

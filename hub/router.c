@@ -131,6 +131,18 @@ static int64_t correct(int64_t ms, int64_t offset)
     return corrected < 0 ? 0 : corrected > LIMIT_TIME_MS ? LIMIT_TIME_MS : corrected;
 }
 
+/* What was stamped by the collector's clock is set right by its offset; a client's own time stands,
+ * if it can be true. */
+static void correct_times(struct event *event, int64_t offset)
+{
+    event->received_ms = correct(event->received_ms, offset);
+    if (!event->has_client_time) {
+        event->timestamp_ms = correct(event->timestamp_ms, offset);
+    } else if (event->timestamp_ms > event->received_ms + LIMIT_AHEAD_MS) {
+        event->timestamp_ms = event->received_ms;
+    }
+}
+
 /* The sizes that collectors hold to; one that was taken over may send anything. */
 static bool is_within_limits(const struct event *event)
 {
@@ -156,8 +168,7 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
             r->unidentified++;
             continue;
         }
-        event.timestamp_ms = correct(event.timestamp_ms, record->clock_offset_ms);
-        event.received_ms = correct(event.received_ms, record->clock_offset_ms);
+        correct_times(&event, record->clock_offset_ms);
         buf_clear(&r->event);
         event_pack(&event, &r->event);
         if (!find_home(r, &event, buf_slice(&r->event), &home)) {

@@ -119,7 +119,7 @@ static void crash(struct fixture *f)
 
 static void add(struct fixture *f, struct event event)
 {
-    event.timestamp_ms = start_ms;
+    event.timestamp_ms = event.has_client_time ? event.timestamp_ms : start_ms;
     event.received_ms = start_ms;
     event.source = event.source.len == 0 ? slice_text("web") : event.source;
     event.body = event.body.len == 0 ? slice_text("\x80") : event.body;
@@ -313,6 +313,28 @@ static void test_events_over_the_limits_are_passed_over_and_the_hub_goes_on(void
     buf_done(&body);
 }
 
+/* The users u0, u1… were made by events of these times. */
+static void assert_times(struct fixture *f, const int64_t *expected, size_t count)
+{
+    size_t found = 0;
+    for (int p = 0; p < PARTITIONS; p++) {
+        struct store_iterator *it = store_iterator_open(f->stores[p], NULL);
+        for (store_iterator_seek(it, slice_text("p"));
+             store_iterator_valid(it) && store_iterator_key(it).data[0] == 'p';
+             store_iterator_next(it)) {
+            struct profile *profile;
+            assert_true(profile_unpack(store_iterator_value(it), &profile, &f->err));
+            int user = profile->identifiers[0].id.value.data[1] - '0';
+            assert_in_range(user, 0, count - 1);
+            assert_true(profile->created_ms == expected[user]);
+            found++;
+            profile_free(&profile);
+        }
+        store_iterator_close(&it);
+    }
+    assert_int_equal(found, count);
+}
+
 static void test_times_are_corrected_and_stay_times_whatever_the_offset(void **state)
 {
     static const int64_t offsets[] = {3600000, -3600000, INT64_MAX, INT64_MIN, 0};
@@ -323,24 +345,27 @@ static void test_times_are_corrected_and_stay_times_whatever_the_offset(void **s
     }
     wait_until_read(f);
     assert_int_equal(total(f).events, 5);
-    int64_t expected[] = {start_ms + 3600000, start_ms - 3600000, LIMIT_TIME_MS, 0, start_ms};
-    size_t found = 0;
-    for (int p = 0; p < PARTITIONS; p++) {
-        struct store_iterator *it = store_iterator_open(f->stores[p], NULL);
-        for (store_iterator_seek(it, slice_text("p"));
-             store_iterator_valid(it) && store_iterator_key(it).data[0] == 'p';
-             store_iterator_next(it)) {
-            struct profile *profile;
-            assert_true(profile_unpack(store_iterator_value(it), &profile, &f->err));
-            int user = profile->identifiers[0].id.value.data[1] - '0';
-            assert_in_range(user, 0, 4);
-            assert_true(profile->created_ms == expected[user]);
-            found++;
-            profile_free(&profile);
-        }
-        store_iterator_close(&it);
+    const int64_t expected[] = {start_ms + 3600000, start_ms - 3600000, LIMIT_TIME_MS, 0, start_ms};
+    assert_times(f, expected, 5);
+}
+
+static void test_a_clients_own_time_stands_where_it_can_be_true(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t day = 86400000;
+    const int64_t times[] = {start_ms, start_ms - 9 * day,
+                             start_ms + LIMIT_AHEAD_MS + 10 * day + 1};
+    for (int i = 0; i < 3; i++) {
+        const char user[3] = {'u', (char)('0' + i)};
+        struct event event = event_of(user, user);
+        event.has_client_time = true;
+        event.timestamp_ms = times[i];
+        add(f, event);
     }
-    assert_int_equal(found, 5);
+    append_block(f, 10 * day); /* the collector's clock is ten days behind */
+    wait_until_read(f);
+    const int64_t expected[] = {times[0], times[1], start_ms + 10 * day};
+    assert_times(f, expected, 3);
 }
 
 static void test_definitions_reach_every_partition_in_the_order_of_the_log(void **state)
@@ -379,6 +404,7 @@ int main(void)
         WITH(test_a_block_that_cannot_be_opened_is_counted_and_passed_over),
         WITH(test_events_over_the_limits_are_passed_over_and_the_hub_goes_on),
         WITH(test_times_are_corrected_and_stay_times_whatever_the_offset),
+        WITH(test_a_clients_own_time_stands_where_it_can_be_true),
         WITH(test_definitions_reach_every_partition_in_the_order_of_the_log),
     };
     seal_start();

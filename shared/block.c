@@ -10,13 +10,17 @@
 /* Small blocks gain nothing from the slower level: at 16 events it saves 2 bytes of 106. Large ones
  * come under full load, where the processor is dearer than the 5 % that it saves. */
 enum {
-    BLOCK_VERSION = 1,
+    BLOCK_VERSION = 2,
+    BLOCK_VERSION_OLDEST = 1, /* without CLIENT_TIME */
     BLOCK_MEMBERS = 16,
     ZSTD_LEVEL_QUICK = 1,
     ZSTD_LEVEL = 3,
     SMALL_BYTES = 64 * 1024,
     LARGE_BYTES = 256 * 1024,
 };
+
+/* stored: set in the type of an event whose timestamp is the client's own word */
+enum { CLIENT_TIME = 0x80 };
 
 /* stored: never renumber */
 enum column {
@@ -152,7 +156,8 @@ bool block_builder_add(struct block_builder *b, const struct event *e)
         b->received_first = e->received_ms;
         b->received_last = e->received_ms;
     }
-    buf_put_u8(&b->columns[COLUMN_TYPES], (uint8_t)e->type);
+    buf_put_u8(&b->columns[COLUMN_TYPES],
+               (uint8_t)((unsigned)e->type | (e->has_client_time ? CLIENT_TIME : 0U)));
     add_int(b, COLUMN_RECEIVED, e->received_ms - b->received_last);
     add_int(b, COLUMN_AGES, e->received_ms - e->timestamp_ms);
     add_text(b, COLUMN_SOURCES, e->source);
@@ -193,6 +198,19 @@ static void put_plain(const struct block_builder *b, struct buf *plain)
     value_pack_bin(&p, buf_slice(&b->bodies));
 }
 
+void block_builder_clear(struct block_builder *b)
+{
+    for (int i = 0; i < COLUMNS; i++) {
+        buf_clear(&b->columns[i]);
+    }
+    for (int i = 0; i < UUID_COLUMNS; i++) {
+        buf_clear(&b->uuids[i]);
+    }
+    buf_clear(&b->bodies);
+    b->count = 0;
+    b->bytes = 0;
+}
+
 void block_builder_finish(struct block_builder *b, struct buf *out)
 {
     struct block_compressor *c = b->compressor;
@@ -206,15 +224,7 @@ void block_builder_finish(struct block_builder *b, struct buf *out)
                                  is_quick ? c->dictionary_quick : c->dictionary);
     ensure(!ZSTD_isError(len));
     out->len += len;
-    for (int i = 0; i < COLUMNS; i++) {
-        buf_clear(&b->columns[i]);
-    }
-    for (int i = 0; i < UUID_COLUMNS; i++) {
-        buf_clear(&b->uuids[i]);
-    }
-    buf_clear(&b->bodies);
-    b->count = 0;
-    b->bytes = 0;
+    block_builder_clear(b);
 }
 
 struct block_reader {
@@ -227,6 +237,7 @@ struct block_reader {
     size_t at;
     int64_t received;
     struct slice types;
+    uint8_t type_mask;
     const msgpack_object *columns[COLUMNS];
     struct slice uuids[UUID_COLUMNS];
     struct slice bodies;
@@ -330,7 +341,7 @@ static bool check_bodies(const struct block_reader *r)
     for (size_t i = 0; i < r->count; i++) {
         int64_t len = 0;
         if (!value_int(&r->columns[COLUMN_BODY_LENGTHS]->via.array.ptr[i], &len) || len < 1 ||
-            len > LIMIT_BLOCK_BYTES || r->types.data[i] >= EVENT_TYPES) {
+            len > LIMIT_BLOCK_BYTES || (r->types.data[i] & r->type_mask) >= EVENT_TYPES) {
             return false;
         }
         total += (uint64_t)len;
@@ -346,13 +357,14 @@ static bool take_members(struct block_reader *r, const msgpack_object *root)
         return false;
     }
     const msgpack_object *at = root->via.array.ptr;
-    if (!value_int(&at[0], &version) || version != BLOCK_VERSION || !value_int(&at[1], &count) ||
-        count < 0 || count > LIMIT_BLOCK_EVENTS || !value_int(&at[2], &r->received) ||
-        r->received < 0 || r->received > LIMIT_TIME_MS || !value_bin(&at[3], &r->types) ||
-        r->types.len != (size_t)count) {
+    if (!value_int(&at[0], &version) || version < BLOCK_VERSION_OLDEST || version > BLOCK_VERSION ||
+        !value_int(&at[1], &count) || count < 0 || count > LIMIT_BLOCK_EVENTS ||
+        !value_int(&at[2], &r->received) || r->received < 0 || r->received > LIMIT_TIME_MS ||
+        !value_bin(&at[3], &r->types) || r->types.len != (size_t)count) {
         return false;
     }
     r->count = (size_t)count;
+    r->type_mask = version == BLOCK_VERSION_OLDEST ? 0xff : 0xff & ~CLIENT_TIME;
     for (int i = COLUMN_TYPES + 1; i < COLUMNS; i++) {
         r->columns[i] = &at[3 + i];
         if (r->columns[i]->type != MSGPACK_OBJECT_ARRAY ||
@@ -385,7 +397,7 @@ bool block_reader_open(struct block_reader *r, struct slice block, struct error 
                 check_ids(r, COLUMN_USER_IDS, UUIDS_USER) && check_bodies(r);
     if (!fine) {
         r->count = 0;
-        return error_set(err, ERROR_CORRUPT, "a block does not have the members of version 1");
+        return error_set(err, ERROR_CORRUPT, "a block does not have the members of its version");
     }
     return true;
 }
@@ -438,7 +450,8 @@ bool block_reader_next(struct block_reader *r, struct event *ret)
     }
     r->received = clamp_time(r->received + take_int(r, COLUMN_RECEIVED));
     *ret = (struct event){
-        .type = (enum event_type)r->types.data[r->at],
+        .type = (enum event_type)(r->types.data[r->at] & r->type_mask),
+        .has_client_time = (r->types.data[r->at] & ~r->type_mask & 0xff) != 0,
         .received_ms = r->received,
         .timestamp_ms = clamp_time(r->received - take_int(r, COLUMN_AGES)),
         .source = take_text(r, COLUMN_SOURCES),

@@ -26,6 +26,9 @@ void block_builder_free(struct block_builder **builder);
 MUST_CHECK bool block_builder_add(struct block_builder *builder, const struct event *event);
 size_t block_builder_count(const struct block_builder *builder);
 
+/* Give up what was added, and start an empty block. */
+void block_builder_clear(struct block_builder *builder);
+
 /* Append the compressed block to *out and start an empty one. */
 void block_builder_finish(struct block_builder *builder, struct buf *out);
 

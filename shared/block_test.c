@@ -14,7 +14,7 @@
 #include "shared/uuid.h"
 
 /* The example of FORMATS.md: a block of two events before compression. */
-static const char example_hex[] = "dc00100102cf000001a1ffbf84f0c402000192000592cd04600092a3776562a3"
+static const char example_hex[] = "dc00100202cf000001a1ffbf84f0c402000192000592cd04600092a3776562a3"
                                   "77656292a6566965776564c092a36d2d31c392c3c092c0a3752d31921309c410"
                                   "101112131415161718191a1b1c1d1e1fc410202122232425262728292a2b2c2d"
                                   "2e2fc400c41c81aa70726f7065727469657381a3736b75a14181a67472616974"
@@ -191,6 +191,7 @@ static struct event random_event(struct fixture *f)
         .received_ms = odd_time ? (int64_t)rand_below(&f->rand, odd) : now,
         .timestamp_ms = odd_time ? (int64_t)rand_below(&f->rand, odd)
                                  : now - (int64_t)rand_below(&f->rand, 100000),
+        .has_client_time = rand_below(&f->rand, 4) == 0,
         .source = slice_text(rand_below(&f->rand, 2) == 0 ? "web" : ""),
         .message_id = random_id(f, 1),
         .anonymous_id = random_id(f, 0),
@@ -285,6 +286,25 @@ static void test_a_block_is_full_by_bytes_before_it_outgrows_a_message(void **st
     open_block(f);
     assert_int_equal(block_reader_count(f->reader), count);
     free(noise);
+}
+
+static void test_what_was_given_up_is_not_in_the_next_block(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct event events[2];
+    struct event read;
+    example_events(events);
+    assert_true(block_builder_add(f->builder, &events[0]));
+    block_builder_clear(f->builder);
+    assert_int_equal(block_builder_count(f->builder), 0);
+    assert_true(block_builder_add(f->builder, &events[1]));
+    block_builder_finish(f->builder, &f->block);
+    assert_true(block_reader_open(f->reader, buf_slice(&f->block), &err));
+    assert_int_equal(block_reader_count(f->reader), 1);
+    assert_true(block_reader_next(f->reader, &read));
+    assert_int_equal(read.type, EVENT_IDENTIFY);
+    assert_true(slice_equal(read.user_id, events[1].user_id));
 }
 
 static void test_a_block_without_events_is_a_block(void **state)
@@ -382,7 +402,7 @@ static void test_members_that_contradict_each_other_are_refused(void **state)
         uint8_t was;
         uint8_t is;
     } rows[] = {
-        {3, 0x01, 0x02},  /* a later version */
+        {3, 0x02, 0x03},  /* a later version */
         {4, 0x02, 0x03},  /* more events than there are */
         {4, 0x02, 0x01},  /* fewer */
         {17, 0x01, 0x06}, /* no such type */
@@ -400,6 +420,26 @@ static void test_members_that_contradict_each_other_are_refused(void **state)
         f->example[rows[i].at] = rows[i].was;
         assert_refused(f, buf_slice(&f->block));
     }
+}
+
+static void test_a_block_of_version_1_has_no_client_times(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct event read;
+    f->example[3] = 1;
+    compress_plain(f, slice_make(f->example, EXAMPLE_BYTES));
+    assert_true(block_reader_open(f->reader, buf_slice(&f->block), &err));
+    assert_true(block_reader_next(f->reader, &read));
+    assert_true(!read.has_client_time && read.type == EVENT_TRACK);
+    f->example[16] |= 0x80;
+    compress_plain(f, slice_make(f->example, EXAMPLE_BYTES));
+    assert_refused(f, buf_slice(&f->block));
+    f->example[3] = 2;
+    compress_plain(f, slice_make(f->example, EXAMPLE_BYTES));
+    assert_true(block_reader_open(f->reader, buf_slice(&f->block), &err));
+    assert_true(block_reader_next(f->reader, &read));
+    assert_true(read.has_client_time && read.type == EVENT_TRACK);
 }
 
 static void test_a_frame_that_announces_more_than_a_block_can_hold_is_refused(void **state)
@@ -433,11 +473,13 @@ int main(void)
         TEST(test_events_stay_valid_until_the_next_block_is_opened),
         TEST(test_a_full_block_takes_no_more_events_and_reads_back),
         TEST(test_a_block_is_full_by_bytes_before_it_outgrows_a_message),
+        TEST(test_what_was_given_up_is_not_in_the_next_block),
         TEST(test_a_block_without_events_is_a_block),
         TEST(test_each_prefix_of_a_block_is_refused_and_so_is_more_behind_it),
         TEST(test_each_prefix_of_the_content_is_refused),
         TEST(test_a_changed_byte_is_refused_or_gives_events_within_their_bounds),
         TEST(test_members_that_contradict_each_other_are_refused),
+        TEST(test_a_block_of_version_1_has_no_client_times),
         TEST(test_a_frame_that_announces_more_than_a_block_can_hold_is_refused),
         TEST(test_freeing_nothing_is_allowed),
     };

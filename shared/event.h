@@ -29,6 +29,9 @@ struct event {
     enum event_type type;
     int64_t timestamp_ms;
     int64_t received_ms;
+    /* The timestamp is the client's own word, without a sentAt to set it right by: it has nothing
+     * to do with the collector's clock. Only from the collector to the hub's router, in blocks. */
+    bool has_client_time;
     struct slice source; /* write key */
     struct slice message_id;
     struct slice anonymous_id; /* empty: none */

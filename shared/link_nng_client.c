@@ -180,7 +180,7 @@ static bool open_channel(const char *url, struct channel **ret, struct error *er
         (rv = nng_dialer_create(&dialer, channel->socket, url)) != 0 ||
         (rv = nng_dialer_set_size(dialer, NNG_OPT_RECVMAXSZ, LIMIT_WIRE_BYTES)) != 0 ||
         (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, 50)) != 0 ||
-        (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 2000)) != 0 ||
+        (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 5000)) != 0 ||
         (rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
         nng_close(channel->socket);
         free_channel(channel);

@@ -2,13 +2,14 @@
 //
 // Rates of HTTP are the median of BENCH_ROUNDS (3) runs of BENCH_SECONDS (4).
 // BENCH_QUICK=1 makes everything small, for under a minute. BENCH_PROFILES (1000000) and BENCH_EVENTS
-// (1000000) set the size of the hub. BENCH_ONLY=collector,drain,drop,bots,hub,edge,backfill,tag picks sections.
+// (1000000) set the size of the hub. BENCH_ONLY=collector,drain,box,drop,bots,hub,edge,backfill,tag picks sections.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ROOT } from "../e2e/support/cli.mjs";
 import { botsSection } from "./bots.mjs";
+import { boxSection } from "./box.mjs";
 import { collectorSection, drainSection, tagSection } from "./collector.mjs";
 import { dropSection } from "./drop.mjs";
 import { backfillSection, edgeSection, hubSection, startCentre } from "./hub.mjs";
@@ -24,7 +25,7 @@ const SETTINGS = {
   events: number("BENCH_EVENTS", 1_000_000, 40_000),
   visits: QUICK ? 40 : 300,
 };
-const SECTIONS = (process.env.BENCH_ONLY ?? "collector,drain,drop,bots,hub,edge,backfill,tag").split(",");
+const SECTIONS = (process.env.BENCH_ONLY ?? "collector,drain,box,drop,bots,hub,edge,backfill,tag").split(",");
 
 function requireTools() {
   if (missing(["nginx", "wrk"]).length === 0) return;
@@ -49,6 +50,7 @@ async function main() {
   if (SECTIONS.includes("collector")) await collectorSection(context);
   if (SECTIONS.includes("drain")) await drainSection(context);
   if (SECTIONS.includes("bots")) botsSection(context);
+  if (SECTIONS.includes("box")) await boxSection(context);
   if (["hub", "edge", "backfill"].some((name) => SECTIONS.includes(name))) {
     const centre = await startCentre(context);
     await hubSection(context, centre);

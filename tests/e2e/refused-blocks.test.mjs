@@ -74,6 +74,18 @@ test("a block altered by one bit on the collector's disk is refused and set asid
   assert.ok((await figures(hub, "edge")).refused >= 1);
   assert.match(hub.tail(), /block-refused.*status=damaged/);
   assert.match(collector.tail(), /block-set-aside/);
+
+  // The operator has it sent again, which does not help, and gives it up.
+  await collector.kill();
+  collector.args.push("--blocks_aside", "retry");
+  await collector.start();
+  await waitUntil(async () => (await figures(hub, "edge")).refused >= 6, { what: "it to be refused again" });
+  await waitUntil(async () => (await metric(collector, "tributary_spool_blocks_aside")) === 1);
+  await collector.kill();
+  collector.args.push("--blocks_aside", "drop");
+  await collector.start();
+  assert.equal(await metric(collector, "tributary_spool_blocks_aside"), 0);
+  assert.equal(await metric(collector, 'tributary_collector_events_dropped_total{class="normal"}'), 1);
 });
 
 test("a revoked collector is refused, keeps what it has, and others go on", async (t) => {

@@ -1,5 +1,6 @@
 // A line between a collector and the hub that the tests can tamper with: a TCP proxy that knows where
 // the messages of NNG's SP protocol begin and end (8 bytes of greeting, then an 8-byte length before each).
+// It can also be slow: `bytesPerSecond` limits what goes up.
 import { connect, createServer } from "node:net";
 
 const GREETING_BYTES = 8;
@@ -29,8 +30,22 @@ function cutter(each) {
   };
 }
 
+/* Passes bytes on at a rate, in order: each chunk is on the line for as long as it takes. */
+function throttle(write, bytesPerSecond) {
+  const CHUNK = 512;
+  let freeAt = 0;
+  return (bytes) => {
+    for (let at = 0; at < bytes.length; at += CHUNK) {
+      const chunk = bytes.subarray(at, at + CHUNK);
+      freeAt = Math.max(freeAt, performance.now()) + (chunk.length / bytesPerSecond) * 1000;
+      setTimeout(() => write(chunk), freeAt - performance.now());
+    }
+  };
+}
+
 export class Line {
-  constructor(hubPort) {
+  constructor(hubPort, { bytesPerSecond } = {}) {
+    Object.assign(this, { bytesPerSecond });
     Object.assign(this, { hubPort, blocks: [], sockets: new Set(), alterNext: false, altered: 0 });
   }
 
@@ -47,7 +62,9 @@ export class Line {
         socket.on("error", () => other.destroy());
         socket.on("close", () => other.destroy());
       }
-      near.on("data", (chunk) => far.write(cut(chunk)));
+      const write = (bytes) => far.destroyed || far.write(bytes);
+      const pass = this.bytesPerSecond ? throttle(write, this.bytesPerSecond) : write;
+      near.on("data", (chunk) => pass(cut(chunk)));
       far.on("data", (chunk) => near.write(chunk));
     });
     await new Promise((done) => this.server.listen(port, "127.0.0.1", done));
