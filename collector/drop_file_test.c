@@ -111,7 +111,7 @@ static void a_wrong_row_costs_no_other(void **state)
                "+2 -3:this is required and empty -4:the row has 2 cells, the header 1 +5 ");
     check(csv_json, slice_make("what\na\0\nb\n", 10), "-2:the row has a zero byte +3 ");
     check_text(lines_json, "{}\n{\n[]\n{}",
-               "+1 -2:The body is not valid JSON. -3:the line is no JSON object +4 ");
+               "+1 -2:the line is no JSON -3:the line is no JSON object +4 ");
 }
 
 static void a_file_that_cannot_be_read_at_all_is_refused(void **state)

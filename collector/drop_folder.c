@@ -286,6 +286,11 @@ static bool take_rows(struct drop_folder *d, struct taking *t, struct drop_file 
         if (d->batch.row_count == 0) {
             return finish(d, t);
         }
+        if (d->batch.end.offset > t->file->identity.size) {
+            /* It grows, and its last row may be half of one: it was not complete. */
+            forget_progress(d);
+            return true;
+        }
         if (!take_batch(d, t)) {
             save_progress(d);
             return false;
@@ -386,7 +391,7 @@ static bool look(struct drop_folder *d)
     struct error err;
     struct taking t = {.folders = &folders, .started_ns = monotonic_ns(d)};
     t.saved_ns = t.started_ns;
-    t.logged_ns = t.started_ns;
+    t.logged_ns = t.started_ns - (int64_t)(LOG_MS - SAVE_MS) * 1000000;
     if (!drop_folders_open(d->path, &folders, &err)) {
         return trouble(d, "drop-unavailable", "The drop folder", &err);
     }

@@ -30,6 +30,8 @@ struct fixture {
     unsigned calls;
     unsigned durable_calls_max; /* later ones are told to come again */
     uint64_t events;            /* of calls that were durable */
+    bool grows;                 /* a.csv gets half a row more during the first call */
+    unsigned halves;            /* how often that was taken */
 };
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
@@ -67,6 +69,13 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void append(struct fixture *f, const char *name, const char *text)
+{
+    int fd = openat(f->folders.folder, name, O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
 static enum import_result fake_import(void *user, struct slice write_key, struct request *request,
                                       struct error *err)
 {
@@ -76,7 +85,12 @@ static enum import_result fake_import(void *user, struct slice write_key, struct
     if (is_durable) {
         for (size_t i = 0; i < request->count; i++) {
             f->events += request->events[i].refusal.code == NULL;
+            f->halves += slice_is(request->events[i].event.user_id, "u");
         }
+    }
+    if (f->grows) {
+        append(f, "a.csv", "Hello,u");
+        f->grows = false;
     }
     pthread_mutex_unlock(&f->lock);
     if (!slice_is(write_key, "s")) {
@@ -246,6 +260,20 @@ static void progress_of_another_file_of_the_same_name_is_not_followed(void **sta
     assert_int_equal(f->events, 3 * DROP_BATCH_ROWS);
 }
 
+static void half_a_row_of_a_file_that_grows_is_not_taken(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned rows = 30 * DROP_BATCH_ROWS; /* more than is read ahead */
+    f->grows = true;
+    put(f->folders.folder, "m.mapping", mapping_json);
+    put_rows(f, "a.csv", rows, 0);
+    struct drop_folder *folder = open_folder(f);
+    wait_for_file(f->folders.done, "a.csv");
+    drop_folder_close(&folder);
+    assert_int_equal(f->halves, 1); /* when the file was complete, from its start again */
+    assert_int_equal(f->events, 2 * rows + 1);
+}
+
 static void damaged_progress_costs_only_time(void **state)
 {
     struct fixture *f = *state;
@@ -398,6 +426,7 @@ int main(void)
         IN_FOLDER(a_file_waits_while_the_disk_cannot_follow_and_goes_on_where_it_was),
         IN_FOLDER(a_file_whose_rest_cannot_be_read_says_what_was_taken),
         IN_FOLDER(progress_of_another_file_of_the_same_name_is_not_followed),
+        IN_FOLDER(half_a_row_of_a_file_that_grows_is_not_taken),
         IN_FOLDER(damaged_progress_costs_only_time),
         IN_FOLDER(a_report_names_so_many_rows_and_counts_the_rest),
         IN_FOLDER(a_mapping_that_changes_is_read_again),

@@ -385,7 +385,13 @@ bool mapping_put_line(struct mapping *m, const struct mapping_row *row, struct b
     *ret_column = slice_make(NULL, 0);
     buf_clear(&m->line);
     msgpack_zone_clear(&m->zone);
-    if (!json_read_value(row->bytes, &m->line, &m->zone, &line, err)) {
+    enum json_fault fault = json_read(row->bytes, &m->line);
+    if (fault != JSON_FINE) {
+        return error_set(err, ERROR_INVALID, "%s",
+                         fault == JSON_NOT_JSON ? "the line is no JSON"
+                                                : json_fault_sentence(fault));
+    }
+    if (!value_unpack(buf_slice(&m->line), &m->zone, &line, err)) {
         return false;
     }
     if (!value_is(&line, MSGPACK_OBJECT_MAP)) {

@@ -54,6 +54,11 @@ void mapping_set_free(struct mapping_set **set)
 static bool is_mapping_name(const char *name)
 {
     size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++) {
+        if ((uint8_t)name[i] < 0x20 || name[i] == 0x7f) {
+            return false; /* names go into the log */
+        }
+    }
     return name[0] != '.' && len > sizeof ending - 1 && len < NAME_BYTES_MAX &&
            strcmp(name + len - (sizeof ending - 1), ending) == 0;
 }

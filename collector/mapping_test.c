@@ -236,7 +236,7 @@ static void lines_keep_their_own_message_ids(void **state)
     check_line(whole, "{\"messageId\":\"\"}", "{\"messageId\":\"x\"}");
     check_line(whole, "{}", "{\"messageId\":\"x\"}");
     check_line(whole, "[]", "!: the line is no JSON object");
-    check_line(whole, "{},{}", "!: The body is not valid JSON.");
+    check_line(whole, "{},{}", "!: the line is no JSON");
 }
 
 static void members_of_lines_fill_an_event(void **state)
