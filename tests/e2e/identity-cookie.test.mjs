@@ -81,6 +81,27 @@ test("an event that is refused for want of consent sets no cookie", async (t) =>
   assert.match(setCookie(mixed), /^trb_aid=willing;/);
 });
 
+test("whoever withdraws consent loses the cookie, also one that scripts cannot reach", async (t) => {
+  const sources = { [KEY]: { name: "site", origins: [ORIGIN], consent: { required: ["analytics"] } } };
+  const { collector } = await start(t, { cookie_http_only: "yes" }, sources);
+  const event = (anonymousId, analytics) => ({
+    ...hello,
+    anonymousId,
+    context: { consent: { categoryPreferences: { analytics } } },
+  });
+  const denied = await collector.post("/v1/track", event("own", false), asBrowser("own"));
+  assert.equal(denied.body.error.code, "consent-denied");
+  assert.equal(setCookie(denied), "trb_aid=; Path=/; Max-Age=0; SameSite=Lax; HttpOnly");
+  for (const [body, cookie] of [
+    [event("own", false), undefined],
+    [event("own", false), "another"],
+    [{ ...hello, anonymousId: "own" }, "own"],
+    [event("own", true), "own"],
+  ]) {
+    assert.equal(setCookie(await collector.post("/v1/track", body, asBrowser(cookie))), undefined);
+  }
+});
+
 test("name, domain, lifetime, HttpOnly and SameSite are settings; Secure comes with TLS", async (t) => {
   const { collector } = await start(t, {
     cookie_name: "visitor",
