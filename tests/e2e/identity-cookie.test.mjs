@@ -111,7 +111,11 @@ test("name, domain, lifetime, HttpOnly and SameSite are settings; Secure comes w
     cookie_same_site: "strict",
   });
   const event = { ...hello, anonymousId: "own" };
-  const behindProxy = await collector.post("/v1/track", event, asBrowser(undefined, { "x-forwarded-proto": "https" }));
+  const behindProxy = await collector.post(
+    "/v1/track",
+    event,
+    asBrowser(undefined, { "x-forwarded-proto": "https" }),
+  );
   assert.equal(
     setCookie(behindProxy),
     "visitor=own; Path=/; Max-Age=2592000; SameSite=Strict; Domain=shop.example; Secure; HttpOnly",
@@ -137,7 +141,9 @@ test("a link on another site ties no visitor to an account of its choice", async
   const { hub, collector } = await start(t);
   const query = `/i?e=pv&aid=${KEY}&uid=evil`;
   const follow = (site) =>
-    collector.get(query, { headers: { cookie: "sp=victim", "sec-fetch-site": site, "sec-fetch-mode": "navigate" } });
+    collector.get(query, {
+      headers: { cookie: "sp=victim", "sec-fetch-site": site, "sec-fetch-mode": "navigate" },
+    });
   const crossed = await follow("cross-site");
   assert.equal(crossed.status, 200);
   assert.equal(setCookie(crossed), undefined);
@@ -206,7 +212,9 @@ test("in a browser the cookie is hidden from scripts, outlives their storage, an
     openSource([`http://127.0.0.1:${port}`]),
   );
   const address = addressOf(collector);
-  await page.goto(await servePages(t, port, { "/": "<!doctype html><title>Shop</title>", "/favicon.ico": "" }));
+  await page.goto(
+    await servePages(t, port, { "/": "<!doctype html><title>Shop</title>", "/favicon.ico": "" }),
+  );
   const call = (path, body) =>
     page.evaluate(
       async ([url, text]) => {
