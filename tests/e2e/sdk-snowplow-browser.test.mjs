@@ -104,18 +104,19 @@ test("page pings tell how far an active visitor has scrolled", async (t) => {
     document.body.style.height = "3000px";
     window.snowplow.enableActivityTracking({ minimumVisitLength: 1, heartbeatDelay: 1 });
     window.snowplow.trackPageView();
-    window.scrollTo(0, 700);
   });
   const anonymousId = await site.page.evaluate(() => window.tracker.getDomainUserId());
   const ping = await waitUntil(
     async () => {
+      // The visitor goes on scrolling: a ping is sent only while there is something to tell.
+      await site.page.evaluate(() => window.scrollTo(0, window.scrollY === 700 ? 690 : 700));
       const profile = await site.hub.profile("anonymous_id", anonymousId);
       const events = profile ? await site.hub.timeline(profile.id) : [];
       return events.find(({ event }) => event === "Page Ping");
     },
     { what: "a page ping" },
   );
-  assert.equal(ping.properties.max_y, 700);
+  assert.ok([690, 700].includes(ping.properties.max_y), JSON.stringify(ping));
   assert.equal(ping.context.page.path, "/kettles");
 });
 
