@@ -82,13 +82,16 @@ static void take_headers(const struct api *api, struct http_request *http, struc
     request_adopt(request, id);
 }
 
+/* Set the cookie, take it away, or leave it as it is. */
 static void set_cookie(const struct api *api, struct http_request *http,
-                       const struct request *request, const char *name)
+                       const struct request *request, const char *name, bool nothing_taken)
 {
     char cookie[COOKIE_BYTES];
-    if (cookie_follow(&api->collector->settings, name, request, api_is_secure(http), http,
-                      cookie) &&
-        is_trusted(api, http)) {
+    const struct settings *settings = &api->collector->settings;
+    bool is_secure = api_is_secure(http);
+    bool is_due = nothing_taken ? cookie_withdraw(settings, name, request, is_secure, http, cookie)
+                                : cookie_follow(settings, name, request, is_secure, http, cookie);
+    if (is_due && is_trusted(api, http)) {
         http_add_header(http, "Set-Cookie", slice_text(cookie));
     }
 }
@@ -205,11 +208,11 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     } else {
         http_answer_static(http, 200, protocol->content_type, protocol->body);
     }
+    if (may_identify) {
+        set_cookie(api, http, request, protocol->cookie_name, refused == request->count);
+    }
     if (!request_is_stored(request)) {
         return;
-    }
-    if (may_identify) {
-        set_cookie(api, http, request, protocol->cookie_name);
     }
     if (!committer_add(api->collector->committer, request, http, &err)) {
         http_add_header(http, "Retry-After", slice_text("1"));

@@ -32,8 +32,8 @@ bool cookie_is_id(struct slice id)
     return id.len > 0 && id.len <= COOKIE_ID_BYTES_MAX;
 }
 
-void cookie_format(const struct settings *settings, const char *name, struct slice id,
-                   bool is_secure, char ret[COOKIE_BYTES])
+static void write_cookie(const struct settings *settings, const char *name, struct slice id,
+                         int64_t lifetime_ms, bool is_secure, char ret[COOKIE_BYTES])
 {
     static const char *const attributes[] = {
         [COOKIE_LAX] = "Lax",
@@ -43,12 +43,18 @@ void cookie_format(const struct settings *settings, const char *name, struct sli
     enum cookie_same_site same_site = COOKIE_LAX;
     (void)cookie_same_site_from(settings->cookie_same_site, &same_site);
     bool has_domain = settings->cookie_domain[0] != 0;
-    ensure(cookie_is_id(id));
     snprintf(ret, COOKIE_BYTES, "%s=%.*s; Path=/; Max-Age=%lld; SameSite=%s%s%s%s%s", name,
-             SLICE_ARGS(id), (long long)(settings->cookie_lifetime_ms / 1000),
-             attributes[same_site], has_domain ? "; Domain=" : "", settings->cookie_domain,
+             SLICE_ARGS(id), (long long)(lifetime_ms / 1000), attributes[same_site],
+             has_domain ? "; Domain=" : "", settings->cookie_domain,
              is_secure || same_site == COOKIE_NONE ? "; Secure" : "",
              settings->cookie_http_only != 0 ? "; HttpOnly" : "");
+}
+
+void cookie_format(const struct settings *settings, const char *name, struct slice id,
+                   bool is_secure, char ret[COOKIE_BYTES])
+{
+    ensure(cookie_is_id(id));
+    write_cookie(settings, name, id, settings->cookie_lifetime_ms, is_secure, ret);
 }
 
 struct slice cookie_id(const struct http_request *http, const char *name)
@@ -82,4 +88,21 @@ bool cookie_follow(const struct settings *settings, const char *name, const stru
         cookie_format(settings, name, id, is_secure, ret);
     }
     return is_due;
+}
+
+bool cookie_withdraw(const struct settings *settings, const char *name,
+                     const struct request *request, bool is_secure, const struct http_request *http,
+                     char ret[COOKIE_BYTES])
+{
+    struct slice has = http_cookie(http, name);
+    bool is_denied = false;
+    for (size_t i = 0; has.len > 0 && i < request->count; i++) {
+        const struct request_event *e = &request->events[i];
+        is_denied |= e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0 &&
+                     slice_equal(e->event.anonymous_id, has);
+    }
+    if (is_denied) {
+        write_cookie(settings, name, slice_make("", 0), 0, is_secure, ret);
+    }
+    return is_denied;
 }

@@ -42,4 +42,11 @@ struct slice cookie_id(const struct http_request *http, const char *name);
 bool cookie_follow(const struct settings *settings, const char *name, const struct request *request,
                    bool is_secure, const struct http_request *http, char ret[COOKIE_BYTES]);
 
+/* Is the cookie to be taken away: none of the request's events was taken, one of them because its
+ * consent is denied, and that has the id of the cookie. Scripts cannot do it where it is hidden
+ * from them. Then *ret is the value of Set-Cookie. */
+bool cookie_withdraw(const struct settings *settings, const char *name,
+                     const struct request *request, bool is_secure, const struct http_request *http,
+                     char ret[COOKIE_BYTES]);
+
 #endif

@@ -586,6 +586,11 @@ static void run_parser(struct parser *p, struct slice json)
         p->checked = json;
     }
     yajl_status status = yajl_parse(handle, json.data, json.len);
+    if (status == yajl_status_ok && p->place == PLACE_TOP) {
+        /* As in json_read(): a quote finishes a token that yajl would pass over, or is itself
+         * unfinished. */
+        status = yajl_parse(handle, (const unsigned char *)"\"", 1);
+    }
     if (status == yajl_status_ok) {
         status = yajl_complete_parse(handle);
     }

@@ -186,6 +186,8 @@ static const struct {
     const char *json;
     const char *code;
 } bad_requests[] = {
+    {"{\"batch\":[{\"type\":\"page\",\"userId\":\"u\"}]}tru", "invalid-json"},
+    {"{\"batch\":[{\"type\":\"page\",\"userId\":\"u\"}]}\"x", "invalid-shape"},
     {"", "invalid-json"},
     {" ", "invalid-json"},
     {"{\"batch\":[", "invalid-json"},

@@ -81,6 +81,27 @@ test("an event that is refused for want of consent sets no cookie", async (t) =>
   assert.match(setCookie(mixed), /^trb_aid=willing;/);
 });
 
+test("whoever withdraws consent loses the cookie, also one that scripts cannot reach", async (t) => {
+  const sources = { [KEY]: { name: "site", origins: [ORIGIN], consent: { required: ["analytics"] } } };
+  const { collector } = await start(t, { cookie_http_only: "yes" }, sources);
+  const event = (anonymousId, analytics) => ({
+    ...hello,
+    anonymousId,
+    context: { consent: { categoryPreferences: { analytics } } },
+  });
+  const denied = await collector.post("/v1/track", event("own", false), asBrowser("own"));
+  assert.equal(denied.body.error.code, "consent-denied");
+  assert.equal(setCookie(denied), "trb_aid=; Path=/; Max-Age=0; SameSite=Lax; HttpOnly");
+  for (const [body, cookie] of [
+    [event("own", false), undefined],
+    [event("own", false), "another"],
+    [{ ...hello, anonymousId: "own" }, "own"],
+    [event("own", true), "own"],
+  ]) {
+    assert.equal(setCookie(await collector.post("/v1/track", body, asBrowser(cookie))), undefined);
+  }
+});
+
 test("name, domain, lifetime, HttpOnly and SameSite are settings; Secure comes with TLS", async (t) => {
   const { collector } = await start(t, {
     cookie_name: "visitor",
@@ -90,7 +111,11 @@ test("name, domain, lifetime, HttpOnly and SameSite are settings; Secure comes w
     cookie_same_site: "strict",
   });
   const event = { ...hello, anonymousId: "own" };
-  const behindProxy = await collector.post("/v1/track", event, asBrowser(undefined, { "x-forwarded-proto": "https" }));
+  const behindProxy = await collector.post(
+    "/v1/track",
+    event,
+    asBrowser(undefined, { "x-forwarded-proto": "https" }),
+  );
   assert.equal(
     setCookie(behindProxy),
     "visitor=own; Path=/; Max-Age=2592000; SameSite=Strict; Domain=shop.example; Secure; HttpOnly",
@@ -116,7 +141,9 @@ test("a link on another site ties no visitor to an account of its choice", async
   const { hub, collector } = await start(t);
   const query = `/i?e=pv&aid=${KEY}&uid=evil`;
   const follow = (site) =>
-    collector.get(query, { headers: { cookie: "sp=victim", "sec-fetch-site": site, "sec-fetch-mode": "navigate" } });
+    collector.get(query, {
+      headers: { cookie: "sp=victim", "sec-fetch-site": site, "sec-fetch-mode": "navigate" },
+    });
   const crossed = await follow("cross-site");
   assert.equal(crossed.status, 200);
   assert.equal(setCookie(crossed), undefined);
@@ -185,7 +212,9 @@ test("in a browser the cookie is hidden from scripts, outlives their storage, an
     openSource([`http://127.0.0.1:${port}`]),
   );
   const address = addressOf(collector);
-  await page.goto(await servePages(t, port, { "/": "<!doctype html><title>Shop</title>", "/favicon.ico": "" }));
+  await page.goto(
+    await servePages(t, port, { "/": "<!doctype html><title>Shop</title>", "/favicon.ico": "" }),
+  );
   const call = (path, body) =>
     page.evaluate(
       async ([url, text]) => {

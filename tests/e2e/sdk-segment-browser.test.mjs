@@ -130,7 +130,13 @@ test("a page may send what the SDKs send, and read when to come back", async (t)
     assert.equal(headers["access-control-allow-credentials"], "true");
     assert.equal(headers["access-control-expose-headers"], "Retry-After");
     const allowed = headers["access-control-allow-headers"].split(", ");
-    for (const name of ["authorization", "content-type", "x-retry-count", "sp-anonymous", "rsa-retry-attempt"]) {
+    for (const name of [
+      "authorization",
+      "content-type",
+      "x-retry-count",
+      "sp-anonymous",
+      "rsa-retry-attempt",
+    ]) {
       assert.ok(allowed.includes(name), name);
     }
   }

@@ -14,7 +14,10 @@ const script = bundle(`
 const WEB_PAGE = "iglu:com.snowplowanalytics.snowplow/web_page/jsonschema/1-0-0";
 const ENTITY = { schema: "iglu:com.acme/shop/jsonschema/1-0-0", data: { city: "Zürich ✓" } };
 
-const pageFor = (address, options) => `<!doctype html><title>Kettles</title><script src="/sdk.js"></script><script>
+const pageFor = (
+  address,
+  options,
+) => `<!doctype html><title>Kettles</title><script src="/sdk.js"></script><script>
 window.failures = [];
 window.tracker = snowplow.newTracker("sp1", "${address}", {
   appId: "${KEY}",
@@ -44,7 +47,10 @@ const callAll = (page) =>
     snowplow.trackPageView({ context: [entity] });
     snowplow.trackStructEvent({ category: "shop", action: "Added", label: "l", property: "p", value: 2.5 });
     snowplow.trackSelfDescribingEvent({
-      event: { schema: "iglu:com.acme/add_to_wishlist/jsonschema/1-2-3", data: { sku: "s1", tags: ["ü", 1] } },
+      event: {
+        schema: "iglu:com.acme/add_to_wishlist/jsonschema/1-2-3",
+        data: { sku: "s1", tags: ["ü", 1] },
+      },
       context: [entity],
     });
     return tracker.getDomainUserId();
@@ -81,12 +87,38 @@ for (const eventMethod of ["post", "get"]) {
     }
     for (const name of ["page", "add_to_wishlist"]) {
       const { contexts } = find(name).context;
-      assert.deepEqual(contexts.find(({ schema }) => schema === ENTITY.schema), ENTITY);
+      assert.deepEqual(
+        contexts.find(({ schema }) => schema === ENTITY.schema),
+        ENTITY,
+      );
     }
     assert.deepEqual(await site.page.evaluate(() => window.failures), []);
     assert.deepEqual(site.page.complaints, []);
   });
 }
+
+test("page pings tell how far an active visitor has scrolled", async (t) => {
+  const site = await openSite(t);
+  if (!site) return;
+  await site.page.evaluate(() => {
+    document.body.style.height = "3000px";
+    window.snowplow.enableActivityTracking({ minimumVisitLength: 1, heartbeatDelay: 1 });
+    window.snowplow.trackPageView();
+  });
+  const anonymousId = await site.page.evaluate(() => window.tracker.getDomainUserId());
+  const ping = await waitUntil(
+    async () => {
+      // The visitor goes on scrolling: a ping is sent only while there is something to tell.
+      await site.page.evaluate(() => window.scrollTo(0, window.scrollY === 700 ? 690 : 700));
+      const profile = await site.hub.profile("anonymous_id", anonymousId);
+      const events = profile ? await site.hub.timeline(profile.id) : [];
+      return events.find(({ event }) => event === "Page Ping");
+    },
+    { what: "a page ping" },
+  );
+  assert.ok([690, 700].includes(ping.properties.max_y), JSON.stringify(ping));
+  assert.equal(ping.context.page.path, "/kettles");
+});
 
 test("a wrong clock of the browser is put right", async (t) => {
   const start = Date.now();

@@ -24,7 +24,12 @@ const item = { orderId: "o1", sku: "s1", name: "Kettle", category: "home", price
 const calls = [
   [
     "page",
-    () => buildPageView({ pageUrl: "https://shop.example/kettles?q=1#top", pageTitle: "Kettles", referrer: "https://a.example/" }),
+    () =>
+      buildPageView({
+        pageUrl: "https://shop.example/kettles?q=1#top",
+        pageTitle: "Kettles",
+        referrer: "https://a.example/",
+      }),
     {
       url: "https://shop.example/kettles?q=1#top",
       title: "Kettles",
@@ -40,14 +45,25 @@ const calls = [
   ],
   [
     "add_to_wishlist",
-    () => buildSelfDescribingEvent({
-      event: { schema: "iglu:com.acme/add_to_wishlist/jsonschema/1-2-3", data: { sku: "s1", tags: ["ü", 1, null] } },
-    }),
+    () =>
+      buildSelfDescribingEvent({
+        event: {
+          schema: "iglu:com.acme/add_to_wishlist/jsonschema/1-2-3",
+          data: { sku: "s1", tags: ["ü", 1, null] },
+        },
+      }),
     { sku: "s1", tags: ["ü", 1, null] },
   ],
   [
     "Page Ping",
-    () => buildPagePing({ pageUrl: "https://shop.example/", minXOffset: 5, maxXOffset: 6, minYOffset: 2, maxYOffset: 300 }),
+    () =>
+      buildPagePing({
+        pageUrl: "https://shop.example/",
+        minXOffset: 5,
+        maxXOffset: 6,
+        minYOffset: 2,
+        maxYOffset: 300,
+      }),
     { min_x: 5, max_x: 6, min_y: 2, max_y: 300 },
   ],
   [
@@ -58,7 +74,15 @@ const calls = [
   [
     "Product Purchased",
     () => buildEcommerceTransactionItem({ ...item, currency: "EUR" }),
-    { order_id: "o1", sku: "s1", name: "Kettle", category: "home", price: 40.25, quantity: 2, currency: "EUR" },
+    {
+      order_id: "o1",
+      sku: "s1",
+      name: "Kettle",
+      category: "home",
+      price: 40.25,
+      quantity: 2,
+      currency: "EUR",
+    },
   ],
   ["screen_view", () => buildScreenView({ name: "Cart", id: "7" }), { name: "Cart", id: "7" }],
 ];
@@ -68,7 +92,12 @@ function startTracker(t, url, { encodeBase64 = true, ...options } = {}) {
   const failures = [];
   const tracker = newTracker(
     { namespace: "ns", appId: KEY, encodeBase64 },
-    { endpoint: url, retryFailedRequests: false, onRequestFailure: (failure) => failures.push(failure), ...options },
+    {
+      endpoint: url,
+      retryFailedRequests: false,
+      onRequestFailure: (failure) => failures.push(failure),
+      ...options,
+    },
   );
   tracker.setDomainUserId("a1");
   tracker.setUserId("u1");
@@ -119,7 +148,10 @@ for (const [method, encodeBase64] of [
       assert.equal(snowplow.tna, "ns");
       assert.equal(snowplow.p, "srv");
     }
-    assert.equal(find("add_to_wishlist").context.snowplow.schema, "iglu:com.acme/add_to_wishlist/jsonschema/1-2-3");
+    assert.equal(
+      find("add_to_wishlist").context.snowplow.schema,
+      "iglu:com.acme/add_to_wishlist/jsonschema/1-2-3",
+    );
     assert.deepEqual(find("page").context.page, calls[0][2]);
     for (const event of events) assertTimeBetween(event, start, end);
   });
@@ -168,12 +200,23 @@ test("consent comes from Snowplow's own entities, and a refused event is answere
 test("one bad event of a request is left out, and the others are taken", async (t) => {
   const { hub, collector } = await startSite(t, { sources: openSource() });
   const good = (n) => ({ e: "pv", aid: KEY, uid: "u1", eid: `good-${n}` });
-  const data = [good(1), { e: "dance", uid: "u1" }, "no object", { e: "pv" }, { ...good(2), cx: "!" }, good(3)];
+  const data = [
+    good(1),
+    { e: "dance", uid: "u1" },
+    "no object",
+    { e: "pv" },
+    { ...good(2), cx: "!" },
+    good(3),
+  ];
   const answer = await collector.post("/com.snowplowanalytics.snowplow/tp2", { data }, { writeKey: null });
   assert.equal(answer.status, 200, answer.text);
   const { events } = await arrived(hub, ["user_id", "u1"], 2);
   assert.deepEqual(events.map(({ messageId }) => messageId).sort(), ["good-1", "good-3"]);
-  const nobody = await collector.post("/com.snowplowanalytics.snowplow/tp2", { data: [{ e: "pv" }] }, { writeKey: KEY });
+  const nobody = await collector.post(
+    "/com.snowplowanalytics.snowplow/tp2",
+    { data: [{ e: "pv" }] },
+    { writeKey: KEY },
+  );
   assert.equal(nobody.status, 200);
   const stranger = await fetch(`${collector.url}/i?e=pv&uid=u1&aid=nobodys`);
   assert.equal(stranger.status, 401);
