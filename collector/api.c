@@ -159,6 +159,8 @@ static void put_metrics(struct api *api, struct buf *out)
     (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
                 "The hub's clock minus this one's.", (double)offset_ms);
+    metrics_put(out, "tributary_suppressed_identifiers", "gauge",
+                "Identifiers on the suppression list.", (double)suppression_count(c->suppression));
     refusals_put_metrics(c->refusals, out);
 }
 
@@ -242,6 +244,8 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         api_get_me(api, http);
     } else if (slice_is(path, "/v1/customers")) {
         api_get_customer(api, http);
+    } else if (slice_is(path, "/v1/refusals")) {
+        api_get_refusals(api, http);
     } else {
         return false;
     }

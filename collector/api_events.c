@@ -2,6 +2,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include "collector/api_internal.h"
+#include "collector/plan.h"
 
 /* The user name of Basic authorization, decoded into `ret`. */
 static struct slice basic_user(struct http_request *http, char *ret, size_t size)
@@ -120,18 +121,37 @@ static void answer_refused(struct http_request *http, struct scratch *s, size_t 
     http_answer(http, nothing_taken ? 400 : 200, "application/json", buf_slice(&s->body));
 }
 
-/* Pass each event through the gate; how many are refused in all. */
+/* Consent, suppression, tracking plan. */
+static void pass_event(struct collector *c, const struct gate_source *source,
+                       struct request *request, struct request_event *e)
+{
+    e->refusal = gate_check(source, e);
+    if (e->refusal.code == NULL &&
+        suppression_refuses(c->suppression, gate_identifier_types(c->gate), &e->event,
+                            &request->arena)) {
+        e->refusal = (struct refusal){"suppressed", "This person's events are not taken.", NULL};
+    }
+    if (e->refusal.code == NULL && gate_source_plan(source) != NULL) {
+        plan_pass(gate_source_plan(source), request, e);
+    }
+}
+
+/* Pass each event through the gate; how many are refused in all. The last refusals are kept to be
+ * looked at; of one request no more than would stay. */
 static size_t pass_gate(struct api *api, const struct gate_source *source, struct request *request)
 {
+    struct collector *c = api->collector;
     size_t refused = 0;
     for (size_t i = 0; i < request->count; i++) {
         struct request_event *e = &request->events[i];
         if (e->refusal.code == NULL) {
-            e->refusal = gate_check(source, e);
+            pass_event(c, source, request, e);
         }
         if (e->refusal.code != NULL) {
-            refusals_count(api->collector->refusals, gate_source_key(source), e->refusal.code);
-            refused++;
+            refusals_count(c->refusals, gate_source_key(source), e->refusal.code);
+            if (refused++ < REFUSALS_LAST_OF_SOURCE) {
+                refusals_note(c->refusals, gate_source_key(source), &e->refusal, e);
+            }
         }
     }
     return refused;
@@ -141,6 +161,7 @@ static void refuse_request(struct api *api, struct http_request *http, unsigned 
                            const struct refusal *refusal)
 {
     refusals_count(api->collector->refusals, slice_make(NULL, 0), refusal->code);
+    refusals_note(api->collector->refusals, slice_make(NULL, 0), refusal, NULL);
     http_answer_error(http, status, refusal->code, refusal->message, refusal->field);
 }
 

@@ -34,7 +34,8 @@ static bool open_stores(struct collector *c, struct error *err)
     }
     snprintf(path, sizeof path, "%s/edge", c->settings.data_dir);
     return store_leveldb_open(path, &edge_options, &c->edge_store, err) &&
-           edge_open(c->edge_store, &c->edge, err);
+           edge_open(c->edge_store, &c->edge, err) &&
+           suppression_open(c->edge_store, &c->suppression, err);
 }
 
 static void set_gate(struct collector *c, struct gate *gate)
@@ -104,7 +105,8 @@ static bool open_parts(struct collector *c, struct error *err)
     if (!link_client_open(c->enrolment.hub_link, &c->link, err)) {
         return error_add_context(err, "hub_link");
     }
-    c->refusals = refusals_new();
+    c->refusals = refusals_new(&clock_real);
+    c->report = report_open(c->refusals, c->spool, &clock_real, &rand_secure);
     c->clock_offset = clock_offset_new(&clock_real);
     c->uplink = uplink_open(c->spool, c->link, c->channel, c->clock_offset,
                             (unsigned)c->settings.blocks_in_flight, &clock_real);
@@ -115,6 +117,8 @@ static bool open_parts(struct collector *c, struct error *err)
         .channel = c->channel,
         .offset = c->clock_offset,
         .clock = &clock_real,
+        .suppression = c->suppression,
+        .report = c->report,
         .gate_version = gate_version(c->gate),
         .gate_changed = on_gate_changed,
         .user = c,
@@ -167,7 +171,9 @@ void collector_close(struct collector **collector)
     clock_offset_free(&c->clock_offset);
     seal_channel_free(&c->channel);
     gate_free(&c->gate);
+    report_close(&c->report);
     refusals_free(&c->refusals);
+    suppression_close(&c->suppression);
     edge_close(&c->edge);
     spool_close(&c->spool);
     store_close(&c->edge_store);

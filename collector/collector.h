@@ -10,7 +10,9 @@
 #include "collector/edge.h"
 #include "collector/gate.h"
 #include "collector/refusals.h"
+#include "collector/report.h"
 #include "collector/settings.h"
+#include "collector/suppression.h"
 #include "collector/uplink.h"
 
 struct api;
@@ -29,6 +31,8 @@ struct collector {
     struct downlink *downlink;
     struct committer *committer;
     struct refusals *refusals;
+    struct suppression *suppression;
+    struct report *report;
     pthread_rwlock_t gate_lock; /* read while a request passes, written when the gate changes */
     struct gate *gate;
     struct api *api;

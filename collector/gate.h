@@ -9,6 +9,8 @@
 
 #include "collector/request.h"
 #include "shared/identifier.h"
+#include "shared/suppression.h"
+#include "shared/tracking_plan.h"
 
 struct gate;
 struct gate_source;
@@ -23,12 +25,18 @@ uint64_t gate_version(const struct gate *gate);
 const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key);
 struct slice gate_source_key(const struct gate_source *source);
 
+/* The tracking plan that the source names; NULL: none, or one that this collector cannot read. */
+const struct tracking_plan *gate_source_plan(const struct gate_source *source);
+
 /* May this event of the source be stored? No code: yes. A source that is not exempt and names no
  * category needs consent to "analytics". */
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event);
 
 /* Some source names this origin, so that its pages may send cookies. */
 bool gate_allows_origin(const struct gate *gate, struct slice origin);
+
+/* The identifier types of the hub's rules, for the suppression list; borrowed. */
+const struct suppression_types *gate_identifier_types(const struct gate *gate);
 
 /* How the hub normalises identifiers of a type. */
 enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type);

@@ -870,6 +870,7 @@ void request_parse(struct request *r, enum event_type type, struct slice json, s
     r->refusal = refuse(NULL, NULL, NULL);
     r->write_key = slice_make(NULL, 0);
     r->sent_ms = TIME_ABSENT;
+    r->added_bytes = 0;
     r->count = 0;
     r->is_batch = type == EVENT_TYPES;
     run_parser(&p, json);

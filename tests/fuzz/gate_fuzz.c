@@ -13,9 +13,14 @@ static void ask(const struct gate *gate, struct slice text)
         struct refusal refusal = gate_check(source, &event);
         ensure(slice_equal(gate_source_key(source), text));
         ensure(refusal.code == NULL || refusal.message != NULL);
+        struct schema_violations found;
+        if (gate_source_plan(source) != NULL) {
+            (void)tracking_plan_check(gate_source_plan(source), text, slice_text("\x80"), &found);
+        }
     }
     (void)gate_allows_origin(gate, text);
     ensure(gate_normalizer(gate, text) <= NORMALIZE_PHONE);
+    ensure(gate_identifier_types(gate)->count <= LIMIT_IDENTIFIER_TYPES);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
