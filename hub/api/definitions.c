@@ -1,8 +1,9 @@
-/* /v1/sources, /v1/traits, /v1/identity-rules, /v1/collectors */
+/* /v1/sources, /v1/tracking-plans, /v1/traits, /v1/identity-rules, /v1/collectors */
 #include "hub/api/internal.h"
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "shared/tracking_plan.h"
 
 static const char *name_of(enum registry_kind kind)
 {
@@ -17,6 +18,8 @@ static const char *name_of(enum registry_kind kind)
         return "traits";
     case REGISTRY_RULES:
         return "identity-rules";
+    case REGISTRY_PLAN:
+        return "trackingPlans";
     }
     return "";
 }
@@ -103,7 +106,32 @@ static const char *source_mistake(const msgpack_object *body, const char **ret_f
     if (exempt != NULL && exempt->type != MSGPACK_OBJECT_BOOLEAN) {
         return "\"exempt\" must be true or false.";
     }
+    const msgpack_object *plan = value_member_c(body, "tracking_plan");
+    *ret_field = "/tracking_plan";
+    if (plan != NULL && plan->type != MSGPACK_OBJECT_STR) {
+        return "\"tracking_plan\" must be the key of a tracking plan.";
+    }
     return NULL;
+}
+
+/* False: answered with what is wrong. */
+static bool check_definition(struct call *call, enum registry_kind kind, const msgpack_object *body)
+{
+    struct tracking_plan *plan = NULL;
+    struct schema_place where;
+    struct error err;
+    const char *field = NULL;
+    const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(body, &field) : NULL;
+    if (mistake != NULL) {
+        http_answer_error(call->http, 400, "invalid-source", mistake, field);
+        return false;
+    }
+    if (kind == REGISTRY_PLAN && !tracking_plan_new(body, &plan, &where, &err)) {
+        http_answer_error(call->http, 400, "invalid-tracking-plan", err.message, where.pointer);
+        return false;
+    }
+    tracking_plan_free(&plan);
+    return true;
 }
 
 static void put_definition(struct call *call, enum registry_kind kind, struct slice key)
@@ -111,13 +139,7 @@ static void put_definition(struct call *call, enum registry_kind kind, struct sl
     msgpack_object body;
     struct catalog_error where;
     struct error err;
-    const char *field;
-    if (!call_read_json(call, &body)) {
-        return;
-    }
-    const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(&body, &field) : NULL;
-    if (mistake != NULL) {
-        http_answer_error(call->http, 400, "invalid-source", mistake, field);
+    if (!call_read_json(call, &body) || !check_definition(call, kind, &body)) {
         return;
     }
     if (registry_put(call->hub->registry, kind, key, buf_slice(&call->json), &where, &err)) {
@@ -173,6 +195,18 @@ static void write_optional_time(struct json_writer *w, const char *name, int64_t
     }
 }
 
+/* null where the collector does not report it. */
+static void write_lag(struct call *call, struct slice collector)
+{
+    int64_t lag_ms = reports_lag_ms(call->hub->reports, collector);
+    json_key(&call->w, "lagMs");
+    if (lag_ms < 0) {
+        json_null(&call->w);
+    } else {
+        json_int(&call->w, lag_ms);
+    }
+}
+
 static void write_collector(struct call *call, const struct registry_entry *entry)
 {
     struct json_writer *w = &call->w;
@@ -199,6 +233,10 @@ static void write_collector(struct call *call, const struct registry_entry *entr
     json_int(w, (int64_t)f.spool_blocks);
     json_key(w, "spoolBytes");
     json_int(w, (int64_t)f.spool_bytes);
+    json_key(w, "gateVersion");
+    json_int(w, (int64_t)f.gate_version);
+    write_lag(call, entry->key);
+    api_write_refusal_sums(call, entry->key);
     json_key(w, "blocks");
     json_int(w, (int64_t)f.blocks);
     json_key(w, "events");
