@@ -165,6 +165,8 @@ static void put_metrics(struct api *api, struct buf *out)
     if (c->drop_folder != NULL) {
         put_drop_metrics(c->drop_folder, out);
     }
+    metrics_put(out, "tributary_suppressed_identifiers", "gauge",
+                "Identifiers on the suppression list.", (double)suppression_count(c->suppression));
     refusals_put_metrics(c->refusals, out);
 }
 
@@ -252,6 +254,8 @@ static bool route_get_cors(struct api *api, struct http_request *http, struct sl
         api_get_me(api, http);
     } else if (slice_is(rest, "customers")) {
         api_get_customer(api, http);
+    } else if (slice_is(rest, "refusals")) {
+        api_get_refusals(api, http);
     } else {
         return false;
     }

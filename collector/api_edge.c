@@ -140,7 +140,7 @@ static void answer_customer(struct http_request *http, struct scratch *s,
     http_answer(http, 200, "application/json", buf_slice(&s->body));
 }
 
-static bool is_authorized(const struct api *api, const struct http_request *http)
+bool api_is_authorized(const struct api *api, const struct http_request *http)
 {
     struct slice given = http_header(http, "Authorization");
     struct slice bearer = slice_text("Bearer ");
@@ -223,7 +223,7 @@ void api_get_customer(struct api *api, struct http_request *http)
 {
     struct first_query q = {0};
     struct wire_card card;
-    if (!is_authorized(api, http)) {
+    if (!api_is_authorized(api, http)) {
         http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
         http_answer_error(http, 401, "unauthorized", "A valid customer token is needed.", NULL);
         return;

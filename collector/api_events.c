@@ -149,6 +149,7 @@ static size_t pass_gate(struct api *api, const struct gate_source *source,
 {
     const struct collector *collector = api->collector;
     s->visit.bots = collector->bots;
+    s->visit.suppression = collector->suppression;
     s->visit.arena = &s->request.arena;
     visit_begin(&s->visit, gate_rules(source), http, collector->settings.cookie_name,
                 &collector->trusted_proxies);
@@ -159,6 +160,7 @@ static void refuse_request(struct api *api, struct http_request *http, unsigned 
                            const struct refusal *refusal)
 {
     refusals_count(api->collector->refusals, slice_make(NULL, 0), refusal->code);
+    refusals_note(api->collector->refusals, slice_make(NULL, 0), refusal, NULL);
     http_answer_error(http, status, refusal->code, refusal->message, refusal->field);
 }
 

@@ -85,5 +85,10 @@ void api_get_ready(struct api *api, struct http_request *http);
 /* api_edge.c: what the edge knows of a visitor or a customer. */
 void api_get_me(struct api *api, struct http_request *http);
 void api_get_customer(struct api *api, struct http_request *http);
+/* Does the request carry the secret token of the enrolment? */
+bool api_is_authorized(const struct api *api, const struct http_request *http);
+
+/* api_refusals.c: what was refused. */
+void api_get_refusals(struct api *api, struct http_request *http);
 
 #endif

@@ -61,7 +61,8 @@ static bool open_stores(struct collector *c, struct error *err)
     }
     snprintf(path, sizeof path, "%s/edge", c->settings.data_dir);
     return store_leveldb_open(path, &edge_options, &c->edge_store, err) &&
-           edge_open(c->edge_store, &c->edge, err);
+           edge_open(c->edge_store, &c->edge, err) &&
+           suppression_open(c->edge_store, &c->suppression, err);
 }
 
 static void set_gate(struct collector *c, struct gate *gate)
@@ -226,7 +227,8 @@ static bool open_parts(struct collector *c, struct error *err)
     if (!networks_parse(slice_text(c->settings.trusted_proxies), &c->trusted_proxies, err)) {
         return error_add_context(err, "trusted_proxies");
     }
-    c->refusals = refusals_new();
+    c->refusals = refusals_new(c->clock);
+    c->report = report_open(c->refusals, c->spool, c->clock, &rand_secure);
     c->bots = bots_new();
     c->clock_offset = clock_offset_new(c->clock);
     open_uplink(c);
@@ -237,6 +239,8 @@ static bool open_parts(struct collector *c, struct error *err)
         .channel = c->channel,
         .offset = c->clock_offset,
         .clock = c->clock,
+        .suppression = c->suppression,
+        .report = c->report,
         .gate_version = gate_version(c->gate),
         .gate_changed = on_gate_changed,
         .user = c,
@@ -299,8 +303,10 @@ void collector_close(struct collector **collector)
     clock_offset_free(&c->clock_offset);
     seal_channel_free(&c->channel);
     gate_free(&c->gate);
+    report_close(&c->report);
     refusals_free(&c->refusals);
     bots_free(&c->bots);
+    suppression_close(&c->suppression);
     edge_close(&c->edge);
     lanes_free(&c->lanes);
     eras_close(&c->eras);

@@ -11,7 +11,9 @@
 #include "collector/edge.h"
 #include "collector/gate.h"
 #include "collector/refusals.h"
+#include "collector/report.h"
 #include "collector/settings.h"
+#include "collector/suppression.h"
 #include "collector/uplink.h"
 
 struct api;
@@ -36,6 +38,8 @@ struct collector {
     struct refusals *refusals;
     struct bots *bots;
     struct networks trusted_proxies;
+    struct suppression *suppression;
+    struct report *report;
     pthread_rwlock_t gate_lock; /* read while a request passes, written when the gate changes */
     struct gate *gate;
     struct drop_folder *drop_folder; /* NULL: none is set */

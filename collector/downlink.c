@@ -52,8 +52,12 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
     if (!fine) {
         error_set(err, ERROR_CORRUPT, "the poll's answer is damaged");
     }
-    bool has_news = fine && (r->cards->via.array.size > 0 || r->gate.len > 0);
+    bool has_news =
+        fine && (r->cards->via.array.size > 0 || r->gate.len > 0 || r->suppressions.len > 0);
     fine = fine && (!has_news || edge_apply(d->parts.edge, r, err));
+    if (fine) {
+        suppression_apply(d->parts.suppression, r);
+    }
     if (fine && r->gate.len > 0) {
         d->parts.gate_version = r->gate_version;
         d->parts.gate_changed(d->parts.user, r->gate);
@@ -84,6 +88,7 @@ static void on_poll_done(void *user, bool answered, struct slice reply)
             log_warn("poll-failed", "%s", err.message);
         }
     }
+    report_settle(d->parts.report, fine);
     pthread_mutex_lock(&d->lock);
     d->polling = false;
     d->failed = !fine;
@@ -94,6 +99,7 @@ static void on_poll_done(void *user, bool answered, struct slice reply)
 static void send_poll(struct downlink *d)
 {
     struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
+    struct buf report;
     struct buf message;
     struct buf request;
     (void)clock_offset_get(d->parts.offset, &poll->clock_offset_ms);
@@ -103,11 +109,16 @@ static void send_poll(struct downlink *d)
     poll->spool_bytes = spool_bytes(d->parts.spool);
     const uint64_t *cursors = edge_cursors(d->parts.edge, &poll->cursor_count);
     memcpy(poll->cursors, cursors, poll->cursor_count * sizeof *cursors);
+    poll->suppression_version = suppression_version(d->parts.suppression);
+    buf_init(&report, WIRE_REPORT_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
     buf_init(&request, LIMIT_WIRE_BYTES);
+    report_write(d->parts.report, &report);
+    poll->report = buf_slice(&report);
     wire_write_poll(poll, &message);
     seal_write_request(d->parts.channel, buf_slice(&message), &rand_secure, &request, d->nonce);
     link_client_request(d->parts.link, buf_slice(&request), ANSWER_MS_MAX, on_poll_done, d);
+    buf_done(&report);
     buf_done(&message);
     buf_done(&request);
     free(poll);

@@ -9,7 +9,9 @@
 
 #include "collector/clock_offset.h"
 #include "collector/edge.h"
+#include "collector/report.h"
 #include "collector/spool.h"
+#include "collector/suppression.h"
 #include "shared/clock.h"
 #include "shared/link.h"
 #include "shared/seal.h"
@@ -23,6 +25,8 @@ struct downlink_parts {
     const struct seal_channel *channel;
     struct clock_offset *offset;
     const struct clock *clock;
+    struct suppression *suppression;
+    struct report *report;
     uint64_t gate_version; /* of the definitions that are here */
     /* Called on a thread of the link with new definitions, which are durable then. */
     void (*gate_changed)(void *user, struct slice state);

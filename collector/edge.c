@@ -2,10 +2,12 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include "collector/suppression.h"
 
 /* Keys (stored: never change):
  *   'p' profile id        its card              'i' type 0 value   profile id
  *   'c'                   cursors, 8 bytes each 'g'                the gate's definitions
+ *   'x', 'y'              the suppression list, see suppression.c
  */
 struct edge {
     struct store *store;
@@ -244,6 +246,7 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
     if (reply->gate.len > 0) {
         store_batch_put(&edge->batch, slice_text("g"), reply->gate);
     }
+    fine = fine && suppression_put(reply, &edge->batch, err);
     put_cursors(edge, reply);
     fine = fine && write_changes(edge, true, err);
     if (fine) {

@@ -1,6 +1,7 @@
 #include "collector/gate.h"
 
 #include <stdlib.h>
+#include "collector/plan.h"
 #include "collector/withdrawal.h"
 
 struct gate_source {
@@ -10,6 +11,13 @@ struct gate_source {
     const msgpack_object *origins;
     struct rules rules;
     struct rate *rate;
+    const struct suppression_types *types; /* of the gate */
+    const struct tracking_plan *plan;
+};
+
+struct gate_plan {
+    struct slice key;
+    struct tracking_plan *plan;
 };
 
 struct gate {
@@ -19,7 +27,9 @@ struct gate {
     size_t source_count;
     struct gate_source *sources; /* by key */
     struct rate *rates;          /* one for each source: the only part that changes */
-    const msgpack_object *normalizers;
+    struct suppression_types types;
+    size_t plan_count;
+    struct gate_plan *plans;
 };
 
 static int compare_sources(const void *a, const void *b)
@@ -31,6 +41,33 @@ static int compare_sources(const void *a, const void *b)
 static const msgpack_object *array_or_null(const msgpack_object *object)
 {
     return value_is(object, MSGPACK_OBJECT_ARRAY) ? object : NULL;
+}
+
+/* One that does not compile here comes of a newer hub: its sources are checked without. */
+static void read_plans(struct gate *gate, const msgpack_object *plans)
+{
+    uint32_t count = value_is(plans, MSGPACK_OBJECT_MAP) ? plans->via.map.size : 0;
+    gate->plans = memory_allocate_zeroed((count + 1) * sizeof *gate->plans);
+    for (uint32_t i = 0; i < count; i++) {
+        struct gate_plan *to = &gate->plans[gate->plan_count];
+        struct schema_place where;
+        struct error err;
+        if (value_text(&plans->via.map.ptr[i].key, &to->key) &&
+            tracking_plan_new(&plans->via.map.ptr[i].val, &to->plan, &where, &err)) {
+            gate->plan_count++;
+        }
+    }
+}
+
+static const struct tracking_plan *find_plan(const struct gate *gate, const msgpack_object *name)
+{
+    struct slice key;
+    for (size_t i = 0; value_text(name, &key) && i < gate->plan_count; i++) {
+        if (slice_equal(gate->plans[i].key, key)) {
+            return gate->plans[i].plan;
+        }
+    }
+    return NULL;
 }
 
 static void read_sources(struct gate *gate, const msgpack_object *sources)
@@ -50,9 +87,30 @@ static void read_sources(struct gate *gate, const msgpack_object *sources)
         to->origins = array_or_null(value_member_c(source, "origins"));
         to->rules = rules_read(source);
         to->rate = &gate->rates[gate->source_count];
+        to->types = &gate->types;
+        to->plan = find_plan(gate, value_member_c(source, "tracking_plan"));
         gate->source_count++;
     }
     qsort(gate->sources, gate->source_count, sizeof *gate->sources, compare_sources);
+}
+
+static void read_types(struct gate *gate, const msgpack_object *normalizers)
+{
+    uint32_t count = value_is(normalizers, MSGPACK_OBJECT_MAP) ? normalizers->via.map.size : 0;
+    for (uint32_t i = 0; i < count && gate->types.count < LIMIT_IDENTIFIER_TYPES; i++) {
+        const msgpack_object_kv *kv = &normalizers->via.map.ptr[i];
+        struct slice type;
+        int64_t normalizer;
+        if (value_text(&kv->key, &type)) {
+            bool is_known = value_int(&kv->val, &normalizer) && normalizer >= 0 &&
+                            normalizer <= NORMALIZE_PHONE;
+            gate->types.types[gate->types.count].type = type;
+            gate->types.types[gate->types.count].normalizer =
+                is_known ? (enum identifier_normalizer)normalizer
+                         : identifier_normalizer_default(type);
+            gate->types.count++;
+        }
+    }
 }
 
 bool gate_new(struct slice state, struct gate **ret, struct error *err)
@@ -70,7 +128,8 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
     }
     (void)value_int(value_member_c(&root, "version"), &version);
     gate->version = (uint64_t)version;
-    gate->normalizers = value_member_c(&root, "normalizers");
+    read_types(gate, value_member_c(&root, "normalizers"));
+    read_plans(gate, value_member_c(&root, "tracking_plans"));
     read_sources(gate, value_member_c(&root, "sources"));
     *ret = gate;
     return true;
@@ -79,6 +138,10 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
 void gate_free(struct gate **gate)
 {
     if (*gate != NULL) {
+        for (size_t i = 0; i < (*gate)->plan_count; i++) {
+            tracking_plan_free(&(*gate)->plans[i].plan);
+        }
+        free((*gate)->plans);
         free((*gate)->sources);
         free((*gate)->rates);
         msgpack_zone_destroy(&(*gate)->zone);
@@ -109,6 +172,11 @@ bool gate_has_sources(const struct gate *gate)
 struct slice gate_source_key(const struct gate_source *source)
 {
     return source->key;
+}
+
+const struct tracking_plan *gate_source_plan(const struct gate_source *source)
+{
+    return source->plan;
 }
 
 static const struct consent_preference *find_preference(const struct request_event *event,
@@ -173,18 +241,36 @@ struct refusal gate_check(const struct gate_source *source, const struct request
     return has_category ? refusal : check_category(event, slice_text("analytics"));
 }
 
-void gate_pass(const struct gate_source *source, struct visit *visit, struct request_event *e)
+static bool is_suppressed(const struct gate_source *source, const struct visit *visit,
+                          const struct request_event *e)
+{
+    return visit->suppression != NULL &&
+           suppression_refuses(visit->suppression, source->types, &e->event, visit->arena);
+}
+
+void gate_pass(const struct gate_source *source, struct visit *visit, struct request *request,
+               struct request_event *e)
 {
     rules_object(visit, e);
     e->refusal = rules_check(visit, e);
+    if (e->refusal.code == NULL && is_suppressed(source, visit, e)) {
+        e->refusal = (struct refusal){"suppressed", "This person's events are not taken.", NULL};
+    }
     if (e->refusal.code != NULL) {
         return;
     }
     e->refusal = gate_check(source, e);
+    if (e->refusal.code != NULL) {
+        if (strcmp(e->refusal.code, "consent-denied") == 0) {
+            withdrawal_make(visit, e, &rand_secure);
+        }
+        return;
+    }
+    if (source->plan != NULL) {
+        plan_pass(source->plan, request, e);
+    }
     if (e->refusal.code == NULL) {
         e->refusal = rules_change(visit, e);
-    } else if (strcmp(e->refusal.code, "consent-denied") == 0) {
-        withdrawal_make(visit, e, &rand_secure);
     }
 }
 
@@ -195,11 +281,13 @@ size_t gate_pass_all(const struct gate_source *source, struct visit *visit, stru
     for (size_t i = 0; i < request->count; i++) {
         struct request_event *e = &request->events[i];
         if (e->refusal.code == NULL) {
-            gate_pass(source, visit, e);
+            gate_pass(source, visit, request, e);
         }
         if (e->refusal.code != NULL) {
             refusals_count(refusals, source->key, e->refusal.code);
-            refused++;
+            if (refused++ < REFUSALS_LAST_OF_SOURCE) {
+                refusals_note(refusals, source->key, &e->refusal, e);
+            }
         }
     }
     return refused;
@@ -219,11 +307,12 @@ bool gate_allows_origin(const struct gate *gate, struct slice origin)
     return false;
 }
 
+const struct suppression_types *gate_identifier_types(const struct gate *gate)
+{
+    return &gate->types;
+}
+
 enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type)
 {
-    int64_t normalizer;
-    return value_int(value_member(gate->normalizers, type), &normalizer) && normalizer >= 0 &&
-                   normalizer <= NORMALIZE_PHONE
-               ? (enum identifier_normalizer)normalizer
-               : identifier_normalizer_default(type);
+    return suppression_normalizer(&gate->types, type);
 }

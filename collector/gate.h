@@ -10,6 +10,8 @@
 #include "collector/refusals.h"
 #include "collector/rules.h"
 #include "shared/identifier.h"
+#include "shared/suppression.h"
+#include "shared/tracking_plan.h"
 
 struct gate;
 struct gate_source;
@@ -25,6 +27,9 @@ bool gate_has_sources(const struct gate *gate);
 const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key);
 struct slice gate_source_key(const struct gate_source *source);
 
+/* The tracking plan that the source names; NULL: none, or one that this collector cannot read. */
+const struct tracking_plan *gate_source_plan(const struct gate_source *source);
+
 /* May this event of the source be stored? No code: yes. A source that is not exempt and names no
  * category needs consent to "analytics". */
 struct refusal gate_check(const struct gate_source *source, const struct request_event *event);
@@ -32,11 +37,14 @@ struct refusal gate_check(const struct gate_source *source, const struct request
 /* What it asks for beside consent; as long as the gate. */
 const struct rules *gate_rules(const struct gate_source *source);
 
-/* Pass an event through consent and rules, in the order of rules.h: sets its refusal, changes its
- * body, or leaves a withdrawal of it. The visit is one of this source's rules. */
-void gate_pass(const struct gate_source *source, struct visit *visit, struct request_event *event);
+/* Pass an event of the request through everything: the rules and consent in the order of rules.h,
+ * with the suppression list before consent and the tracking plan after it. Sets its refusal,
+ * changes its body, marks it as quarantined, or leaves a withdrawal of it. The visit is one of this
+ * source's rules. */
+void gate_pass(const struct gate_source *source, struct visit *visit, struct request *request,
+               struct request_event *event);
 /* The same for each event of a request that is not refused yet; all that are refused then are
- * counted. How many. */
+ * counted, and the last of them kept to be looked at. How many. */
 size_t gate_pass_all(const struct gate_source *source, struct visit *visit, struct request *request,
                      struct refusals *refusals);
 
@@ -50,6 +58,9 @@ void gate_continue(struct gate *gate, struct gate *old);
 
 /* Some source names this origin, so that its pages may send cookies. */
 bool gate_allows_origin(const struct gate *gate, struct slice origin);
+
+/* The identifier types of the hub's rules, for the suppression list; borrowed. */
+const struct suppression_types *gate_identifier_types(const struct gate *gate);
 
 /* How the hub normalises identifiers of a type. */
 enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type);

@@ -16,7 +16,12 @@ static const char definitions[] =
     "\"till\":{\"consent\":{\"exempt\":true,\"required\":[\"analytics\"]}},"
     "\"app\":{\"origins\":[\"https://app.example\",\"https://beta.app.example\"]},"
     "\"odd\":{\"consent\":7,\"origins\":\"https://odd.example\"},"
-    "\"odder\":null},"
+    "\"odder\":null,"
+    "\"planned\":{\"tracking_plan\":\"shop\"},"
+    "\"newer\":{\"tracking_plan\":\"future\"},"
+    "\"astray\":{\"tracking_plan\":7}},"
+    "\"tracking_plans\":{\"shop\":{\"events\":{\"Sold\":{}}},"
+    "\"future\":{\"events\":{\"Sold\":{\"properties\":{\"oneOf\":[]}}}},\"odd\":7},"
     "\"normalizers\":{\"user_id\":0,\"mail\":1,\"email\":0,\"broken\":9}}";
 
 struct fixture {
@@ -229,12 +234,33 @@ static void test_a_gate_keeps_a_copy_of_its_definitions(void **state)
     gate_free(&gate);
 }
 
+static void test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const without[] = {"web", "newer", "astray"};
+    assert_non_null(gate_source_plan(gate_find_source(f->gate, slice_text("planned"))));
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+        assert_null(gate_source_plan(gate_find_source(f->gate, slice_text(without[i]))));
+    }
+}
+
+static void test_the_types_for_the_suppression_list_are_those_of_the_rules(void **state)
+{
+    struct fixture *f = *state;
+    const struct suppression_types *types = gate_identifier_types(f->gate);
+    assert_int_equal(types->count, 4);
+    assert_int_equal(suppression_normalizer(types, slice_text("mail")), NORMALIZE_EMAIL);
+    assert_int_equal(suppression_normalizer(types, slice_text("phone")), NORMALIZE_PHONE);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(test_a_source_is_found_by_its_whole_write_key_alone),
+        WITH(test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it),
+        WITH(test_the_types_for_the_suppression_list_are_those_of_the_rules),
         WITH(test_what_a_source_requires_decides_what_passes),
         cmocka_unit_test(test_rates_go_on_when_the_definitions_change),
         WITH(test_only_named_origins_may_send_cookies),

@@ -68,6 +68,7 @@ static enum import_result hand_over(struct collector *c, struct slice write_key,
     visit_init(&visit);
     visit.rules = gate_rules(source);
     visit.bots = c->bots;
+    visit.suppression = c->suppression;
     visit.arena = &request->arena;
     (void)gate_pass_all(source, &visit, request, c->refusals);
     outcome->is_awaited = request_is_stored(request);

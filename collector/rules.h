@@ -12,6 +12,7 @@
 #include "collector/bots.h"
 #include "collector/rate.h"
 #include "collector/request.h"
+#include "collector/suppression.h"
 
 enum ip_rule {
     IP_AS_SENT,  /* context.ip as the client sent it */
@@ -36,7 +37,8 @@ struct rules rules_read(const msgpack_object *source);
 struct visit {
     const struct rules *rules;
     struct bots *bots;
-    struct arena *arena; /* of the request: changed bodies live there */
+    struct suppression *suppression; /* NULL: nobody is suppressed */
+    struct arena *arena;             /* of the request: changed bodies live there */
     bool is_browser;
     bool objects; /* Sec-GPC: 1 */
     bool has_address;

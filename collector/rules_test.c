@@ -74,7 +74,7 @@ static struct request_event *pass(struct fixture *f, const struct gate *gate, en
     request_parse(&f->request, type, slice_text(event), &rand);
     assert_int_equal(f->request.count, 1);
     assert_null(f->request.events[0].refusal.code);
-    gate_pass(source, &f->visit, &f->request.events[0]);
+    gate_pass(source, &f->visit, &f->request, &f->request.events[0]);
     return &f->request.events[0];
 }
 
@@ -374,7 +374,7 @@ static void fill_a_block(struct fixture *f, const char *consent)
     f->visit.objects = true;
     for (size_t i = 0; i < f->request.count; i++) {
         struct request_event *e = &f->request.events[i];
-        gate_pass(source, &f->visit, e);
+        gate_pass(source, &f->visit, &f->request, e);
         stored += request_event_is_stored(e);
         bytes += request_event_is_stored(e) ? e->event.body.len : 0;
     }

@@ -169,21 +169,38 @@ void spool_close(struct spool **spool)
 
 /* ---- Epochs ---- */
 
-bool spool_first_sequence(struct spool *s, uint64_t *ret, struct error *err)
+/* In the lanes; what the iterator meets is checked by the caller. */
+static uint64_t first_waiting(struct spool *s, struct store_iterator *it)
 {
     uint8_t key[SPOOL_NUMBER_KEY_BYTES];
-    struct store_iterator *it = store_iterator_open(s->store, NULL);
     pthread_mutex_lock(&s->lock);
-    *ret = s->state.next;
+    uint64_t first = s->state.next;
     for (int lane = 0; lane < LANES; lane++) {
         char kind = spool_lane_kind((enum lane)lane);
         if (s->state.lanes[lane].blocks > 0) {
             store_iterator_seek(it, spool_number_key(kind, s->first[lane], key));
             s->first[lane] = spool_is_kind(it, kind) ? spool_number_at(it) : s->first[lane];
-            *ret = s->first[lane] < *ret ? s->first[lane] : *ret;
+            first = s->first[lane] < first ? s->first[lane] : first;
         }
     }
     pthread_mutex_unlock(&s->lock);
+    return first;
+}
+
+bool spool_first_waiting(struct spool *s, uint64_t *ret, struct error *err)
+{
+    struct store_iterator *it = store_iterator_open(s->store, NULL);
+    *ret = first_waiting(s, it);
+    bool fine = store_iterator_check(it, err);
+    store_iterator_close(&it);
+    return fine || error_add_context(err, "reading the spool");
+}
+
+bool spool_first_sequence(struct spool *s, uint64_t *ret, struct error *err)
+{
+    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
+    struct store_iterator *it = store_iterator_open(s->store, NULL);
+    *ret = first_waiting(s, it);
     store_iterator_seek(it, spool_number_key('q', 0, key));
     *ret = spool_is_kind(it, 'q') && spool_number_at(it) < *ret ? spool_number_at(it) : *ret;
     bool fine = store_iterator_check(it, err);

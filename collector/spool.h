@@ -83,6 +83,8 @@ MUST_CHECK bool spool_set_aside(struct spool *spool, const struct spool_place *p
  * anybody else uses the spool. */
 MUST_CHECK bool spool_release_aside(struct spool *spool, bool drops, struct error *err);
 
+/* All blocks that wait for the hub have this number or a higher one. */
+MUST_CHECK bool spool_first_waiting(struct spool *spool, uint64_t *ret, struct error *err);
 /* All blocks in the spool or aside have this number or a higher one. */
 MUST_CHECK bool spool_first_sequence(struct spool *spool, uint64_t *ret, struct error *err);
 

@@ -30,6 +30,7 @@ struct collector_figures {
     int64_t clock_offset_ms; /* hub minus collector */
     uint64_t spool_blocks;
     uint64_t spool_bytes;
+    uint64_t gate_version;
     uint64_t blocks;
     uint64_t events;
     uint64_t replayed;

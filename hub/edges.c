@@ -41,6 +41,7 @@ struct answer {
     uint32_t card_count;
     struct buf cards;
     struct buf gate;
+    struct buf suppressions;
     struct buf message;
 };
 
@@ -95,6 +96,7 @@ static void answer_init(struct edges *e, const struct wire_poll *poll, struct an
     }
     buf_init(&a->cards, CARDS_BYTES_MAX + CARD_BYTES_MAX * 16);
     buf_init(&a->gate, LIMIT_WIRE_BYTES);
+    buf_init(&a->suppressions, LIMIT_WIRE_BYTES);
     buf_init(&a->message, SIZE_MAX / 2);
 }
 
@@ -102,7 +104,18 @@ static void answer_done(struct answer *a)
 {
     buf_done(&a->cards);
     buf_done(&a->gate);
+    buf_done(&a->suppressions);
     buf_done(&a->message);
+}
+
+/* What the collector does not have yet of the suppression list. */
+static bool collect_suppressions(struct edges *e, const struct wire_poll *poll, struct answer *a,
+                                 struct error *err)
+{
+    a->reply.is_short = poll->is_short;
+    return poll->is_short ||
+           suppressions_write_changes(e->parts.suppressions, poll->suppression_version,
+                                      &a->suppressions, &a->reply.suppression_version, err);
 }
 
 /* Answer the poll if there is something to say, or if it must be answered now. */
@@ -115,11 +128,12 @@ static bool try_answer(struct edges *e, const struct parked *parked, bool must)
     for (uint32_t i = 0; fine && i < e->parts.reader.partitions; i++) {
         fine = collect_partition(e, parked->collector, i, a, &err);
     }
+    fine = fine && collect_suppressions(e, &parked->poll, a, &err);
     if (!fine) {
         log_error("edge-failed", "%s", err.message);
     }
     bool has_gate = registry_gate_version(e->parts.registry) > parked->poll.gate_version;
-    bool answers = fine && (must || a->card_count > 0 || has_gate);
+    bool answers = fine && (must || a->card_count > 0 || has_gate || a->suppressions.len > 0);
     if (answers) {
         a->reply.hub_ms = clock_now_ms(e->parts.clock);
         a->reply.gate_version = parked->poll.gate_version;
@@ -127,6 +141,7 @@ static bool try_answer(struct edges *e, const struct parked *parked, bool must)
             registry_gate(e->parts.registry, &a->gate, &a->reply.gate_version);
             a->reply.gate = buf_slice(&a->gate);
         }
+        a->reply.suppressions = buf_slice(&a->suppressions);
         wire_write_poll_reply(&a->reply, a->card_count, buf_slice(&a->cards), &a->message);
         parked->waiter.answer(parked->waiter.user, buf_slice(&a->message));
     } else if (must) {
@@ -281,6 +296,7 @@ static void note_contact(struct collector_figures *f, void *user)
     f->clock_offset_ms = c->poll->clock_offset_ms;
     f->spool_blocks = c->poll->spool_blocks;
     f->spool_bytes = c->poll->spool_bytes;
+    f->gate_version = c->poll->gate_version;
 }
 
 void edges_poll(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
@@ -288,6 +304,7 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
 {
     struct contact contact = {clock_now_ms(e->parts.clock), poll};
     collectors_note(e->parts.collectors, collector_id, note_contact, &contact);
+    reports_take(e->parts.reports, collector_id, poll->report, contact.now_ms);
     struct parked *p = memory_allocate_zeroed(sizeof *p);
     int64_t wait = poll->wait_ms < 0             ? 0
                    : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX
@@ -296,6 +313,7 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     p->deadline_ms = clock_now_ms(e->parts.clock) + wait;
     p->is_due = true; /* look once at once */
     p->poll = *poll;
+    p->poll.report = slice_make(NULL, 0); /* borrowed, and taken above */
     p->waiter = waiter;
     pthread_mutex_lock(&e->lock);
     bool closing = e->closing;

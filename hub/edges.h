@@ -11,6 +11,8 @@
 #include "hub/definitions.h"
 #include "hub/partition/workers.h"
 #include "hub/reader.h"
+#include "hub/reports.h"
+#include "hub/suppressions.h"
 #include "shared/wire.h"
 
 struct edges;
@@ -25,6 +27,8 @@ struct edges_parts {
     struct collectors *collectors;
     struct registry *registry;
     struct definitions *definitions;
+    struct suppressions *suppressions;
+    struct reports *reports;
     struct workers *workers;
     struct reader reader;
     const struct clock *clock;

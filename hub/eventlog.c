@@ -9,6 +9,7 @@
  *   'h' id-length id epoch        header of an epoch
  *   'c' id-length id epoch        receipts: ranges of block numbers
  *   'D' …                         definitions (registry.c)
+ *   's' 'S' 'u' 'U' …             suppressions.c, quarantine.c
  */
 struct eventlog {
     struct store *store;
@@ -100,6 +101,14 @@ bool eventlog_append(struct eventlog *log, const struct eventlog_record *records
     pthread_cond_broadcast(&log->grown);
     pthread_mutex_unlock(&log->lock);
     return fine || error_add_context(err, "appending to the log");
+}
+
+bool eventlog_note(struct eventlog *log, const struct store_batch *more, struct error *err)
+{
+    pthread_mutex_lock(&log->lock);
+    bool fine = store_write(log->store, more, false, err);
+    pthread_mutex_unlock(&log->lock);
+    return fine;
 }
 
 uint64_t eventlog_next(struct eventlog *log)

@@ -24,6 +24,8 @@ void eventlog_close(struct eventlog **log);
 enum eventlog_kind {
     EVENTLOG_BLOCK = 1,
     EVENTLOG_CATALOG = 2,
+    EVENTLOG_SUPPRESSION = 3, /* [version, reason, bin: changes], see suppressions.h */
+    EVENTLOG_RELEASE = 4,     /* an event of the quarantine that counts from here on */
 };
 
 /* A block: its collector's number, when it came, and by how much that collector's clock is
@@ -34,12 +36,17 @@ struct eventlog_record {
     int64_t clock_offset_ms;
     uint32_t collector;
     struct slice collector_id;
-    struct slice bytes; /* the sealed block; the catalog's definitions */
+    struct slice bytes; /* the sealed block; the catalog's definitions; the command; the event */
 };
 
 /* Append records, at once and in order; `more` may be NULL. */
 MUST_CHECK bool eventlog_append(struct eventlog *log, const struct eventlog_record *records,
                                 size_t count, const struct store_batch *more, struct error *err);
+
+/* Write only what belongs beside the log, without waiting for the disk: a crash may lose it, but
+ * never keeps what was written later. */
+MUST_CHECK bool eventlog_note(struct eventlog *log, const struct store_batch *more,
+                              struct error *err);
 
 /* The number that the next record will get. */
 uint64_t eventlog_next(struct eventlog *log);

@@ -95,6 +95,11 @@ static void on_registry_changed(void *user)
     edges_notify_all(h->edges);
 }
 
+static void on_suppressions_changed(void *user)
+{
+    edges_notify_all(((struct hub *)user)->edges);
+}
+
 struct reader hub_reader(const struct hub *h)
 {
     return (struct reader){h->stores, (uint32_t)h->settings.partitions};
@@ -105,7 +110,10 @@ static void open_services(struct hub *h)
     definitions_reload(h->definitions, h->registry);
     h->collectors = collectors_new(h->registry, h->secret_key);
     collectors_reload(h->collectors);
+    h->reports = reports_new();
     struct edges_parts parts = {.registry = h->registry,
+                                .suppressions = h->suppressions,
+                                .reports = h->reports,
                                 .collectors = h->collectors,
                                 .definitions = h->definitions,
                                 .reader = hub_reader(h),
@@ -132,10 +140,16 @@ static bool open_partitions(struct hub *h, struct error *err)
     edges_set_workers(h->edges, h->workers);
     buf_init(&catalog, SIZE_MAX / 2);
     workers_slowest_catalog(h->workers, &catalog);
-    h->router = router_open(h->log, h->workers, options.partitions, buf_slice(&catalog),
-                            h->public_key, h->secret_key);
+    struct router_parts parts = {.log = h->log,
+                                 .workers = h->workers,
+                                 .partitions = options.partitions,
+                                 .hub_public = h->public_key,
+                                 .hub_secret = h->secret_key,
+                                 .suppressions = h->suppressions,
+                                 .quarantine = h->quarantine};
+    bool fine = router_open(&parts, buf_slice(&catalog), &h->router, err);
     buf_done(&catalog);
-    return true;
+    return fine;
 }
 
 static bool open_parts(struct hub *h, struct error *err)
@@ -143,7 +157,10 @@ static bool open_parts(struct hub *h, struct error *err)
     h->definitions = definitions_new();
     if (!read_keys(h, err) || !open_log(h, err) || !check_partitions(h, err) ||
         !open_stores(h, err) ||
-        !registry_open(h->log, &clock_real, on_registry_changed, h, &h->registry, err)) {
+        !registry_open(h->log, &clock_real, on_registry_changed, h, &h->registry, err) ||
+        !suppressions_open(h->log, h->secret_key, &clock_real, on_suppressions_changed, h,
+                           &h->suppressions, err) ||
+        !quarantine_open(h->log, &clock_real, &h->quarantine, err)) {
         return false;
     }
     open_services(h);
@@ -187,6 +204,9 @@ void hub_close(struct hub **hub)
     edges_close(&h->edges);
     messages_free(&h->messages);
     collectors_free(&h->collectors);
+    quarantine_close(&h->quarantine);
+    suppressions_close(&h->suppressions);
+    reports_free(&h->reports);
     registry_close(&h->registry);
     definitions_free(&h->definitions);
     eventlog_close(&h->log);

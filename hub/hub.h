@@ -6,7 +6,9 @@
 
 #include "hub/messages.h"
 #include "hub/router.h"
+#include "hub/reports.h"
 #include "hub/settings.h"
+#include "hub/suppressions.h"
 
 struct api;
 
@@ -21,6 +23,9 @@ struct hub {
     struct registry *registry;
     struct definitions *definitions;
     struct collectors *collectors;
+    struct suppressions *suppressions;
+    struct quarantine *quarantine;
+    struct reports *reports;
     struct intake *intake;
     struct edges *edges;
     struct workers *workers;

@@ -1,6 +1,7 @@
 #include "hub/registry.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "shared/json.h"
 
@@ -47,7 +48,7 @@ static bool is_for_partitions(enum registry_kind kind)
 
 static bool is_for_gates(enum registry_kind kind)
 {
-    return kind == REGISTRY_SOURCE || kind == REGISTRY_RULES;
+    return kind == REGISTRY_SOURCE || kind == REGISTRY_RULES || kind == REGISTRY_PLAN;
 }
 
 static size_t place_of(const struct registry *r, enum registry_kind kind, struct slice key,
@@ -341,33 +342,46 @@ static void put_normalizers(msgpack_packer *k, const struct entry *rules)
     free(read);
 }
 
-void registry_gate(struct registry *r, struct buf *out, uint64_t *ret_version)
+/* A map of the definitions of one kind by their keys. */
+static void put_kind(const struct registry *r, msgpack_packer *k, const char *name,
+                     enum registry_kind kind, struct buf *out)
 {
-    msgpack_packer k;
-    size_t sources = 0;
-    value_packer_init(&k, out);
-    pthread_mutex_lock(&r->lock);
-    *ret_version = r->gate_version;
+    size_t count = 0;
     for (size_t i = 0; i < r->count; i++) {
-        sources += r->entries[i].kind == REGISTRY_SOURCE;
+        count += r->entries[i].kind == kind;
     }
-    msgpack_pack_map(&k, 3);
-    value_pack_cstr(&k, "version");
-    msgpack_pack_uint64(&k, r->gate_version);
-    value_pack_cstr(&k, "sources");
-    msgpack_pack_map(&k, sources);
+    value_pack_cstr(k, name);
+    msgpack_pack_map(k, count);
     for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == REGISTRY_SOURCE) {
-            value_pack_text(&k, buf_slice(&r->entries[i].key));
+        if (r->entries[i].kind == kind) {
+            value_pack_text(k, buf_slice(&r->entries[i].key));
             buf_put_slice(out, buf_slice(&r->entries[i].body));
         }
     }
+}
+
+static void put_gate(const struct registry *r, struct buf *out)
+{
+    msgpack_packer k;
+    value_packer_init(&k, out);
+    msgpack_pack_map(&k, 4);
+    value_pack_cstr(&k, "version");
+    msgpack_pack_uint64(&k, r->gate_version);
+    put_kind(r, &k, "sources", REGISTRY_SOURCE, out);
+    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN, out);
     value_pack_cstr(&k, "normalizers");
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {
             put_normalizers(&k, &r->entries[i]);
         }
     }
+}
+
+void registry_gate(struct registry *r, struct buf *out, uint64_t *ret_version)
+{
+    pthread_mutex_lock(&r->lock);
+    *ret_version = r->gate_version;
+    put_gate(r, out);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -390,6 +404,49 @@ static bool check_catalog(const struct buf *bytes, struct catalog_error *where, 
     }
     catalog_free(&catalog);
     return true;
+}
+
+/* Does every source that names a tracking plan name one that is there? */
+static bool check_plans(const struct registry *r, struct catalog_error *where, struct error *err)
+{
+    bool fine = true;
+    for (size_t i = 0; fine && i < r->count; i++) {
+        msgpack_zone zone;
+        msgpack_object root;
+        struct slice plan;
+        bool made = msgpack_zone_init(&zone, 1024);
+        ensure(made);
+        if (r->entries[i].kind == REGISTRY_SOURCE &&
+            value_unpack(buf_slice(&r->entries[i].body), &zone, &root, err) &&
+            value_text(value_member_c(&root, "tracking_plan"), &plan)) {
+            (void)place_of(r, REGISTRY_PLAN, plan, &fine);
+        }
+        if (!fine) {
+            *where =
+                (struct catalog_error){.field = "/tracking_plan", .code = "unknown-tracking-plan"};
+            error_set(err, ERROR_INVALID, "Source \"%.*s\" names the tracking plan \"%.*s\".",
+                      (int)r->entries[i].key.len, (const char *)r->entries[i].key.data,
+                      plan.len > 64 ? 64 : (int)plan.len, (const char *)plan.data);
+        }
+        msgpack_zone_destroy(&zone);
+    }
+    return fine;
+}
+
+/* Nothing becomes a definition that collectors could not take. */
+static bool check_gate(const struct registry *r, struct catalog_error *where, struct error *err)
+{
+    struct buf bytes;
+    buf_init(&bytes, SIZE_MAX / 2);
+    put_gate(r, &bytes);
+    bool fits = bytes.len <= LIMIT_GATE_BYTES;
+    buf_done(&bytes);
+    if (!fits) {
+        snprintf(where->code, sizeof where->code, "definitions-too-large");
+        return error_set(err, ERROR_INVALID,
+                         "All sources, tracking plans and identity rules together may have 2 MiB.");
+    }
+    return check_plans(r, where, err);
 }
 
 /* Write what changed: the entry (NULL: it is gone), the counters and the log's record, at once. */
@@ -420,7 +477,8 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
         fine = check_catalog(&catalog, where, err);
         record.bytes = buf_slice(&catalog);
     }
-    fine = fine && eventlog_append(r->log, &record, is_for_partitions(kind) ? 1 : 0, &more, err);
+    fine = fine && (!is_for_gates(kind) || check_gate(r, where, err)) &&
+           eventlog_append(r->log, &record, is_for_partitions(kind) ? 1 : 0, &more, err);
     store_batch_done(&more);
     buf_done(&value);
     buf_done(&counters);

@@ -1,5 +1,5 @@
-/* The registry: what operators and marketers have defined - sources, segments, identity rules,
- * traits for the edge, and the enrolled collectors.
+/* The registry: what operators and marketers have defined - sources, tracking plans, segments,
+ * identity rules, traits for the edge, and the enrolled collectors.
  *
  * A change is checked whole before it is taken, and is durable, together with its record in the
  * log, when the call returns. Partitions get it in the order of the log; collectors get the part
@@ -21,6 +21,7 @@ enum registry_kind {
     REGISTRY_SEGMENT = 3,
     REGISTRY_TRAIT = 4,
     REGISTRY_RULES = 5, /* one entry, "rules" */
+    REGISTRY_PLAN = 6,  /* tracking plans */
 };
 
 struct registry_entry {
@@ -38,8 +39,9 @@ MUST_CHECK bool registry_open(struct eventlog *log, const struct clock *clock,
                               struct error *err);
 void registry_close(struct registry **registry);
 
-/* Set an entry. Segments, traits and rules are compiled with all others first: ERROR_INVALID then
- * fills *where. */
+/* Set an entry. Segments, traits and rules are compiled with all others first; sources must name
+ * tracking plans that exist, and all that gates get must fit into LIMIT_GATE_BYTES: ERROR_INVALID
+ * then fills *where. */
 MUST_CHECK bool registry_put(struct registry *registry, enum registry_kind kind, struct slice key,
                              struct slice body, struct catalog_error *where, struct error *err);
 /* ERROR_INVALID also where another definition needs it. */

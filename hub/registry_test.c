@@ -391,6 +391,47 @@ static void test_entries_of_one_kind_come_in_order_until_stopped(void **state)
     assert_int_equal(count, 2);
 }
 
+static void test_a_source_names_a_tracking_plan_that_is_there_and_the_plan_stays(void **state)
+{
+    struct fixture *f = *state;
+    bool found;
+    uint64_t before = registry_gate_version(f->registry);
+    assert_false(put(f, REGISTRY_SOURCE, "web", "{\"tracking_plan\":\"shop\"}"));
+    assert_int_equal(f->err.kind, ERROR_INVALID);
+    assert_string_equal(f->where.code, "unknown-tracking-plan");
+    assert_string_equal(f->where.field, "/tracking_plan");
+    must_put(f, REGISTRY_PLAN, "shop", "{\"events\":{}}");
+    must_put(f, REGISTRY_SOURCE, "web", "{\"tracking_plan\":\"shop\"}");
+    assert_int_equal(registry_gate_version(f->registry), before + 2);
+    assert_false(remove_entry(f, REGISTRY_PLAN, "shop", &found));
+    assert_int_equal(f->err.kind, ERROR_INVALID);
+    restart_after_power_cut(f);
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    assert_true(remove_entry(f, REGISTRY_PLAN, "shop", &found) && found);
+}
+
+static void test_what_gates_get_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    struct buf body;
+    bool found;
+    buf_init(&body, 1024 * 1024);
+    buf_put_format(&body, "{\"name\":\"");
+    for (int i = 0; i < 900000; i++) {
+        buf_put_u8(&body, 'x');
+    }
+    buf_put_format(&body, "\"}");
+    buf_put_u8(&body, 0);
+    must_put(f, REGISTRY_SOURCE, "a", (const char *)body.data);
+    must_put(f, REGISTRY_PLAN, "b", (const char *)body.data);
+    assert_false(put(f, REGISTRY_SOURCE, "c", (const char *)body.data));
+    assert_string_equal(f->where.code, "definitions-too-large");
+    must_put(f, REGISTRY_TRAIT, "d", (const char *)body.data); /* gates do not get it */
+    assert_true(remove_entry(f, REGISTRY_SOURCE, "a", &found));
+    must_put(f, REGISTRY_SOURCE, "c", (const char *)body.data);
+    buf_done(&body);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -406,6 +447,8 @@ int main(void)
         WITH(test_deleting_what_is_not_there_changes_nothing),
         WITH(test_the_rules_cannot_be_deleted),
         WITH(test_a_failed_write_changes_nothing),
+        WITH(test_a_source_names_a_tracking_plan_that_is_there_and_the_plan_stays),
+        WITH(test_what_gates_get_is_bounded),
         WITH(test_a_preview_is_compiled_beside_the_others_and_stays_out),
         WITH(test_entries_of_one_kind_come_in_order_until_stopped),
     };

@@ -11,14 +11,12 @@
 enum { POSITION_SHIFT = 15, WAIT_MS = 500, MARK_EVERY = 256 };
 
 struct router {
-    struct eventlog *log;
-    struct workers *workers;
-    uint32_t partitions;
-    const uint8_t *hub_public;
-    const uint8_t *hub_secret;
+    struct router_parts parts;
     _Atomic uint64_t next;
     _Atomic uint64_t failed;
     _Atomic uint64_t unidentified;
+    _Atomic uint64_t suppressed;
+    _Atomic uint64_t quarantined;
     atomic_bool closing;
     uint64_t marked; /* everything before was marked in all partitions */
     struct block_reader *reader;
@@ -28,6 +26,7 @@ struct router {
     struct buf event;
     struct buf message;
     struct identity_rules *rules;
+    struct suppression_types types; /* of the rules */
     struct buf rules_bytes;
     msgpack_zone rules_zone;
     struct arena arena;
@@ -54,6 +53,7 @@ static void take_catalog(struct router *r, struct slice catalog)
     ensure(fine); /* it was compiled before it was logged */
     free(r->rules);
     r->rules = rules;
+    suppressions_types(rules, &r->types);
 }
 
 /* ---- Blocks ---- */
@@ -68,13 +68,13 @@ static bool enter_epoch(struct router *r, const struct eventlog_record *record, 
     buf_init(&header, 4096);
     eventlog_header_key(record->collector_id, number, &key);
     bool is_same = r->epoch != NULL && slice_equal(buf_slice(&key), buf_slice(&r->epoch_key));
-    bool fine =
-        is_same || store_get(eventlog_store(r->log), NULL, buf_slice(&key), &header, &found, err);
+    bool fine = is_same || store_get(eventlog_store(r->parts.log), NULL, buf_slice(&key), &header,
+                                     &found, err);
     if (fine && !is_same) {
         seal_epoch_end(&r->epoch);
         buf_clear(&r->epoch_key);
-        fine = found ? seal_epoch_open(buf_slice(&header), NULL, r->hub_public, r->hub_secret,
-                                       &r->epoch, err)
+        fine = found ? seal_epoch_open(buf_slice(&header), NULL, r->parts.hub_public,
+                                       r->parts.hub_secret, &r->epoch, err)
                      : error_set(err, ERROR_CORRUPT, "its epoch is not known");
         if (fine) {
             buf_put_slice(&r->epoch_key, buf_slice(&key));
@@ -107,7 +107,7 @@ static bool find_home(struct router *r, const struct event *head, struct slice p
     /* Most events have an anonymous id, which comes first: no need to look into the body. */
     if (head->anonymous_id.len > 0 && identity_extract(r->rules, head, &r->arena, ids) > 0 &&
         slice_is(ids[0].type, "anonymous_id")) {
-        *ret = home_of(ids[0], r->partitions);
+        *ret = home_of(ids[0], r->parts.partitions);
         return true;
     }
     bool made = msgpack_zone_init(&zone, 4096);
@@ -115,7 +115,7 @@ static bool find_home(struct router *r, const struct event *head, struct slice p
     bool fine = event_unpack(packed, &zone, &event, &err) &&
                 identity_extract(r->rules, &event, &r->arena, ids) > 0;
     if (fine) {
-        *ret = home_of(ids[0], r->partitions);
+        *ret = home_of(ids[0], r->parts.partitions);
     }
     msgpack_zone_destroy(&zone);
     return fine;
@@ -146,10 +146,68 @@ static void correct_times(struct event *event, int64_t offset)
 /* The sizes that collectors hold to; one that was taken over may send anything. */
 static bool is_within_limits(const struct event *event)
 {
-    return event->body.len <= LIMIT_EVENT_BYTES && event->name.len <= LIMIT_EVENT_BYTES / 8 &&
+    return event->body.len <= LIMIT_EVENT_BYTES + LIMIT_ANNOTATION_BYTES &&
+           event->name.len <= LIMIT_EVENT_BYTES / 8 &&
            event->message_id.len <= LIMIT_MESSAGE_ID_BYTES &&
            event->anonymous_id.len <= LIMIT_IDENTIFIER_BYTES &&
            event->user_id.len <= LIMIT_IDENTIFIER_BYTES && event->source.len <= LIMIT_NAME_BYTES;
+}
+
+/* The event to its home, with its times corrected; `position` grows. */
+static void post_event(struct router *r, uint64_t position, uint32_t collector,
+                       const struct event *head, struct slice packed)
+{
+    uint32_t home;
+    if (!find_home(r, head, packed, &home)) {
+        r->unidentified++;
+        return;
+    }
+    buf_clear(&r->message);
+    partition_write_event(&r->message, collector, packed);
+    workers_post(r->parts.workers, home, position, buf_slice(&r->message));
+}
+
+static bool is_suppressed(struct router *r, const struct event *event)
+{
+    arena_clear(&r->arena);
+    return suppressions_refuse(r->parts.suppressions, &r->types, event, &r->arena);
+}
+
+static bool is_readable(struct slice packed)
+{
+    struct event event;
+    struct error err;
+    msgpack_zone zone;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool readable = event_unpack(packed, &zone, &event, &err) && event_is_clean(&event);
+    msgpack_zone_destroy(&zone);
+    return readable;
+}
+
+static void keep(struct router *r, uint64_t number, size_t place,
+                 const struct eventlog_record *record)
+{
+    if (!is_readable(buf_slice(&r->event))) {
+        r->unidentified++;
+        return;
+    }
+    struct quarantine_entry entry = {.id = {number, (uint16_t)place},
+                                     .collector = record->collector,
+                                     .collector_id = record->collector_id,
+                                     .bytes = buf_slice(&r->event)};
+    quarantine_keep(r->parts.quarantine, &entry);
+    r->quarantined++;
+}
+
+/* The quarantine has everything of the records before `next`. */
+static void commit_quarantine(struct router *r, uint64_t next)
+{
+    struct error err;
+    if (!quarantine_commit(r->parts.quarantine, next, &err)) {
+        log_error("quarantine-failed", "%s", err.message);
+        _Exit(70);
+    }
 }
 
 static void route_block(struct router *r, uint64_t number, const struct eventlog_record *record)
@@ -162,23 +220,52 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
                   (unsigned long long)number, SLICE_ARGS(record->collector_id));
         return;
     }
+    bool has_kept = false;
     for (size_t place = 1; block_reader_next(r->reader, &event); place++) {
-        uint32_t home;
         if (!is_within_limits(&event)) {
             r->unidentified++;
+            continue;
+        }
+        if (is_suppressed(r, &event)) {
+            r->suppressed++;
             continue;
         }
         correct_times(&event, record->clock_offset_ms);
         buf_clear(&r->event);
         event_pack(&event, &r->event);
-        if (!find_home(r, &event, buf_slice(&r->event), &home)) {
-            r->unidentified++;
-            continue;
+        if (event.is_quarantined) {
+            keep(r, number, place, record);
+            has_kept = true;
+        } else {
+            post_event(r, position_of(number, place), record->collector, &event,
+                       buf_slice(&r->event));
         }
-        buf_clear(&r->message);
-        partition_write_event(&r->message, record->collector, buf_slice(&r->event));
-        workers_post(r->workers, home, position_of(number, place), buf_slice(&r->message));
     }
+    if (has_kept) {
+        commit_quarantine(r, number + 1);
+    }
+}
+
+/* An event that was released from the quarantine. */
+static void route_release(struct router *r, uint64_t number, const struct eventlog_record *record)
+{
+    struct error err;
+    struct event event;
+    msgpack_zone zone;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    if (!event_unpack(record->bytes, &zone, &event, &err)) {
+        r->failed++;
+        log_error("release-unreadable", "%s record=%llu", err.message, (unsigned long long)number);
+    } else {
+        event.body = event_raw_body(record->bytes);
+        if (is_suppressed(r, &event)) {
+            r->suppressed++;
+        } else {
+            post_event(r, position_of(number, 1), record->collector, &event, record->bytes);
+        }
+    }
+    msgpack_zone_destroy(&zone);
 }
 
 static void to_all(struct router *r, uint64_t number, void (*write)(struct buf *out, struct slice),
@@ -186,8 +273,8 @@ static void to_all(struct router *r, uint64_t number, void (*write)(struct buf *
 {
     buf_clear(&r->message);
     write(&r->message, bytes);
-    for (uint32_t i = 0; i < r->partitions; i++) {
-        workers_post(r->workers, i, position_of(number, 1), buf_slice(&r->message));
+    for (uint32_t i = 0; i < r->parts.partitions; i++) {
+        workers_post(r->parts.workers, i, position_of(number, 1), buf_slice(&r->message));
     }
 }
 
@@ -204,21 +291,30 @@ static void mark(struct router *r)
     if (r->marked == r->next) {
         return;
     }
+    commit_quarantine(r, r->next);
     buf_clear(&r->message);
     write_mark(&r->message, slice_make(NULL, 0));
-    for (uint32_t i = 0; i < r->partitions; i++) {
-        workers_post(r->workers, i, position_of(r->next, 0), buf_slice(&r->message));
+    for (uint32_t i = 0; i < r->parts.partitions; i++) {
+        workers_post(r->parts.workers, i, position_of(r->next, 0), buf_slice(&r->message));
     }
     r->marked = r->next;
 }
 
 static void route_record(struct router *r, uint64_t number, const struct eventlog_record *record)
 {
-    if (record->kind == EVENTLOG_CATALOG) {
+    switch (record->kind) {
+    case EVENTLOG_CATALOG:
         take_catalog(r, record->bytes);
         to_all(r, number, partition_write_define, record->bytes);
-    } else {
+        break;
+    case EVENTLOG_BLOCK:
         route_block(r, number, record);
+        break;
+    case EVENTLOG_RELEASE:
+        route_release(r, number, record);
+        break;
+    case EVENTLOG_SUPPRESSION: /* in force since it was written; profiles do not change by it */
+        break;
     }
 }
 
@@ -236,14 +332,14 @@ static void *run(void *arg)
         bool found = false;
         uint64_t number = r->next;
         msgpack_zone_clear(&zone);
-        if (number >= eventlog_next(r->log)) {
-            eventlog_wait(r->log, number, WAIT_MS);
-            if (number >= eventlog_next(r->log)) {
+        if (number >= eventlog_next(r->parts.log)) {
+            eventlog_wait(r->parts.log, number, WAIT_MS);
+            if (number >= eventlog_next(r->parts.log)) {
                 mark(r);
             }
             continue;
         }
-        if (!eventlog_read(r->log, number, &bytes, &zone, &record, &found, &err)) {
+        if (!eventlog_read(r->parts.log, number, &bytes, &zone, &record, &found, &err)) {
             log_error("log-failed", "%s", err.message);
             _Exit(70);
         }
@@ -263,24 +359,36 @@ static void *run(void *arg)
 static uint64_t first_record(struct router *r)
 {
     uint64_t lowest = UINT64_MAX;
-    for (uint32_t i = 0; i < r->partitions; i++) {
-        uint64_t position = workers_position(r->workers, i);
+    uint64_t kept = quarantine_position(r->parts.quarantine);
+    for (uint32_t i = 0; i < r->parts.partitions; i++) {
+        uint64_t position = workers_position(r->parts.workers, i);
         lowest = position < lowest ? position : lowest;
     }
     uint64_t record = lowest >> POSITION_SHIFT;
+    record = kept > 0 && kept < record ? kept : record;
     return record == 0 ? 1 : record;
 }
 
-struct router *router_open(struct eventlog *log, struct workers *workers, uint32_t partitions,
-                           struct slice catalog, const uint8_t hub_public[SEAL_KEY_BYTES],
-                           const uint8_t hub_secret[SEAL_KEY_BYTES])
+static void router_free(struct router *r)
+{
+    seal_epoch_end(&r->epoch);
+    block_reader_free(&r->reader);
+    buf_done(&r->epoch_key);
+    buf_done(&r->plain);
+    buf_done(&r->event);
+    buf_done(&r->message);
+    buf_done(&r->rules_bytes);
+    arena_done(&r->arena);
+    msgpack_zone_destroy(&r->rules_zone);
+    free(r->rules);
+    free(r);
+}
+
+bool router_open(const struct router_parts *parts, struct slice catalog, struct router **ret,
+                 struct error *err)
 {
     struct router *r = memory_allocate_zeroed(sizeof *r);
-    r->log = log;
-    r->workers = workers;
-    r->partitions = partitions;
-    r->hub_public = hub_public;
-    r->hub_secret = hub_secret;
+    r->parts = *parts;
     r->reader = block_reader_new();
     buf_init(&r->epoch_key, 128);
     buf_init(&r->plain, LIMIT_WIRE_BYTES);
@@ -293,9 +401,15 @@ struct router *router_open(struct eventlog *log, struct workers *workers, uint32
     take_catalog(r, catalog);
     r->next = first_record(r);
     r->marked = r->next;
+    if (quarantine_position(parts->quarantine) == 0 &&
+        !quarantine_begin(parts->quarantine, r->next, err)) {
+        router_free(r);
+        return false;
+    }
     int rv = pthread_create(&r->thread, NULL, run, r);
     ensure(rv == 0);
-    return r;
+    *ret = r;
+    return true;
 }
 
 void router_close(struct router **router)
@@ -305,19 +419,9 @@ void router_close(struct router **router)
         return;
     }
     r->closing = true;
-    eventlog_wake(r->log);
+    eventlog_wake(r->parts.log);
     pthread_join(r->thread, NULL);
-    seal_epoch_end(&r->epoch);
-    block_reader_free(&r->reader);
-    buf_done(&r->epoch_key);
-    buf_done(&r->plain);
-    buf_done(&r->event);
-    buf_done(&r->message);
-    buf_done(&r->rules_bytes);
-    arena_done(&r->arena);
-    msgpack_zone_destroy(&r->rules_zone);
-    free(r->rules);
-    free(r);
+    router_free(r);
     *router = NULL;
 }
 
@@ -334,4 +438,14 @@ uint64_t router_failed_blocks(struct router *r)
 uint64_t router_unidentified(struct router *r)
 {
     return r->unidentified;
+}
+
+uint64_t router_suppressed(struct router *r)
+{
+    return r->suppressed;
+}
+
+uint64_t router_quarantined(struct router *r)
+{
+    return r->quarantined;
 }

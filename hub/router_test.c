@@ -24,6 +24,8 @@ struct fixture {
     struct eventlog *log;
     struct workers *workers;
     struct router *router;
+    struct suppressions *suppressions;
+    struct quarantine *quarantine;
     struct clock_fake clock;
     uint8_t hub_public[SEAL_KEY_BYTES];
     uint8_t hub_secret[SEAL_KEY_BYTES];
@@ -42,6 +44,11 @@ static void on_edge(void *user, uint32_t collector)
     (void)collector;
 }
 
+static void on_suppressions(void *user)
+{
+    (void)user;
+}
+
 static void open_hub(struct fixture *f)
 {
     struct buf catalog;
@@ -56,8 +63,17 @@ static void open_hub(struct fixture *f)
     assert_true(workers_open(f->stores, &options, &f->workers, &f->err));
     buf_init(&catalog, 1024 * 1024);
     workers_slowest_catalog(f->workers, &catalog);
-    f->router = router_open(f->log, f->workers, PARTITIONS, buf_slice(&catalog), f->hub_public,
-                            f->hub_secret);
+    assert_true(suppressions_open(f->log, f->hub_secret, &f->clock.clock, on_suppressions, NULL,
+                                  &f->suppressions, &f->err));
+    assert_true(quarantine_open(f->log, &f->clock.clock, &f->quarantine, &f->err));
+    struct router_parts parts = {.log = f->log,
+                                 .workers = f->workers,
+                                 .partitions = PARTITIONS,
+                                 .hub_public = f->hub_public,
+                                 .hub_secret = f->hub_secret,
+                                 .suppressions = f->suppressions,
+                                 .quarantine = f->quarantine};
+    assert_true(router_open(&parts, buf_slice(&catalog), &f->router, &f->err));
     buf_done(&catalog);
 }
 
@@ -65,6 +81,8 @@ static void close_hub(struct fixture *f)
 {
     router_close(&f->router);
     workers_close(&f->workers);
+    quarantine_close(&f->quarantine);
+    suppressions_close(&f->suppressions);
     eventlog_close(&f->log);
 }
 
@@ -394,6 +412,149 @@ static void test_definitions_reach_every_partition_in_the_order_of_the_log(void 
     buf_done(&catalog);
 }
 
+static void suppress(struct fixture *f, bool add, const char *user_id)
+{
+    size_t count;
+    struct suppression_hash hash = suppressions_hash(
+        f->suppressions, (struct identifier){slice_text("user_id"), slice_text(user_id)});
+    assert_true(
+        suppressions_change(f->suppressions, &hash, 1, add, slice_text(""), &count, &f->err));
+}
+
+static void test_events_of_the_suppressed_stop_here_whenever_they_were_sent(void **state)
+{
+    struct fixture *f = *state;
+    suppress(f, true, "u1");
+    add_people(f, 0, 4);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 3);
+    assert_int_equal(router_suppressed(f->router), 1);
+    crash(f);
+    add_people(f, 50, 54); /* the same four */
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 6);
+    suppress(f, false, "u1");
+    add_people(f, 100, 104);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 10);
+}
+
+struct held {
+    size_t count;
+    struct quarantine_id ids[64];
+    char users[64][8];
+};
+
+static bool hold(void *user, const struct quarantine_entry *entry)
+{
+    struct held *held = user;
+    struct event event;
+    struct error err;
+    msgpack_zone zone;
+    assert_true(msgpack_zone_init(&zone, 512));
+    assert_true(event_unpack(entry->bytes, &zone, &event, &err));
+    assert_true(slice_is(entry->collector_id, "till-1"));
+    assert_int_equal(event.timestamp_ms, start_ms + 1000);
+    snprintf(held->users[held->count], sizeof held->users[0], "%.*s", SLICE_ARGS(event.user_id));
+    held->ids[held->count++] = entry->id;
+    msgpack_zone_destroy(&zone);
+    return held->count < 64;
+}
+
+static struct held held_events(struct fixture *f)
+{
+    struct held held = {0};
+    assert_true(quarantine_each(f->quarantine, (struct quarantine_id){0, 0}, hold, &held, &f->err));
+    return held;
+}
+
+/* Of ten people the odd ones wait. */
+static void append_quarantined(struct fixture *f, int from)
+{
+    for (int i = from; i < from + 10; i++) {
+        char user[16];
+        char message[16];
+        snprintf(user, sizeof user, "u%d", i);
+        snprintf(message, sizeof message, "q%d", i);
+        struct event event = event_of(user, message);
+        event.is_quarantined = i % 2 == 1;
+        add(f, event);
+    }
+    append_block(f, 1000);
+}
+
+static void
+test_quarantined_events_are_kept_once_whatever_crashes_and_count_when_released(void **state)
+{
+    struct fixture *f = *state;
+    size_t count;
+    for (int i = 0; i < 4; i++) {
+        append_quarantined(f, i * 10);
+        if (i % 2 == 1) {
+            crash(f);
+        }
+    }
+    wait_until_read(f);
+    crash(f);
+    wait_until_read(f);
+    struct held held = held_events(f);
+    assert_int_equal(held.count, 20);
+    assert_int_equal(total(f).events, 20);
+    for (size_t i = 0; i < held.count; i++) {
+        assert_int_equal(atoi(held.users[i] + 1), 2 * (int)i + 1);
+    }
+    /* Two of these are one, and one is nobody. */
+    struct quarantine_id ids[] = {held.ids[0], held.ids[7], held.ids[0], {999, 1}};
+    assert_true(quarantine_take(f->quarantine, ids, 4, true, &count, &f->err));
+    assert_int_equal(count, 2);
+    crash(f);
+    assert_true(quarantine_take(f->quarantine, ids, 4, true, &count, &f->err));
+    assert_int_equal(count, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 22);
+    assert_true(quarantine_take(f->quarantine, &held.ids[1], 3, false, &count, &f->err));
+    assert_int_equal(count, 3);
+    crash(f);
+    wait_until_read(f);
+    assert_int_equal(held_events(f).count, 15);
+    assert_int_equal(total(f).events, 22);
+}
+
+static void test_a_release_that_cannot_be_stored_leaves_the_event_where_it_is(void **state)
+{
+    struct fixture *f = *state;
+    size_t count;
+    append_quarantined(f, 0);
+    wait_until_read(f);
+    struct held held = held_events(f);
+    store_memory_fail_write(f->log_store, 1);
+    assert_false(quarantine_take(f->quarantine, held.ids, 2, true, &count, &f->err));
+    assert_int_equal(held_events(f).count, 5);
+    assert_int_equal(total(f).events, 5);
+    suppress(f, true, "u1");
+    assert_true(quarantine_take(f->quarantine, held.ids, 2, true, &count, &f->err));
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 6); /* u1 was suppressed meanwhile */
+}
+
+static void test_ids_of_the_quarantine_are_read_back_and_nothing_else_is(void **state)
+{
+    static const char *const wrong[] = {"", "0000000000000001", "000000000000000100010",
+                                        "zz00000000000001000f", "00000000000000010 0f"};
+    struct quarantine_id id = {0x0123456789abcdefULL, 0xfffe};
+    struct quarantine_id back;
+    (void)state;
+    assert_string_equal(quarantine_id_format(id).text, "0123456789abcdeffffe");
+    assert_true(quarantine_id_parse(slice_text(quarantine_id_format(id).text), &back));
+    assert_true(back.record == id.record && back.place == id.place);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_false(quarantine_id_parse(slice_text(wrong[i]), &back));
+    }
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -405,6 +566,10 @@ int main(void)
         WITH(test_events_over_the_limits_are_passed_over_and_the_hub_goes_on),
         WITH(test_times_are_corrected_and_stay_times_whatever_the_offset),
         WITH(test_a_clients_own_time_stands_where_it_can_be_true),
+        WITH(test_events_of_the_suppressed_stop_here_whenever_they_were_sent),
+        WITH(test_quarantined_events_are_kept_once_whatever_crashes_and_count_when_released),
+        WITH(test_a_release_that_cannot_be_stored_leaves_the_event_where_it_is),
+        WITH(test_ids_of_the_quarantine_are_read_back_and_nothing_else_is),
         WITH(test_definitions_reach_every_partition_in_the_order_of_the_log),
     };
     seal_start();

@@ -11,7 +11,7 @@
  * come under full load, where the processor is dearer than the 5 % that it saves. */
 enum {
     BLOCK_VERSION = 2,
-    BLOCK_VERSION_OLDEST = 1, /* without CLIENT_TIME */
+    BLOCK_VERSION_OLDEST = 1, /* without flags in the types */
     BLOCK_MEMBERS = 16,
     ZSTD_LEVEL_QUICK = 1,
     ZSTD_LEVEL = 3,
@@ -19,8 +19,9 @@ enum {
     LARGE_BYTES = 256 * 1024,
 };
 
-/* stored: set in the type of an event whose timestamp is the client's own word */
-enum { CLIENT_TIME = 0x80 };
+/* stored: set in the type of an event whose timestamp is the client's own word, and of one that
+ * waits in the hub's quarantine */
+enum { CLIENT_TIME = 0x80, QUARANTINED = 0x40, TYPE_FLAGS = CLIENT_TIME | QUARANTINED };
 
 /* stored: never renumber */
 enum column {
@@ -157,7 +158,8 @@ bool block_builder_add(struct block_builder *b, const struct event *e)
         b->received_last = e->received_ms;
     }
     buf_put_u8(&b->columns[COLUMN_TYPES],
-               (uint8_t)((unsigned)e->type | (e->has_client_time ? CLIENT_TIME : 0U)));
+               (uint8_t)((unsigned)e->type | (e->has_client_time ? CLIENT_TIME : 0U) |
+                         (e->is_quarantined ? QUARANTINED : 0U)));
     add_int(b, COLUMN_RECEIVED, e->received_ms - b->received_last);
     add_int(b, COLUMN_AGES, e->received_ms - e->timestamp_ms);
     add_text(b, COLUMN_SOURCES, e->source);
@@ -364,7 +366,7 @@ static bool take_members(struct block_reader *r, const msgpack_object *root)
         return false;
     }
     r->count = (size_t)count;
-    r->type_mask = version == BLOCK_VERSION_OLDEST ? 0xff : 0xff & ~CLIENT_TIME;
+    r->type_mask = version == BLOCK_VERSION_OLDEST ? 0xff : 0xff & ~TYPE_FLAGS;
     for (int i = COLUMN_TYPES + 1; i < COLUMNS; i++) {
         r->columns[i] = &at[3 + i];
         if (r->columns[i]->type != MSGPACK_OBJECT_ARRAY ||
@@ -451,7 +453,8 @@ bool block_reader_next(struct block_reader *r, struct event *ret)
     r->received = clamp_time(r->received + take_int(r, COLUMN_RECEIVED));
     *ret = (struct event){
         .type = (enum event_type)(r->types.data[r->at] & r->type_mask),
-        .has_client_time = (r->types.data[r->at] & ~r->type_mask & 0xff) != 0,
+        .has_client_time = (r->types.data[r->at] & ~r->type_mask & CLIENT_TIME) != 0,
+        .is_quarantined = (r->types.data[r->at] & ~r->type_mask & QUARANTINED) != 0,
         .received_ms = r->received,
         .timestamp_ms = clamp_time(r->received - take_int(r, COLUMN_AGES)),
         .source = take_text(r, COLUMN_SOURCES),

@@ -63,9 +63,9 @@ static int tear_down(void **state)
 
 static bool same_event(const struct event *a, const struct event *b)
 {
-    return a->type == b->type && a->timestamp_ms == b->timestamp_ms &&
-           a->received_ms == b->received_ms && slice_equal(a->source, b->source) &&
-           slice_equal(a->message_id, b->message_id) &&
+    return a->type == b->type && a->is_quarantined == b->is_quarantined &&
+           a->timestamp_ms == b->timestamp_ms && a->received_ms == b->received_ms &&
+           slice_equal(a->source, b->source) && slice_equal(a->message_id, b->message_id) &&
            slice_equal(a->anonymous_id, b->anonymous_id) && slice_equal(a->user_id, b->user_id) &&
            slice_equal(a->name, b->name) && slice_equal(a->body, b->body);
 }
@@ -112,6 +112,24 @@ static void example_events(struct event events[2])
         .user_id = slice_text("u-1"),
         .body = slice_text(body_b),
     };
+}
+
+static void test_quarantine_travels_with_each_event(void **state)
+{
+    struct fixture *f = *state;
+    struct event events[2];
+    struct event back;
+    example_events(events);
+    events[1].is_quarantined = true;
+    for (int i = 0; i < 2; i++) {
+        assert_true(block_builder_add(f->builder, &events[i]));
+    }
+    block_builder_finish(f->builder, &f->block);
+    open_block(f);
+    for (int i = 0; i < 2; i++) {
+        assert_true(block_reader_next(f->reader, &back));
+        assert_true(same_event(&back, &events[i]));
+    }
 }
 
 static void test_the_example_of_the_formats_page_is_what_the_builder_writes(void **state)
@@ -468,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_the_example_of_the_formats_page_is_what_the_builder_writes),
+        TEST(test_quarantine_travels_with_each_event),
         TEST(test_the_example_of_the_formats_page_reads_as_its_two_events),
         TEST(test_seeded_random_events_come_out_as_they_went_in),
         TEST(test_events_stay_valid_until_the_next_block_is_opened),

@@ -1,6 +1,8 @@
 #include "shared/event.h"
 
+#include "shared/cursor.h"
 #include "shared/limits.h"
+#include "shared/utf8.h"
 
 static const char *const type_names[EVENT_TYPES] = {
     [EVENT_TRACK] = "track",   [EVENT_IDENTIFY] = "identify", [EVENT_PAGE] = "page",
@@ -83,6 +85,17 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
     return true;
 }
 
+struct slice event_raw_body(struct slice bytes)
+{
+    struct cursor at = cursor_of(bytes);
+    struct token head;
+    bool fine = cursor_next(&at, &head) && head.kind == TOKEN_ARRAY && head.count == 9;
+    for (int i = 0; fine && i < 8; i++) {
+        fine = cursor_skip(&at);
+    }
+    return fine ? slice_make(at.at, (size_t)(at.end - at.at)) : slice_make(NULL, 0);
+}
+
 const msgpack_object *event_properties(const struct event *event)
 {
     bool is_identify = event->type == EVENT_IDENTIFY;
@@ -92,4 +105,47 @@ const msgpack_object *event_properties(const struct event *event)
         found = value_member_c(value_member_c(&event->body_map, "context"), "traits");
     }
     return value_is(found, MSGPACK_OBJECT_MAP) ? found : NULL;
+}
+
+static bool is_clean_value(const msgpack_object *value)
+{
+    struct slice text;
+    switch (value->type) {
+    case MSGPACK_OBJECT_STR:
+        return value_text(value, &text) && utf8_is_valid(text);
+    case MSGPACK_OBJECT_ARRAY:
+        for (uint32_t i = 0; i < value->via.array.size; i++) {
+            if (!is_clean_value(&value->via.array.ptr[i])) {
+                return false;
+            }
+        }
+        return true;
+    case MSGPACK_OBJECT_MAP:
+        for (uint32_t i = 0; i < value->via.map.size; i++) {
+            if (value->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR ||
+                !is_clean_value(&value->via.map.ptr[i].key) ||
+                !is_clean_value(&value->via.map.ptr[i].val)) {
+                return false;
+            }
+        }
+        return true;
+    case MSGPACK_OBJECT_BIN:
+    case MSGPACK_OBJECT_EXT:
+        return false;
+    case MSGPACK_OBJECT_NIL:
+    case MSGPACK_OBJECT_BOOLEAN:
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+    case MSGPACK_OBJECT_FLOAT32:
+    case MSGPACK_OBJECT_FLOAT64:
+    default:
+        return true;
+    }
+}
+
+bool event_is_clean(const struct event *event)
+{
+    return utf8_is_valid(event->source) && utf8_is_valid(event->message_id) &&
+           utf8_is_valid(event->anonymous_id) && utf8_is_valid(event->user_id) &&
+           utf8_is_valid(event->name) && is_clean_value(&event->body_map);
 }

@@ -36,8 +36,9 @@ struct event {
     struct slice message_id;
     struct slice anonymous_id; /* empty: none */
     struct slice user_id;
-    struct slice name;       /* of a track event; of a page or screen where it has one */
-    struct slice body;       /* as MessagePack, for writing; empty after event_unpack() */
+    struct slice name;   /* of a track event; of a page or screen where it has one */
+    bool is_quarantined; /* counts only once it is released; blocks carry it, event_pack() not */
+    struct slice body;   /* as MessagePack, for writing; empty after event_unpack() */
     msgpack_object body_map; /* for reading, after event_unpack() */
 };
 
@@ -59,6 +60,13 @@ void event_pack(const struct event *event, struct buf *out);
 /* Read what event_pack() wrote; the event refers into `bytes` and `zone`. */
 MUST_CHECK bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret,
                              struct error *err);
+
+/* The raw body of what event_pack() wrote; empty where it did not. */
+struct slice event_raw_body(struct slice bytes);
+
+/* Is everything in the event, after event_unpack(), what JSON can say? Collectors see to it; but
+ * one that was taken over can send anything, and must not stop the hub. */
+bool event_is_clean(const struct event *event);
 
 /* The traits of an identify or group, the properties of others: a map, or NULL. Some clients send
  * an identify's traits in the context alone. */

@@ -5,7 +5,9 @@
 #ifndef TRIBUTARY_SHARED_LIMITS_H
 #define TRIBUTARY_SHARED_LIMITS_H
 
-#define LIMIT_EVENT_BYTES (32 * 1024)    /* of JSON, one event */
+#define LIMIT_EVENT_BYTES (32 * 1024) /* of JSON, one event */
+/* what the gate may add to an event's body, beyond LIMIT_EVENT_BYTES */
+#define LIMIT_ANNOTATION_BYTES 2048
 #define LIMIT_REQUEST_BYTES (512 * 1024) /* of JSON, one request, after decompression */
 #define LIMIT_BATCH_EVENTS 2500
 #define LIMIT_MESSAGE_ID_BYTES 128
@@ -13,6 +15,7 @@
 #define LIMIT_NAME_BYTES 128       /* event, trait, category, source and segment names */
 #define LIMIT_EXTERNAL_IDS 16
 #define LIMIT_EVENT_IDENTIFIERS 24 /* of one event, all kinds together */
+#define LIMIT_IDENTIFIER_TYPES 64  /* with rules of their own */
 #define LIMIT_CONSENT_CATEGORIES 16
 #define LIMIT_JSON_DEPTH 24 /* msgpack-c unpacks 32 levels; records add a few */
 
@@ -27,6 +30,7 @@
 /* one message between collector and hub */
 #define LIMIT_WIRE_BYTES (LIMIT_BLOCK_BYTES + 64 * 1024)
 
+#define LIMIT_GATE_BYTES (2 * 1024 * 1024) /* all definitions that gates get */
 #define LIMIT_SEGMENT_JSON_BYTES (64 * 1024)
 #define LIMIT_SEGMENT_DEPTH 16
 #define LIMIT_SEGMENTS 512

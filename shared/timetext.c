@@ -107,7 +107,7 @@ static bool read_offset(struct cursor *c, int64_t *ret_minutes)
     return true;
 }
 
-bool time_text_parse(struct slice text, int64_t *ret_ms)
+static bool parse(struct slice text, int64_t year_min, int64_t *ret_ms)
 {
     static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     struct cursor c = {text.data, text.len == 0 ? text.data : text.data + text.len};
@@ -119,7 +119,7 @@ bool time_text_parse(struct slice text, int64_t *ret_ms)
     int64_t second;
     int64_t fraction;
     int64_t offset;
-    if (!read_number(&c, 4, 1969, 9999, &year) || !read_char(&c, "-") ||
+    if (!read_number(&c, 4, year_min, 9999, &year) || !read_char(&c, "-") ||
         !read_number(&c, 2, 1, 12, &month) || !read_char(&c, "-") ||
         !read_number(&c, 2, 1, month_days[month - 1], &day) || !read_char(&c, "Tt ") ||
         !read_number(&c, 2, 0, 23, &hour) || !read_char(&c, ":") ||
@@ -134,7 +134,18 @@ bool time_text_parse(struct slice text, int64_t *ret_ms)
     }
     int64_t seconds = days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     *ret_ms = (seconds - offset * 60) * 1000 + fraction;
-    return *ret_ms >= 0 && *ret_ms <= LIMIT_TIME_MS;
+    return true;
+}
+
+bool time_text_parse(struct slice text, int64_t *ret_ms)
+{
+    return parse(text, 1969, ret_ms) && *ret_ms >= 0 && *ret_ms <= LIMIT_TIME_MS;
+}
+
+bool time_text_is_valid(struct slice text)
+{
+    int64_t ms;
+    return parse(text, 0, &ms);
 }
 
 bool duration_parse(struct slice text, int64_t *ret_ms)

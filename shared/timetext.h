@@ -17,6 +17,9 @@ struct time_text time_text_format(int64_t ms);
  * milliseconds) and 'Z' or an offset. False for anything else and outside 1970 to 9999. */
 bool time_text_parse(struct slice text, int64_t *ret_ms);
 
+/* Is the text RFC 3339, of any year from 0000 on? */
+bool time_text_is_valid(struct slice text);
+
 /* A positive whole number and one unit of s, m, h, d; at most 3660 days. */
 bool duration_parse(struct slice text, int64_t *ret_ms);
 

@@ -208,18 +208,30 @@ bool wire_read_block_reply(const msgpack_object *members, struct wire_block_repl
 void wire_write_poll(const struct wire_poll *poll, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, 7, WIRE_POLL);
+    start(&p, out, poll->is_short ? 7 : 9, WIRE_POLL);
     msgpack_pack_int64(&p, poll->clock_offset_ms);
     msgpack_pack_int64(&p, poll->wait_ms);
     msgpack_pack_uint64(&p, poll->gate_version);
     msgpack_pack_uint64(&p, poll->spool_blocks);
     msgpack_pack_uint64(&p, poll->spool_bytes);
     put_cursors(&p, poll->cursor_count, poll->cursors);
+    if (!poll->is_short) {
+        msgpack_pack_uint64(&p, poll->suppression_version);
+        value_pack_bin(&p, poll->report);
+    }
+}
+
+/* Messages that grew: whether this one has only the members of the first version. */
+static struct members members_of_either(const msgpack_object *array, uint32_t few, uint32_t many,
+                                        bool *ret_few)
+{
+    *ret_few = array->type == MSGPACK_OBJECT_ARRAY && array->via.array.size == few;
+    return members_of(array, *ret_few ? few : many);
 }
 
 bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
 {
-    struct members m = members_of(members, 7);
+    struct members m = members_of_either(members, 7, 9, &ret->is_short);
     (void)take(&m);
     ret->clock_offset_ms = take_int(&m);
     ret->wait_ms = take_int(&m);
@@ -227,31 +239,39 @@ bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
     ret->spool_blocks = take_unsigned(&m);
     ret->spool_bytes = take_unsigned(&m);
     ret->cursor_count = take_cursors(&m, ret->cursors);
-    return m.fine;
+    ret->suppression_version = ret->is_short ? 0 : take_unsigned(&m);
+    ret->report = ret->is_short ? slice_make(NULL, 0) : take_bin(&m);
+    return m.fine && ret->report.len <= WIRE_REPORT_BYTES;
 }
 
 void wire_write_poll_reply(const struct wire_poll_reply *r, uint32_t card_count, struct slice cards,
                            struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, 6, WIRE_POLL);
+    start(&p, out, r->is_short ? 6 : 8, WIRE_POLL);
     msgpack_pack_int64(&p, r->hub_ms);
     msgpack_pack_uint64(&p, r->gate_version);
     value_pack_bin(&p, r->gate);
     put_cursors(&p, r->cursor_count, r->cursors);
     msgpack_pack_array(&p, card_count);
     buf_put_slice(out, cards);
+    if (!r->is_short) {
+        msgpack_pack_uint64(&p, r->suppression_version);
+        value_pack_bin(&p, r->suppressions);
+    }
 }
 
 bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply *ret)
 {
-    struct members m = members_of(members, 6);
+    struct members m = members_of_either(members, 6, 8, &ret->is_short);
     (void)take(&m);
     ret->hub_ms = take_int(&m);
     ret->gate_version = take_unsigned(&m);
     ret->gate = take_bin(&m);
     ret->cursor_count = take_cursors(&m, ret->cursors);
     ret->cards = take_typed(&m, MSGPACK_OBJECT_ARRAY);
+    ret->suppression_version = ret->is_short ? 0 : take_unsigned(&m);
+    ret->suppressions = ret->is_short ? slice_make(NULL, 0) : take_bin(&m);
     return m.fine;
 }
 

@@ -52,6 +52,9 @@ struct wire_poll {
     uint64_t spool_bytes;
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS]; /* for each partition: safely stored up to here */
+    bool is_short;                      /* of an older collector: the rest is empty */
+    uint64_t suppression_version;       /* what the collector has */
+    struct slice report; /* one map: how the collector is; unknown members are passed over */
 };
 
 struct wire_poll_reply {
@@ -61,6 +64,9 @@ struct wire_poll_reply {
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS];
     const msgpack_object *cards; /* an array of cards */
+    bool is_short;               /* for an older collector: the rest is left out */
+    uint64_t suppression_version;
+    struct slice suppressions; /* empty: unchanged; else the key, and changes (suppression.h) */
 };
 
 struct wire_lookup {
@@ -98,6 +104,8 @@ MUST_CHECK bool wire_read_block(const msgpack_object *members, struct wire_block
 void wire_write_block_reply(const struct wire_block_reply *message, struct buf *out);
 MUST_CHECK bool wire_read_block_reply(const msgpack_object *members, struct wire_block_reply *ret);
 
+/* The report is at most WIRE_REPORT_BYTES long; read back it is the bytes of the map. */
+enum { WIRE_REPORT_BYTES = 16 * 1024 };
 void wire_write_poll(const struct wire_poll *message, struct buf *out);
 MUST_CHECK bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret);
 /* `cards` is the content of the array: card_count cards one after the other. */

@@ -113,7 +113,9 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     poll = (struct wire_poll){.clock_offset_ms = 5,
                               .wait_ms = 30000,
                               .gate_version = 7,
-                              .cursor_count = LIMIT_PARTITIONS};
+                              .cursor_count = LIMIT_PARTITIONS,
+                              .suppression_version = 11,
+                              .report = slice_text("report")};
     for (uint32_t i = 0; i < LIMIT_PARTITIONS; i++) {
         poll.cursors[i] = (uint64_t)i << 40;
     }
@@ -124,6 +126,8 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     assert_int_equal(back.gate_version, 7);
     assert_int_equal(back.cursor_count, LIMIT_PARTITIONS);
     assert_memory_equal(back.cursors, poll.cursors, sizeof poll.cursors);
+    assert_int_equal(back.suppression_version, 11);
+    assert_true(slice_is(back.report, "report") && !back.is_short);
 
     buf_init(&cards, 4096);
     put_card(&cards);
@@ -132,7 +136,9 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
                                      .gate_version = 8,
                                      .gate = slice_text("gate"),
                                      .cursor_count = 2,
-                                     .cursors = {1, 2}};
+                                     .cursors = {1, 2},
+                                     .suppression_version = 12,
+                                     .suppressions = slice_text("changes")};
     buf_clear(&f->bytes);
     wire_write_poll_reply(&reply, 2, buf_slice(&cards), &f->bytes);
     buf_done(&cards);
@@ -141,11 +147,53 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     assert_true(slice_is(reply_back.gate, "gate"));
     assert_int_equal(reply_back.cursor_count, 2);
     assert_int_equal(reply_back.cursors[1], 2);
+    assert_int_equal(reply_back.suppression_version, 12);
+    assert_true(slice_is(reply_back.suppressions, "changes") && !reply_back.is_short);
     assert_int_equal(reply_back.cards->via.array.size, 2);
     assert_true(wire_read_card(&reply_back.cards->via.array.ptr[1], &card));
     assert_int_equal(card.version, 9);
     assert_int_equal(card.profile_id.data[15], 16);
     assert_int_equal(card.identifiers->via.array.size, 1);
+}
+
+static void test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members(void **state)
+{
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    static struct wire_poll back;
+    static struct wire_poll_reply reply;
+    static struct wire_poll_reply reply_back;
+    poll = (struct wire_poll){.gate_version = 7, .is_short = true, .report = slice_text("report")};
+    wire_write_poll(&poll, &f->bytes);
+    assert_true(read_message(f));
+    assert_int_equal(f->members.via.array.size, 7);
+    assert_true(wire_read_poll(&f->members, &back));
+    assert_true(back.is_short);
+    assert_int_equal(back.suppression_version, 0);
+    assert_int_equal(back.report.len, 0);
+    reply = (struct wire_poll_reply){.gate_version = 8, .is_short = true};
+    buf_clear(&f->bytes);
+    wire_write_poll_reply(&reply, 0, slice_make(NULL, 0), &f->bytes);
+    assert_true(read_message(f));
+    assert_int_equal(f->members.via.array.size, 6);
+    assert_true(wire_read_poll_reply(&f->members, &reply_back));
+    assert_true(reply_back.is_short && reply_back.suppressions.len == 0);
+}
+
+static void test_a_report_over_its_limit_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t bytes[WIRE_REPORT_BYTES + 1];
+    static struct wire_poll poll;
+    static struct wire_poll back;
+    poll = (struct wire_poll){.report = slice_make(bytes, WIRE_REPORT_BYTES)};
+    wire_write_poll(&poll, &f->bytes);
+    assert_true(read_message(f) && wire_read_poll(&f->members, &back));
+    poll.report.len++;
+    buf_clear(&f->bytes);
+    wire_write_poll(&poll, &f->bytes);
+    assert_true(read_message(f));
+    assert_false(wire_read_poll(&f->members, &back));
 }
 
 static void test_a_poll_with_more_cursors_than_partitions_can_be_is_refused(void **state)
@@ -306,7 +354,7 @@ static void test_negative_counts_and_cursors_are_refused(void **state)
     f->bytes.data[f->bytes.len - 1] = 0xff;
     assert_true(read_message(f));
     assert_false(wire_read_block_reply(&f->members, &back));
-    poll = (struct wire_poll){.cursor_count = 1, .cursors = {1}};
+    poll = (struct wire_poll){.cursor_count = 1, .cursors = {1}, .is_short = true};
     buf_clear(&f->bytes);
     wire_write_poll(&poll, &f->bytes);
     f->bytes.data[f->bytes.len - 1] = 0xff;
@@ -366,6 +414,8 @@ int main(void)
         TEST(test_a_block_and_its_reply_read_back),
         TEST(test_the_example_of_the_formats_page_holds),
         TEST(test_a_poll_and_its_reply_read_back_with_all_partitions),
+        TEST(test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members),
+        TEST(test_a_report_over_its_limit_is_refused),
         TEST(test_a_poll_with_more_cursors_than_partitions_can_be_is_refused),
         TEST(test_a_lookup_and_its_reply_read_back),
         TEST(test_a_lookup_over_the_limits_is_refused),

@@ -149,6 +149,14 @@ static void route(struct call *call, struct slice method, struct slice rest)
         api_definitions(call, method, REGISTRY_RULES, slice_text("rules"));
     } else if (slice_is(head, "collectors")) {
         api_collectors(call, method, rest);
+    } else if (slice_is(head, "tracking-plans")) {
+        api_definitions(call, method, REGISTRY_PLAN, rest);
+    } else if (slice_is(head, "suppressions") && rest.len == 0) {
+        api_suppressions(call, method);
+    } else if (slice_is(head, "quarantine")) {
+        api_quarantine(call, method, rest);
+    } else if (slice_is(head, "refusals") && rest.len == 0) {
+        api_refusals(call, method);
     } else if (slice_is(head, "stats") && slice_is(method, "GET")) {
         api_stats(call, rest);
     } else {

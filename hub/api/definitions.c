@@ -1,9 +1,10 @@
-/* /v1/sources, /v1/traits, /v1/identity-rules, /v1/collectors */
+/* /v1/sources, /v1/tracking-plans, /v1/traits, /v1/identity-rules, /v1/collectors */
 #include "hub/api/internal.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include "hub/api/source_rules.h"
+#include "shared/tracking_plan.h"
 
 static const char *name_of(enum registry_kind kind)
 {
@@ -18,6 +19,8 @@ static const char *name_of(enum registry_kind kind)
         return "traits";
     case REGISTRY_RULES:
         return "identity-rules";
+    case REGISTRY_PLAN:
+        return "trackingPlans";
     }
     return "";
 }
@@ -90,7 +93,32 @@ static const char *source_mistake(const msgpack_object *body, const char **ret_f
     if (!is_texts(value_member_c(body, "origins"))) {
         return "\"origins\" must be an array of texts such as \"https://www.example.com\".";
     }
+    const msgpack_object *plan = value_member_c(body, "tracking_plan");
+    *ret_field = "/tracking_plan";
+    if (plan != NULL && plan->type != MSGPACK_OBJECT_STR) {
+        return "\"tracking_plan\" must be the key of a tracking plan.";
+    }
     return source_rules_mistake(body, ret_field);
+}
+
+/* False: answered with what is wrong. */
+static bool check_definition(struct call *call, enum registry_kind kind, const msgpack_object *body)
+{
+    struct tracking_plan *plan = NULL;
+    struct schema_place where;
+    struct error err;
+    const char *field = NULL;
+    const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(body, &field) : NULL;
+    if (mistake != NULL) {
+        http_answer_error(call->http, 400, "invalid-source", mistake, field);
+        return false;
+    }
+    if (kind == REGISTRY_PLAN && !tracking_plan_new(body, &plan, &where, &err)) {
+        http_answer_error(call->http, 400, "invalid-tracking-plan", err.message, where.pointer);
+        return false;
+    }
+    tracking_plan_free(&plan);
+    return true;
 }
 
 static void put_definition(struct call *call, enum registry_kind kind, struct slice key)
@@ -98,13 +126,7 @@ static void put_definition(struct call *call, enum registry_kind kind, struct sl
     msgpack_object body;
     struct catalog_error where;
     struct error err;
-    const char *field;
-    if (!call_read_json(call, &body)) {
-        return;
-    }
-    const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(&body, &field) : NULL;
-    if (mistake != NULL) {
-        http_answer_error(call->http, 400, "invalid-source", mistake, field);
+    if (!call_read_json(call, &body) || !check_definition(call, kind, &body)) {
         return;
     }
     if (registry_put(call->hub->registry, kind, key, buf_slice(&call->json), &where, &err)) {
@@ -160,6 +182,32 @@ static void write_optional_time(struct json_writer *w, const char *name, int64_t
     }
 }
 
+/* null where the collector does not report it. */
+static void write_lag(struct call *call, struct slice collector)
+{
+    int64_t lag_ms = reports_lag_ms(call->hub->reports, collector);
+    json_key(&call->w, "lagMs");
+    if (lag_ms < 0) {
+        json_null(&call->w);
+    } else {
+        json_int(&call->w, lag_ms);
+    }
+}
+
+static void write_dropped(struct call *call, struct slice collector)
+{
+    static const char *const lanes[REPORT_LANES] = {"high", "normal", "low"};
+    uint64_t dropped[REPORT_LANES];
+    reports_dropped(call->hub->reports, collector, dropped);
+    json_key(&call->w, "droppedEvents");
+    json_open_object(&call->w);
+    for (int i = 0; i < REPORT_LANES; i++) {
+        json_key(&call->w, lanes[i]);
+        json_int(&call->w, (int64_t)dropped[i]);
+    }
+    json_close_object(&call->w);
+}
+
 static void write_collector(struct call *call, const struct registry_entry *entry)
 {
     struct json_writer *w = &call->w;
@@ -186,6 +234,11 @@ static void write_collector(struct call *call, const struct registry_entry *entr
     json_int(w, (int64_t)f.spool_blocks);
     json_key(w, "spoolBytes");
     json_int(w, (int64_t)f.spool_bytes);
+    json_key(w, "gateVersion");
+    json_int(w, (int64_t)f.gate_version);
+    write_lag(call, entry->key);
+    write_dropped(call, entry->key);
+    api_write_refusal_sums(call, entry->key);
     json_key(w, "blocks");
     json_int(w, (int64_t)f.blocks);
     json_key(w, "events");

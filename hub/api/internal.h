@@ -43,10 +43,17 @@ void api_definitions(struct call *call, struct slice method, enum registry_kind 
                      struct slice key);
 void api_collectors(struct call *call, struct slice method, struct slice key);
 void api_stats(struct call *call, struct slice rest);
+void api_suppressions(struct call *call, struct slice method);
+void api_quarantine(struct call *call, struct slice method, struct slice rest);
+void api_refusals(struct call *call, struct slice method);
 void api_metrics(struct call *call);
 
 void api_write_profile(struct json_writer *w, const struct profile *profile,
                        const struct catalog *catalog);
+/* An event as members of an object that is open, in the form in which it was sent. */
+void api_write_event_members(struct json_writer *w, const struct event *event);
+/* A collector's refusals of the last hour by reason, as the member "refusalsLastHour". */
+void api_write_refusal_sums(struct call *call, struct slice collector);
 /* The figures of all partitions together. */
 MUST_CHECK bool api_read_stats(struct hub *hub, struct partition_stats *ret, struct error *err);
 

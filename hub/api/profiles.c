@@ -191,12 +191,8 @@ struct listing {
     bool links_only; /* of a journal: what still joins identifiers, not what was refused */
 };
 
-static void write_event(void *user, struct slice place, const struct event *event)
+void api_write_event_members(struct json_writer *w, const struct event *event)
 {
-    struct listing *l = user;
-    struct json_writer *w = l->w;
-    memcpy(l->last, place.data, sizeof l->last);
-    json_open_object(w);
     json_key(w, "messageId");
     json_text(w, event->message_id);
     json_key(w, "type");
@@ -226,7 +222,15 @@ static void write_event(void *user, struct slice place, const struct event *even
             json_value(w, &event->body_map.via.map.ptr[i].val);
         }
     }
-    json_close_object(w);
+}
+
+static void write_event(void *user, struct slice place, const struct event *event)
+{
+    struct listing *l = user;
+    memcpy(l->last, place.data, sizeof l->last);
+    json_open_object(l->w);
+    api_write_event_members(l->w, event);
+    json_close_object(l->w);
 }
 
 static void list_events(struct call *call, const struct profile *profile)

@@ -45,6 +45,9 @@ static void show_overview(struct call *call)
         {"unidentifiedEvents", stats.unidentified + router_unidentified(hub->router)},
         {"logRecords", eventlog_next(hub->log) - 1},
         {"logRecordsToRoute", eventlog_next(hub->log) - router_next(hub->router)},
+        {"suppressedEvents", router_suppressed(hub->router)},
+        {"suppressedIdentifiers", suppressions_count(hub->suppressions)},
+        {"quarantinedEvents", router_quarantined(hub->router)},
         {"unreadableBlocks", router_failed_blocks(hub->router)},
         {"queuedBytes", workers_queued_bytes(hub->workers)},
         {"strangersRefused", messages_strangers(hub->messages)},
@@ -136,6 +139,11 @@ void api_metrics(struct call *call)
     metrics_put(out, "tributary_unreadable_blocks_total", "counter",
                 "Blocks of the log that could not be opened.",
                 (double)router_failed_blocks(hub->router));
+    metrics_put(out, "tributary_suppressed_events_total", "counter",
+                "Events that were refused because their person is suppressed.",
+                (double)router_suppressed(hub->router));
+    metrics_put(out, "tributary_quarantined_events_total", "counter",
+                "Events that were put into quarantine.", (double)router_quarantined(hub->router));
     metrics_put(out, "tributary_queued_bytes", "gauge", "Messages waiting for partitions.",
                 (double)workers_queued_bytes(hub->workers));
     metrics_put(out, "tributary_partition_commits_total", "counter", "Commits of partitions.",

@@ -9,9 +9,9 @@
 #include "shared/seal.h"
 #include "shared/timetext.h"
 
-static const char *const heads[] = {"COLLECTOR",    "STATE",    ">LAST SEEN",
-                                    ">CLOCK",       ">SPOOLED", ">BYTES",
-                                    ">BLOCKS SENT", ">EVENTS",  ">REFUSED"};
+static const char *const heads[] = {"COLLECTOR", "STATE",        ">LAST SEEN", ">CLOCK",
+                                    ">SPOOLED",  ">BYTES",       ">LAG",       ">DROPPED",
+                                    ">GATE",     ">BLOCKS SENT", ">EVENTS",    ">REFUSED"};
 enum { COLUMNS = sizeof heads / sizeof *heads };
 
 /* A collector that is up asks the hub for news far more often. */
@@ -49,6 +49,29 @@ static void put_offset(struct buf *cell, const msgpack_object *object)
     }
 }
 
+static void put_lag(struct buf *cell, const msgpack_object *object)
+{
+    int64_t ms;
+    if (value_int(object, &ms)) {
+        render_duration(cell, ms);
+    } else {
+        buf_put_u8(cell, '-');
+    }
+}
+
+/* Of all priorities together. */
+static void put_dropped(struct buf *cell, const msgpack_object *by_lane)
+{
+    uint32_t count = value_is(by_lane, MSGPACK_OBJECT_MAP) ? by_lane->via.map.size : 0;
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t events = 0;
+        (void)value_int(&by_lane->via.map.ptr[i].val, &events);
+        sum += events;
+    }
+    buf_put_format(cell, "%" PRId64, sum);
+}
+
 static const char *state_of(const msgpack_object *collector, int64_t now_ms)
 {
     struct slice seen;
@@ -73,6 +96,9 @@ static void add_collector(struct table *table, const msgpack_object *collector, 
     put_offset(table_cell(table), value_member_c(collector, "clockOffsetMs"));
     put_number(table_cell(table), value_member_c(collector, "spoolBlocks"));
     put_bytes(table_cell(table), value_member_c(collector, "spoolBytes"));
+    put_lag(table_cell(table), value_member_c(collector, "lagMs"));
+    put_dropped(table_cell(table), value_member_c(collector, "droppedEvents"));
+    put_number(table_cell(table), value_member_c(collector, "gateVersion"));
     put_number(table_cell(table), value_member_c(collector, "blocks"));
     put_number(table_cell(table), value_member_c(collector, "events"));
     put_number(table_cell(table), value_member_c(collector, "refused"));
@@ -151,7 +177,10 @@ const struct cli_command command_collectors = {
         "STATE is silent where nothing was heard for two minutes.\n"
         "CLOCK is how far the collector's clock is ahead of the hub's; event times are corrected\n"
         "by it. SPOOLED and BYTES are blocks of events that had not reached the hub when the\n"
-        "collector last spoke. REFUSED counts blocks that the hub did not take.\n",
+        "collector last spoke; LAG is how long the oldest of them had been waiting then.\n"
+        "DROPPED are events that a full spool gave up to make room. GATE is\n"
+        "the version of the definitions that it has. REFUSED counts blocks that the hub did not\n"
+        "take; events that a collector refused are told by `tributary refusals`.\n",
     .run = run_collectors,
 };
 

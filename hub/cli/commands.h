@@ -12,5 +12,9 @@ extern const struct cli_command command_profile;
 extern const struct cli_command command_segment;
 extern const struct cli_command command_replay;
 extern const struct cli_command command_status;
+extern const struct cli_command command_refusals;
+extern const struct cli_command command_quarantine;
+extern const struct cli_command command_suppress;
+extern const struct cli_command command_unsuppress;
 
 #endif

@@ -5,8 +5,9 @@
 #include "shared/seal.h"
 
 static const struct cli_command *const commands[] = {
-    &command_status, &command_collectors, &command_profile, &command_segment,
-    &command_replay, &command_keygen,     &command_enroll,  &command_revoke,
+    &command_status,  &command_collectors, &command_refusals, &command_profile,
+    &command_segment, &command_quarantine, &command_suppress, &command_unsuppress,
+    &command_replay,  &command_keygen,     &command_enroll,   &command_revoke,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

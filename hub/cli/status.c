@@ -3,6 +3,7 @@
 #include "hub/cli/client.h"
 #include "hub/cli/collectors.h"
 #include "hub/cli/commands.h"
+#include "hub/cli/refusals.h"
 #include "hub/cli/render.h"
 #include "shared/clock.h"
 
@@ -97,6 +98,20 @@ static bool print_ready(const struct cli *cli, struct client *client, bool *ret_
     return got;
 }
 
+static bool print_refusals(struct client *client, struct error *err)
+{
+    struct client_reply reply;
+    client_reply_init(&reply);
+    bool got = client_get(client, "/v1/refusals", &reply, err);
+    const msgpack_object *refusals = got ? value_member_c(&reply.json, "refusals") : NULL;
+    printf("%s", got ? "\nRefusals of the last hour\n" : "");
+    if (value_is(refusals, MSGPACK_OBJECT_ARRAY) && !refusals_print_counts(refusals, true, 2)) {
+        printf("  none\n");
+    }
+    client_reply_done(&reply);
+    return got;
+}
+
 static bool print_screen(const struct cli *cli, struct client *client, struct error *err)
 {
     bool is_ready;
@@ -104,7 +119,7 @@ static bool print_screen(const struct cli *cli, struct client *client, struct er
         return false;
     }
     printf("\nCollectors\n");
-    return collectors_print(client, 2, err) &&
+    return collectors_print(client, 2, err) && print_refusals(client, err) &&
            (is_ready || error_set(err, ERROR_UNAVAILABLE, "the hub is not ready"));
 }
 

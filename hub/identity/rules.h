@@ -23,7 +23,7 @@ struct identity_rule {
     const msgpack_object *blocked; /* array of values that identify nobody, or NULL */
 };
 
-enum { IDENTITY_RULES_MAX = 64 };
+enum { IDENTITY_RULES_MAX = LIMIT_IDENTIFIER_TYPES };
 
 struct identity_rules {
     size_t count;

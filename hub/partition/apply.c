@@ -299,51 +299,6 @@ bool apply_to_profile(struct partition *p, const msgpack_object *m, struct slice
     return read_arrival(p, &m->via.array.ptr[2], &a, err) && apply_at(p, id, &a, err);
 }
 
-static bool is_clean_value(const msgpack_object *value)
-{
-    struct slice text;
-    switch (value->type) {
-    case MSGPACK_OBJECT_STR:
-        return value_text(value, &text) && utf8_is_valid(text);
-    case MSGPACK_OBJECT_ARRAY:
-        for (uint32_t i = 0; i < value->via.array.size; i++) {
-            if (!is_clean_value(&value->via.array.ptr[i])) {
-                return false;
-            }
-        }
-        return true;
-    case MSGPACK_OBJECT_MAP:
-        for (uint32_t i = 0; i < value->via.map.size; i++) {
-            if (value->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR ||
-                !is_clean_value(&value->via.map.ptr[i].key) ||
-                !is_clean_value(&value->via.map.ptr[i].val)) {
-                return false;
-            }
-        }
-        return true;
-    case MSGPACK_OBJECT_BIN:
-    case MSGPACK_OBJECT_EXT:
-        return false;
-    case MSGPACK_OBJECT_NIL:
-    case MSGPACK_OBJECT_BOOLEAN:
-    case MSGPACK_OBJECT_POSITIVE_INTEGER:
-    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
-    case MSGPACK_OBJECT_FLOAT32:
-    case MSGPACK_OBJECT_FLOAT64:
-    default:
-        return true;
-    }
-}
-
-/* Is everything in the event what JSON can say? Collectors see to it; but one that was taken over
- * can send anything, and must not stop the hub. */
-static bool is_clean(const struct event *event)
-{
-    return utf8_is_valid(event->source) && utf8_is_valid(event->message_id) &&
-           utf8_is_valid(event->anonymous_id) && utf8_is_valid(event->user_id) &&
-           utf8_is_valid(event->name) && is_clean_value(&event->body_map);
-}
-
 /* Count each message id once. */
 static bool is_duplicate(struct partition *p, const struct arrival *a, bool *ret, struct error *err)
 {
@@ -437,7 +392,7 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
     struct profile_id id;
     bool found = false;
     bool is_readable = m->via.array.size == 4 && read_arrival(p, &m->via.array.ptr[1], &a, err);
-    if (is_new && (!is_readable || !is_clean(&a.event))) {
+    if (is_new && (!is_readable || !event_is_clean(&a.event))) {
         p->stats.unidentified++;
         return true;
     }

@@ -32,7 +32,7 @@ static void pass(const struct gate_source *source)
     visit.growth = 0;
     request_parse(&request, EVENT_TRACK, slice_text(event), &rand_secure);
     ensure(request.count == 1);
-    gate_pass(source, &visit, &request.events[0]);
+    gate_pass(source, &visit, &request, &request.events[0]);
     bool made = msgpack_zone_init(&zone, 4096);
     ensure(made);
     ensure(value_unpack(request.events[0].event.body, &zone, &body, &err));
@@ -51,9 +51,14 @@ static void ask(const struct gate *gate, struct slice text)
         pass(source);
         int64_t wait_ns;
         ensure(gate_take_rate(source, 2500, 1000000000, &wait_ns) || wait_ns > 0);
+        struct schema_violations found;
+        if (gate_source_plan(source) != NULL) {
+            (void)tracking_plan_check(gate_source_plan(source), text, slice_text("\x80"), &found);
+        }
     }
     (void)gate_allows_origin(gate, text);
     ensure(gate_normalizer(gate, text) <= NORMALIZE_PHONE);
+    ensure(gate_identifier_types(gate)->count <= LIMIT_IDENTIFIER_TYPES);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

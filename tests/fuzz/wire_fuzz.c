@@ -42,6 +42,7 @@ static void read_replies(const msgpack_object *members)
     if (wire_read_poll_reply(members, &poll)) {
         ensure(poll.cursor_count <= LIMIT_PARTITIONS);
         touch(poll.gate);
+        touch(poll.suppressions);
         touch(slice_make(poll.cursors, poll.cursor_count * sizeof *poll.cursors));
         read_cards(poll.cards);
     }
@@ -63,6 +64,8 @@ static void read_requests(const msgpack_object *members)
     if (wire_read_poll(members, &poll)) {
         ensure(poll.cursor_count <= LIMIT_PARTITIONS);
         touch(slice_make(poll.cursors, poll.cursor_count * sizeof *poll.cursors));
+        ensure(poll.report.len <= WIRE_REPORT_BYTES);
+        touch(poll.report);
     }
     if (wire_read_lookup(members, &lookup)) {
         ensure(lookup.type.len <= LIMIT_NAME_BYTES);
