@@ -187,7 +187,7 @@ static const struct {
     const char *code;
 } bad_requests[] = {
     {"{\"batch\":[{\"type\":\"page\",\"userId\":\"u\"}]}tru", "invalid-json"},
-    {"{\"batch\":[{\"type\":\"page\",\"userId\":\"u\"}]}\"x", "invalid-shape"},
+    {"{\"batch\":[{\"type\":\"page\",\"userId\":\"u\"}]}\"x", "invalid-json"},
     {"", "invalid-json"},
     {" ", "invalid-json"},
     {"{\"batch\":[", "invalid-json"},
