@@ -70,6 +70,7 @@ $(BUILD)/obj/%.o: %.c
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/shared/dictionary.o: shared/dictionary.bin
+$(BUILD)/obj/collector/customers_page.o: collector/customers.html
 
 LIBRARY_OBJECTS := $(call objects,$(SHARED_SRC) $(COLLECTOR_SRC) $(HUB_SRC))
 $(BUILD)/libtributary.a: $(LIBRARY_OBJECTS)

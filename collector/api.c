@@ -222,6 +222,10 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         tag_answer(api->tag, http);
         return true;
     }
+    if (slice_is(path, "/customers")) {
+        customers_page_answer(api->customers_page, http);
+        return true;
+    }
     if (slice_is(path, "/metrics")) {
         get_metrics(api, http);
         return true;
@@ -289,6 +293,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->lookups_done, NULL);
     api->tag = tag_load(settings->tag_file);
+    api->customers_page = customers_page_new();
+    api->token_guard = token_guard_new();
     if (!http_server_open(&options, on_request, api, &api->server, err)) {
         api_close(&api);
         return false;
@@ -320,6 +326,8 @@ void api_close(struct api **api)
     pthread_mutex_unlock(&a->lock);
     http_server_close(&a->server);
     tag_free(&a->tag);
+    customers_page_free(&a->customers_page);
+    token_guard_free(&a->token_guard);
     scratch_free(a->spare);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->lookups_done);

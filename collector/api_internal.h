@@ -4,7 +4,9 @@
 
 #include <stdatomic.h>
 #include "collector/api.h"
+#include "collector/customers_page.h"
 #include "collector/tag.h"
+#include "collector/token_guard.h"
 #include "shared/json.h"
 
 /* What one request needs to be parsed and answered, kept for the next. */
@@ -21,6 +23,8 @@ struct api {
     struct collector *collector;
     struct http_server *server;
     struct tag *tag;
+    struct customers_page *customers_page;
+    struct token_guard *token_guard;
     pthread_mutex_t lock;
     struct scratch *spare;
     bool closing;
@@ -39,8 +43,14 @@ void api_give_scratch(struct api *api, struct scratch *scratch);
 /* api_events.c: a request of Segment's API; EVENT_TYPES is a batch. */
 void api_post_events(struct api *api, struct http_request *http, enum event_type type);
 
-/* api_edge.c: what the edge knows of a visitor or a customer. */
+/* api_edge.c: what the edge knows of the visitor who asks. */
 void api_get_me(struct api *api, struct http_request *http);
+/* The card of whoever has this identifier; it refers into the scratch. False: not here. */
+bool api_read_card(struct api *api, struct identifier id, struct scratch *scratch,
+                   struct wire_card *ret);
+void api_write_segments(struct json_writer *w, const msgpack_object *segments);
+
+/* api_customers.c: what it knows of a customer, for who has the token. */
 void api_get_customer(struct api *api, struct http_request *http);
 
 #endif

@@ -6,14 +6,21 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum { CARDS_BYTES_MAX = 512 * 1024, CARD_BYTES_MAX = 256 * 1024, WAIT_MS_MAX = 60000 };
+enum {
+    CARDS_BYTES_MAX = 512 * 1024,
+    CARD_BYTES_MAX = 256 * 1024,
+    WAIT_MS_MAX = 60000,
+    NOT_READY_MS = 20,
+};
 
 /* A poll that waits for something to answer with. */
 struct parked {
     struct parked *next;
     uint32_t collector;
+    bool is_wide; /* it reads the shared outbox */
+    bool has_fitting_cursors;
     int64_t deadline_ms;
-    bool is_due;
+    int64_t due_ms; /* when to look again; INT64_MAX: when there is news */
     struct wire_poll poll;
     struct edges_waiter waiter;
 };
@@ -22,6 +29,7 @@ struct parked {
 struct acknowledged {
     struct acknowledged *next;
     uint32_t collector;
+    uint8_t cache_id[WIRE_CACHE_ID_BYTES];
     uint64_t *cursors;
 };
 
@@ -37,46 +45,86 @@ struct edges {
 };
 
 struct answer {
+    struct edges *edges;
+    const struct catalog *catalog; /* borrowed while the answer is made */
+    struct refill_asker asker;
     struct wire_poll_reply reply;
     uint32_t card_count;
+    uint32_t removal_count;
     struct buf cards;
+    struct buf removals;
     struct buf gate;
     struct buf message;
 };
 
-static bool put_card(struct edges *e, struct profile_id id, struct answer *a, struct error *err)
+static bool is_full(const struct answer *a)
+{
+    return a->cards.len + a->removals.len >= CARDS_BYTES_MAX;
+}
+
+/* Of those who were only seen, nobody is sent of whom a card has nothing to say. */
+static bool is_in_scope(const struct answer *a, const struct profile *profile)
+{
+    if (refill_outbox(&a->asker) == SHARED_OUTBOX) {
+        return catalog_scope_holds(a->catalog, a->asker.scope, profile);
+    }
+    const struct profile_interest *seen = profile_find_interest(profile, a->asker.collector);
+    return seen != NULL && (seen->sequence > 0 || profile->membership_count > 0 ||
+                            catalog_is_known(a->catalog, profile));
+}
+
+static void put_card(struct answer *a, const struct profile *profile)
+{
+    int64_t now_ms = clock_now_ms(a->edges->parts.clock);
+    card_write(profile, a->catalog, now_ms, a->reply.refill.is_told, &a->cards);
+    a->card_count++;
+}
+
+/* The profile is in the shared outbox, but not for this collector, or not any more. */
+static void put_removals(struct answer *a, const struct profile *profile)
+{
+    size_t skip =
+        profile->merged_count > CARD_MERGED_MAX ? profile->merged_count - CARD_MERGED_MAX : 0;
+    wire_write_removal(profile_id_slice(&profile->id), profile->version, &a->removals);
+    for (size_t i = skip; i < profile->merged_count; i++) {
+        wire_write_removal(profile_id_slice(&profile->merged[i]), profile->version, &a->removals);
+    }
+    a->removal_count += (uint32_t)(1 + profile->merged_count - skip);
+}
+
+static bool put_changed(struct answer *a, struct profile_id id, struct error *err)
 {
     struct profile *profile;
-    if (!reader_profile(&e->parts.reader, id, &profile, err)) {
+    if (!reader_profile(&a->edges->parts.reader, id, &profile, err)) {
         return false;
     }
     if (profile == NULL) {
         return true; /* under way to its survivor, whose card names it */
     }
-    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
-    card_write(profile, catalog, clock_now_ms(e->parts.clock), &a->cards);
-    definitions_release(e->parts.definitions);
-    a->card_count++;
+    if (refill_outbox(&a->asker) == SHARED_OUTBOX && !is_in_scope(a, profile)) {
+        put_removals(a, profile);
+    } else {
+        put_card(a, profile);
+    }
     profile_free(&profile);
     return true;
 }
 
 /* The outbox of one partition from the cursor on. */
-static bool collect_partition(struct edges *e, uint32_t collector, uint32_t partition,
-                              struct answer *a, struct error *err)
+static bool collect_partition(struct answer *a, uint32_t partition, struct error *err)
 {
-    struct key key = key_edge(collector, a->reply.cursors[partition] + 1);
+    struct key key = key_edge(refill_outbox(&a->asker), a->reply.cursors[partition] + 1);
     struct slice prefix = key_prefix(&key, KEY_PREFIX_NUMBER);
-    struct store_iterator *it = store_iterator_open(e->parts.reader.stores[partition], NULL);
+    struct store_iterator *it = store_iterator_open(a->edges->parts.reader.stores[partition], NULL);
     bool fine = true;
     for (store_iterator_seek(it, key_slice(&key));
-         fine && a->cards.len < CARDS_BYTES_MAX && store_iterator_valid(it) &&
+         fine && !is_full(a) && store_iterator_valid(it) &&
          slice_starts_with(store_iterator_key(it), prefix);
          store_iterator_next(it)) {
         struct profile_id id;
         uint64_t sequence = read_u64(store_iterator_key(it).data + KEY_PREFIX_NUMBER);
         if (profile_id_from_slice(store_iterator_value(it), &id)) {
-            fine = put_card(e, id, a, err);
+            fine = put_changed(a, id, err);
         }
         a->reply.cursors[partition] = sequence;
     }
@@ -85,56 +133,128 @@ static bool collect_partition(struct edges *e, uint32_t collector, uint32_t part
     return fine;
 }
 
-static void answer_init(struct edges *e, const struct wire_poll *poll, struct answer *a)
+static bool put_refilled(void *user, const struct profile *profile)
 {
+    struct answer *a = user;
+    if (is_full(a)) {
+        return false;
+    }
+    if (is_in_scope(a, profile)) {
+        put_card(a, profile);
+    }
+    return true;
+}
+
+static void answer_init(struct edges *e, const struct parked *parked, struct answer *a)
+{
+    const struct wire_poll *poll = &parked->poll;
     uint32_t partitions = e->parts.reader.partitions;
-    a->card_count = 0;
+    a->edges = e;
+    a->catalog = definitions_borrow(e->parts.definitions);
+    a->asker = (struct refill_asker){parked->collector,
+                                     catalog_scope_of(a->catalog, parked->collector), poll};
     a->reply = (struct wire_poll_reply){.cursor_count = partitions};
+    a->reply.refill = (struct wire_refill){.is_told = poll->cache.is_told,
+                                           .scope_version = poll->cache.scope_version,
+                                           .place = poll->cache.place};
     if (poll->cursor_count == partitions) {
         memcpy(a->reply.cursors, poll->cursors, partitions * sizeof *poll->cursors);
     }
     buf_init(&a->cards, CARDS_BYTES_MAX + CARD_BYTES_MAX * 16);
+    buf_init(&a->removals, CARDS_BYTES_MAX * 2);
     buf_init(&a->gate, LIMIT_WIRE_BYTES);
     buf_init(&a->message, SIZE_MAX / 2);
 }
 
 static void answer_done(struct answer *a)
 {
+    definitions_release(a->edges->parts.definitions);
     buf_done(&a->cards);
+    buf_done(&a->removals);
     buf_done(&a->gate);
     buf_done(&a->message);
 }
 
+/* Begin a refill if one is needed. *ret_ready is false where it is, but cannot begin yet. */
+static bool check_cache(struct answer *a, struct parked *parked, bool *ret_ready, struct error *err)
+{
+    const struct reader *reader = &a->edges->parts.reader;
+    *ret_ready = true;
+    if (!parked->poll.cache.is_told) {
+        return true;
+    }
+    bool fits = parked->poll.cache.scope_version == refill_version(&a->asker);
+    if (fits && !parked->has_fitting_cursors) {
+        if (!refill_check_cursors(reader, &a->asker, &fits, err)) {
+            return false;
+        }
+        parked->has_fitting_cursors = fits;
+    }
+    if (fits) {
+        return true;
+    }
+    if (!refill_begin(reader, &a->asker, &a->reply, ret_ready, err)) {
+        return false;
+    }
+    if (*ret_ready) {
+        log_info("refill-begun", "A collector's edge cache is filled anew. collector=%u scope=%llu",
+                 parked->collector, (unsigned long long)a->reply.refill.scope_version);
+    }
+    return true;
+}
+
+/* What changed, and the next step of a refill. */
+static bool collect(struct answer *a, struct error *err)
+{
+    bool fine = true;
+    for (uint32_t i = 0; fine && i < a->edges->parts.reader.partitions; i++) {
+        fine = collect_partition(a, i, err);
+    }
+    return fine &&
+           (a->reply.refill.place.len == 0 ||
+            refill_go_on(&a->edges->parts.reader, &a->reply.refill.place, put_refilled, a, err));
+}
+
+static void send_answer(struct answer *a, const struct parked *parked, bool has_gate)
+{
+    struct edges *e = a->edges;
+    a->reply.hub_ms = clock_now_ms(e->parts.clock);
+    a->reply.gate_version = parked->poll.gate_version;
+    if (has_gate) {
+        registry_gate(e->parts.registry, &a->gate, &a->reply.gate_version);
+        a->reply.gate = buf_slice(&a->gate);
+    }
+    wire_write_poll_reply(&a->reply, (struct wire_list){a->card_count, buf_slice(&a->cards)},
+                          (struct wire_list){a->removal_count, buf_slice(&a->removals)},
+                          &a->message);
+    parked->waiter.answer(parked->waiter.user, buf_slice(&a->message));
+}
+
 /* Answer the poll if there is something to say, or if it must be answered now. */
-static bool try_answer(struct edges *e, const struct parked *parked, bool must)
+static bool try_answer(struct edges *e, struct parked *parked, bool must)
 {
     struct answer *a = memory_allocate_zeroed(sizeof *a);
     struct error err;
-    bool fine = true;
-    answer_init(e, &parked->poll, a);
-    for (uint32_t i = 0; fine && i < e->parts.reader.partitions; i++) {
-        fine = collect_partition(e, parked->collector, i, a, &err);
-    }
+    bool is_ready = false;
+    answer_init(e, parked, a);
+    parked->is_wide = refill_outbox(&a->asker) == SHARED_OUTBOX;
+    bool fine = check_cache(a, parked, &is_ready, &err) && (!is_ready || collect(a, &err));
     if (!fine) {
         log_error("edge-failed", "%s", err.message);
     }
     bool has_gate = registry_gate_version(e->parts.registry) > parked->poll.gate_version;
-    bool answers = fine && (must || a->card_count > 0 || has_gate);
-    if (answers) {
-        a->reply.hub_ms = clock_now_ms(e->parts.clock);
-        a->reply.gate_version = parked->poll.gate_version;
-        if (has_gate) {
-            registry_gate(e->parts.registry, &a->gate, &a->reply.gate_version);
-            a->reply.gate = buf_slice(&a->gate);
-        }
-        wire_write_poll_reply(&a->reply, a->card_count, buf_slice(&a->cards), &a->message);
-        parked->waiter.answer(parked->waiter.user, buf_slice(&a->message));
-    } else if (must) {
+    bool has_news = a->card_count > 0 || a->removal_count > 0 || has_gate ||
+                    a->reply.refill.begins || parked->poll.cache.place.len > 0;
+    bool answers = must || (fine && is_ready && has_news);
+    if (answers && fine) {
+        send_answer(a, parked, has_gate);
+    } else if (answers) {
         parked->waiter.answer(parked->waiter.user, slice_make(NULL, 0));
     }
+    parked->due_ms = is_ready ? INT64_MAX : clock_now_ms(e->parts.clock) + NOT_READY_MS;
     answer_done(a);
     free(a);
-    return answers || must;
+    return answers;
 }
 
 /* ---- Waiting polls ---- */
@@ -144,19 +264,25 @@ static struct parked *take_due(struct edges *e, int64_t now_ms, int64_t *ret_nex
     *ret_next_ms = now_ms + 1000;
     for (struct parked **link = &e->parked; *link != NULL; link = &(*link)->next) {
         struct parked *p = *link;
-        if (p->is_due || p->deadline_ms <= now_ms || e->closing) {
+        if (p->due_ms <= now_ms || p->deadline_ms <= now_ms || e->closing) {
             *link = p->next;
             return p;
         }
         *ret_next_ms = p->deadline_ms < *ret_next_ms ? p->deadline_ms : *ret_next_ms;
+        *ret_next_ms = p->due_ms < *ret_next_ms ? p->due_ms : *ret_next_ms;
     }
     return NULL;
 }
 
+/* Behind the others, so that a refill takes turns with them. */
 static void park(struct edges *e, struct parked *p)
 {
-    p->next = e->parked;
-    e->parked = p;
+    struct parked **link = &e->parked;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    p->next = NULL;
+    *link = p;
 }
 
 static void *run(void *arg)
@@ -172,7 +298,6 @@ static void *run(void *arg)
             continue;
         }
         bool must = p->deadline_ms <= now || e->closing;
-        p->is_due = false;
         uint64_t notices = e->notices;
         pthread_mutex_unlock(&e->lock);
         bool answered = try_answer(e, p, must);
@@ -180,7 +305,7 @@ static void *run(void *arg)
         if (answered) {
             free(p);
         } else {
-            p->is_due = notices != e->notices;
+            p->due_ms = notices != e->notices ? 0 : p->due_ms;
             park(e, p);
         }
     }
@@ -253,11 +378,21 @@ static struct acknowledged *acknowledged_of(struct edges *e, uint32_t collector)
     return a;
 }
 
-/* The cursors say what the collector has safely: the partitions may forget it. */
+/* The cursors say what the collector has safely: the partitions may forget it. Those of a cache
+ * that is filled for another scope, and of another outbox, say nothing. */
 static void acknowledge(struct edges *e, uint32_t collector, const struct wire_poll *poll)
 {
     struct acknowledged *a = acknowledged_of(e, collector);
-    for (uint32_t i = 0; i < e->parts.reader.partitions && i < poll->cursor_count; i++) {
+    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
+    struct refill_asker asker = {collector, catalog_scope_of(catalog, collector), poll};
+    bool counts = refill_outbox(&asker) == collector &&
+                  (!poll->cache.is_told || poll->cache.scope_version == refill_version(&asker));
+    definitions_release(e->parts.definitions);
+    if (memcmp(a->cache_id, poll->cache.id, sizeof a->cache_id) != 0) {
+        memcpy(a->cache_id, poll->cache.id, sizeof a->cache_id);
+        memset(a->cursors, 0, e->parts.reader.partitions * sizeof *a->cursors);
+    }
+    for (uint32_t i = 0; counts && i < e->parts.reader.partitions && i < poll->cursor_count; i++) {
         if (poll->cursors[i] > a->cursors[i]) {
             struct buf message;
             a->cursors[i] = poll->cursors[i];
@@ -281,6 +416,11 @@ static void note_contact(struct collector_figures *f, void *user)
     f->clock_offset_ms = c->poll->clock_offset_ms;
     f->spool_blocks = c->poll->spool_blocks;
     f->spool_bytes = c->poll->spool_bytes;
+    f->cache_is_told = c->poll->cache.is_told;
+    memcpy(f->cache_id, c->poll->cache.id, sizeof f->cache_id);
+    f->cache_scope_version = c->poll->cache.scope_version;
+    f->cache_is_refilling = c->poll->cache.place.len > 0;
+    f->cache_profiles = refill_profiles(&c->poll->cache.place);
 }
 
 void edges_poll(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
@@ -294,7 +434,7 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
                                                  : poll->wait_ms;
     p->collector = keys->number;
     p->deadline_ms = clock_now_ms(e->parts.clock) + wait;
-    p->is_due = true; /* look once at once */
+    p->due_ms = 0; /* look once at once */
     p->poll = *poll;
     p->waiter = waiter;
     pthread_mutex_lock(&e->lock);
@@ -311,6 +451,27 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     }
 }
 
+/* The card of a profile that was looked up. What is in the collector's scope it may keep, and then
+ * gets its changes from now on. */
+static bool put_looked_up(struct edges *e, uint32_t collector, const struct profile *profile,
+                          struct buf *card)
+{
+    struct buf message;
+    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
+    const struct catalog_scope *scope = catalog_scope_of(catalog, collector);
+    bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
+    bool keeps = !is_wide || catalog_scope_holds(catalog, scope, profile);
+    card_write(profile, catalog, clock_now_ms(e->parts.clock), true, card);
+    definitions_release(e->parts.definitions);
+    if (!is_wide) {
+        buf_init(&message, 256);
+        partition_write_interest(&message, profile->id, collector);
+        workers_post(e->parts.workers, profile_id_partition(profile->id), 0, buf_slice(&message));
+        buf_done(&message);
+    }
+    return keeps;
+}
+
 void edges_look_up(struct edges *e, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter)
 {
@@ -318,24 +479,20 @@ void edges_look_up(struct edges *e, const struct collector_keys *keys,
     struct error err;
     struct buf card;
     struct buf message;
-    buf_init(&card, LIMIT_WIRE_BYTES);
-    buf_init(&message, LIMIT_WIRE_BYTES);
+    bool keeps = false;
     if (!reader_profile_of(&e->parts.reader, (struct identifier){lookup->type, lookup->value},
                            &profile, &err)) {
         log_error("edge-failed", "%s", err.message);
         waiter.answer(waiter.user, slice_make(NULL, 0));
         return;
     }
+    buf_init(&card, LIMIT_WIRE_BYTES);
+    buf_init(&message, LIMIT_WIRE_BYTES);
     if (profile != NULL) {
-        const struct catalog *catalog = definitions_borrow(e->parts.definitions);
-        card_write(profile, catalog, clock_now_ms(e->parts.clock), &card);
-        definitions_release(e->parts.definitions);
-        partition_write_interest(&message, profile->id, keys->number);
-        workers_post(e->parts.workers, profile_id_partition(profile->id), 0, buf_slice(&message));
+        keeps = put_looked_up(e, keys->number, profile, &card);
         profile_free(&profile);
     }
-    buf_clear(&message);
-    wire_write_lookup_reply(buf_slice(&card), &message);
+    wire_write_lookup_reply(buf_slice(&card), keeps, &message);
     waiter.answer(waiter.user, buf_slice(&message));
     buf_done(&card);
     buf_done(&message);
@@ -346,7 +503,8 @@ void edges_notify(struct edges *e, uint32_t collector)
     pthread_mutex_lock(&e->lock);
     e->notices++;
     for (struct parked *p = e->parked; p != NULL; p = p->next) {
-        p->is_due = p->is_due || p->collector == collector;
+        bool concerns = collector == SHARED_OUTBOX ? p->is_wide : p->collector == collector;
+        p->due_ms = concerns ? 0 : p->due_ms;
     }
     pthread_cond_signal(&e->wake);
     pthread_mutex_unlock(&e->lock);
@@ -357,7 +515,7 @@ void edges_notify_all(struct edges *e)
     pthread_mutex_lock(&e->lock);
     e->notices++;
     for (struct parked *p = e->parked; p != NULL; p = p->next) {
-        p->is_due = true;
+        p->due_ms = 0;
     }
     pthread_cond_signal(&e->wake);
     pthread_mutex_unlock(&e->lock);

@@ -56,7 +56,8 @@ bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error 
     bool made = msgpack_zone_init(&c->zone, 8192);
     ensure(made);
     if (!value_unpack(buf_slice(&c->bytes), &c->zone, &root, err) || !read_catalog(c, &root, err) ||
-        !catalog_compile(c, where, err)) {
+        !catalog_read_scopes(c, value_member_c(&root, "scopes"), where, err) ||
+        !catalog_read_purchases(c, &root, where, err) || !catalog_compile(c, where, err)) {
         catalog_free(&c);
         return false;
     }

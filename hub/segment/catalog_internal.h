@@ -4,7 +4,7 @@
 
 #include "hub/segment/catalog.h"
 
-enum { WHERE_MAX = 16, NODES_MAX = 4096 };
+enum { WHERE_MAX = 16, NODES_MAX = 4096, PURCHASES_MAX = 16 };
 
 struct where {
     struct slice property;
@@ -63,6 +63,13 @@ struct catalog {
     struct identity_rules rules;
     const msgpack_object *edge_traits;
     uint64_t edge_traits_version;
+    size_t scope_count;
+    struct catalog_scope *scopes;
+    uint64_t scopes_version;
+    bool has_wide_scope;
+    size_t purchase_count;
+    struct slice purchases[PURCHASES_MAX]; /* names of track events */
+    uint64_t purchases_version;
     size_t segment_count;
     struct segment *segments;
     size_t condition_count;
@@ -74,5 +81,11 @@ struct catalog {
 /* Compile all segments of the catalog, whose definitions have been read. */
 MUST_CHECK bool catalog_compile(struct catalog *catalog, struct catalog_error *where,
                                 struct error *err);
+
+/* catalog_scopes.c: the scopes of collectors and the names of purchases, after the segments. */
+MUST_CHECK bool catalog_read_scopes(struct catalog *catalog, const msgpack_object *scopes,
+                                    struct catalog_error *where, struct error *err);
+MUST_CHECK bool catalog_read_purchases(struct catalog *catalog, const msgpack_object *root,
+                                       struct catalog_error *where, struct error *err);
 
 #endif
