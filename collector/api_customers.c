@@ -49,6 +49,21 @@ static void write_identifiers(struct json_writer *w, const msgpack_object *ident
     json_close_array(w);
 }
 
+static void write_segment_names(struct json_writer *w, const msgpack_object *segments)
+{
+    json_open_object(w);
+    for (uint32_t i = 0; i < segments->via.array.size; i++) {
+        const msgpack_object *one = &segments->via.array.ptr[i];
+        struct slice key;
+        if (one->type == MSGPACK_OBJECT_ARRAY && one->via.array.size == 3 &&
+            value_text(&one->via.array.ptr[0], &key)) {
+            json_key_slice(w, key);
+            json_value(w, &one->via.array.ptr[2]);
+        }
+    }
+    json_close_object(w);
+}
+
 static void write_purchases(struct json_writer *w, const msgpack_object *purchases)
 {
     static const char *const names[] = {"event", "total", "currency", "orderId", "source"};
@@ -96,6 +111,8 @@ static void answer_customer(struct api *api, struct http_request *http, struct s
     json_bool(&w, card->is_known);
     json_key(&w, "segments");
     api_write_segments(&w, card->segments);
+    json_key(&w, "segmentNames");
+    write_segment_names(&w, card->segments);
     json_key(&w, "traits");
     json_value(&w, card->traits);
     json_key(&w, "consents");

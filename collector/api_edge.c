@@ -20,7 +20,7 @@ void api_write_segments(struct json_writer *w, const msgpack_object *segments)
     json_open_array(w);
     for (uint32_t i = 0; segments != NULL && i < segments->via.array.size; i++) {
         const msgpack_object *pair = &segments->via.array.ptr[i];
-        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2) {
+        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size >= 2) {
             json_value(w, &pair->via.array.ptr[0]);
         }
     }

@@ -15,7 +15,8 @@ static void put_identifiers(const struct profile *p, msgpack_packer *k)
     }
 }
 
-static void put_segments(const struct profile *p, const struct catalog *catalog, msgpack_packer *k)
+static void put_segments(const struct profile *p, const struct catalog *catalog, bool with_names,
+                         msgpack_packer *k)
 {
     size_t count = 0;
     for (size_t i = 0; i < p->membership_count; i++) {
@@ -23,11 +24,16 @@ static void put_segments(const struct profile *p, const struct catalog *catalog,
     }
     msgpack_pack_array(k, count);
     for (size_t i = 0; i < p->membership_count; i++) {
-        struct slice key = catalog_segment_key(catalog, p->memberships[i].segment);
-        if (key.len > 0) {
-            msgpack_pack_array(k, 2);
-            value_pack_text(k, key);
-            msgpack_pack_int64(k, p->memberships[i].since_ms);
+        struct catalog_segment segment = catalog_segment_of(catalog, p->memberships[i].segment);
+        bool is_named = with_names && segment.name.len > 0;
+        if (segment.key.len == 0) {
+            continue;
+        }
+        msgpack_pack_array(k, is_named ? 3 : 2);
+        value_pack_text(k, segment.key);
+        msgpack_pack_int64(k, p->memberships[i].since_ms);
+        if (is_named) {
+            value_pack_text(k, segment.name);
         }
     }
 }
@@ -99,17 +105,17 @@ static void put_purchases(const struct profile *p, msgpack_packer *k)
 }
 
 void card_write(const struct profile *p, const struct catalog *catalog, int64_t now_ms,
-                bool with_purchases, struct buf *out)
+                bool is_full, struct buf *out)
 {
     msgpack_packer k;
     size_t merged = p->merged_count > CARD_MERGED_MAX ? CARD_MERGED_MAX : p->merged_count;
     value_packer_init(&k, out);
-    msgpack_pack_array(&k, CARD_MEMBERS - !with_purchases);
+    msgpack_pack_array(&k, CARD_MEMBERS - !is_full);
     value_pack_bin(&k, profile_id_slice(&p->id));
     msgpack_pack_uint64(&k, p->version);
     msgpack_pack_int64(&k, now_ms);
     put_identifiers(p, &k);
-    put_segments(p, catalog, &k);
+    put_segments(p, catalog, is_full, &k);
     put_traits(p, catalog, out, &k);
     put_consents(p, &k);
     msgpack_pack_array(&k, merged);
@@ -121,7 +127,7 @@ void card_write(const struct profile *p, const struct catalog *catalog, int64_t 
     } else {
         msgpack_pack_false(&k);
     }
-    if (with_purchases) {
+    if (is_full) {
         put_purchases(p, &k);
     }
 }

@@ -237,7 +237,12 @@ static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint6
     bool fine = value_unpack(buf_slice(body), &zone, &root, &err);
     ensure(fine);
     const msgpack_object *where = value_member_c(&root, "where");
-    msgpack_pack_map(k, 4);
+    const msgpack_object *name = value_member_c(&root, "name");
+    msgpack_pack_map(k, name == NULL ? 4 : 5);
+    if (name != NULL) {
+        value_pack_cstr(k, "name");
+        msgpack_pack_object(k, *name);
+    }
     value_pack_cstr(k, "id");
     msgpack_pack_uint32(k, id);
     value_pack_cstr(k, "key");

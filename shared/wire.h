@@ -99,11 +99,11 @@ struct wire_lookup {
 
 /* A card: what an edge may know of a profile.
  *
- *     [profile id, version, as of, [[type, value]…], [[segment, since]…], {trait: value…},
+ *     [profile id, version, as of, [[type, value]…], [[segment, since, name]…], {trait: value…},
  *      {category: [granted, at, source]…}, [merged id…], known,
  *      [[at, event, total | nil, currency | nil, order id | nil, source]…]]
  *
- * Earlier versions wrote no purchases.
+ * A segment may have no name; earlier versions wrote neither names nor purchases.
  */
 enum { CARD_MEMBERS = 10, CARD_PURCHASE_MEMBERS = 6, PROFILE_ID_BYTES = 16 };
 struct wire_card {

@@ -26,7 +26,7 @@ struct catalog_error {
 
 /* Compile definitions, which are copied:
  *
- *     {"version":N, "rules":{…}, "segments":[{"id":N, "key":KEY, "version":N, "where":{…}}…],
+ *     {"version":N, "rules":{…}, "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…}}…],
  *      "edgeTraits":[NAME…], "edgeTraitsVersion":N,
  *      "scopes":[{"collector":N, "id":ID, "version":N, "scope":{"kind":KIND, "segments":[KEY…]}}…],
  *      "purchaseEvents":[NAME…], "purchasesVersion":N}
@@ -85,9 +85,11 @@ size_t catalog_segment_count(const struct catalog *catalog);
 struct catalog_segment {
     uint32_t id;
     struct slice key;
+    struct slice name; /* for people; may be empty */
 };
 struct catalog_segment catalog_segment_at(const struct catalog *catalog, size_t at);
 /* An empty key where no segment has this id. */
+struct catalog_segment catalog_segment_of(const struct catalog *catalog, uint32_t id);
 struct slice catalog_segment_key(const struct catalog *catalog, uint32_t id);
 
 /* What happened to a profile, as far as its segments may depend on it. */

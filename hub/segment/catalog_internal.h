@@ -48,6 +48,7 @@ struct node {
 struct segment {
     uint32_t id;
     struct slice key;
+    struct slice name; /* for people; may be empty */
     uint64_t version;
     const msgpack_object *where;
     struct node *root;
