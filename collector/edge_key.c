@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "shared/log.h"
@@ -25,10 +26,13 @@ static bool sync_folder_of(const char *path)
     return fine;
 }
 
+/* Under another name first: a power cut leaves no half a key, with which nothing would start. */
 static bool make_key(const char *path, const uint8_t *key, struct error *err)
 {
     char text[HEX_BYTES + 2];
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char fresh[4096];
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return error_set(err, ERROR_INVALID,
                          "cannot make %s: %s; set edge_key_file to where the key of the edge cache "
@@ -38,10 +42,9 @@ static bool make_key(const char *path, const uint8_t *key, struct error *err)
     sodium_bin2hex(text, sizeof text, key, VAULT_SECRET_BYTES);
     text[HEX_BYTES] = '\n';
     bool fine = write(fd, text, HEX_BYTES + 1) == HEX_BYTES + 1 && fsync(fd) == 0;
-    fine = close(fd) == 0 && fine && sync_folder_of(path);
     sodium_memzero(text, sizeof text);
+    fine = close(fd) == 0 && fine && rename(fresh, path) == 0 && sync_folder_of(path);
     if (!fine) {
-        (void)unlink(path);
         return error_set(err, ERROR_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
     }
     log_info("edge-key-made", "Made a key for the edge cache. file=%s", path);

@@ -81,6 +81,7 @@ bool refill_begin(const struct reader *reader, const struct refill_asker *asker,
     if (!is_ready(reader, asker, ret_ready, err) || !*ret_ready) {
         return !*ret_ready;
     }
+    uint64_t told = 0;
     reply->cursor_count = reader->partitions;
     for (uint32_t i = 0; i < reader->partitions; i++) {
         uint64_t oldest;
@@ -88,10 +89,14 @@ bool refill_begin(const struct reader *reader, const struct refill_asker *asker,
                                    &reply->cursors[i], err)) {
             return false;
         }
+        told += reply->cursors[i];
     }
     reply->refill = (struct wire_refill){
         .is_told = true, .begins = true, .scope_version = refill_version(asker)};
-    write_place(&(struct place){0}, &reply->refill.place);
+    /* A collector that is new and was told of nobody is complete without looking at everybody. */
+    if (told > 0 || asker->scope != NULL) {
+        write_place(&(struct place){0}, &reply->refill.place);
+    }
     return true;
 }
 

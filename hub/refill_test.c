@@ -398,6 +398,19 @@ static void test_a_refill_waits_until_the_partition_knows_the_scope(void **state
     assert_int_equal(reply.cursors[0], last_of(f, SHARED_OUTBOX));
 }
 
+static void test_a_collector_that_was_told_of_nobody_is_complete_at_once(void **state)
+{
+    struct fixture *f = *state;
+    static struct wire_poll_reply reply;
+    struct refill_asker asker = {TILL, NULL, &poll};
+    bool ready;
+    set_vip(f, "u1", true);
+    settle(f);
+    assert_true(refill_begin(&f->reader, &asker, &reply, &ready, &f->err));
+    assert_true(ready && reply.refill.begins);
+    assert_int_equal(reply.refill.place.len, 0);
+}
+
 static void
 test_cursors_ahead_of_the_outbox_or_behind_what_was_acknowledged_do_not_fit(void **state)
 {
@@ -488,6 +501,7 @@ int main(void)
         WITH(test_another_definition_of_purchases_is_filled_in_from_the_past),
         WITH(test_a_store_of_an_earlier_version_gets_its_purchases_from_the_past),
         WITH(test_a_refill_waits_until_the_partition_knows_the_scope),
+        WITH(test_a_collector_that_was_told_of_nobody_is_complete_at_once),
         WITH(test_cursors_ahead_of_the_outbox_or_behind_what_was_acknowledged_do_not_fit),
         WITH(test_a_refill_comes_by_each_profile_once_however_it_is_cut),
     };
