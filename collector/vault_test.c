@@ -140,11 +140,44 @@ static void test_a_value_under_another_key_and_with_another_secret_is_refused(vo
     vault_close(&stranger);
 }
 
+static void test_the_example_of_the_formats_page_opens(void **state)
+{
+    static const char key_hex[] = "707d5825067a85dcc1498f3d884700b519";
+    static const char value_hex[] =
+        "8cf0af66a0259815ab7dad77df83092b84952983108e764d410a042d3223756e3cdc8753b4f54e256c3d00490d"
+        "8db0";
+    struct fixture *f = *state;
+    uint8_t secret[VAULT_SECRET_BYTES];
+    uint8_t id[16];
+    uint8_t value[64];
+    char hex[64];
+    size_t len = 0;
+    struct slice got;
+    bool found;
+    for (size_t i = 0; i < sizeof secret; i++) {
+        secret[i] = (uint8_t)i;
+    }
+    for (size_t i = 0; i < sizeof id; i++) {
+        id[i] = (uint8_t)(0x20 + i);
+    }
+    vault_close(&f->vault);
+    f->vault = vault_open(f->store, secret);
+    struct vault_key key = vault_key_of(f->vault, 'p', slice_make(id, sizeof id));
+    sodium_bin2hex(hex, sizeof hex, key.bytes, sizeof key.bytes);
+    assert_string_equal(hex, key_hex);
+    assert_int_equal(
+        sodium_hex2bin(value, sizeof value, value_hex, strlen(value_hex), NULL, &len, NULL), 0);
+    put_raw(f, &key, slice_make(value, len));
+    assert_true(vault_get(f->vault, &key, &f->bytes, &got, &found, &f->err));
+    assert_true(slice_is(got, "a value"));
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH(test_the_example_of_the_formats_page_opens),
         WITH(test_values_of_any_length_read_back),
         WITH(test_a_record_that_is_not_there_is_a_result),
         WITH(test_the_same_value_is_written_differently_each_time),

@@ -109,6 +109,30 @@ static void test_the_example_of_the_formats_page_holds(void **state)
     assert_memory_equal(f->bytes.data, example, sizeof example);
 }
 
+static void test_the_example_of_a_poll_with_its_cache_holds(void **state)
+{
+    static const uint8_t example[] = {0x98, 0x02, 0x05, 0xcd, 0x61, 0xa8, 0x07, 0x01, 0x64,
+                                      0x92, 0x01, 0x02, 0x93, 0xc4, 0x10, 0x00, 0x01, 0x02,
+                                      0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b,
+                                      0x0c, 0x0d, 0x0e, 0x0f, 0x09, 0xc4, 0x02, 0x04, 0x05};
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    poll = (struct wire_poll){.clock_offset_ms = 5,
+                              .wait_ms = 25000,
+                              .gate_version = 7,
+                              .spool_blocks = 1,
+                              .spool_bytes = 100,
+                              .cursor_count = 2,
+                              .cursors = {1, 2}};
+    poll.cache = (struct wire_cache){.is_told = true, .scope_version = 9, .place = {2, {4, 5}}};
+    for (uint8_t i = 0; i < WIRE_CACHE_ID_BYTES; i++) {
+        poll.cache.id[i] = i;
+    }
+    wire_write_poll(&poll, &f->bytes);
+    assert_int_equal(f->bytes.len, sizeof example);
+    assert_memory_equal(f->bytes.data, example, sizeof example);
+}
+
 static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state)
 {
     struct fixture *f = *state;
@@ -443,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_block_and_its_reply_read_back),
         TEST(test_the_example_of_the_formats_page_holds),
+        TEST(test_the_example_of_a_poll_with_its_cache_holds),
         TEST(test_a_poll_and_its_reply_read_back_with_all_partitions),
         TEST(test_a_poll_tells_of_its_cache_and_the_reply_of_its_refill),
         TEST(test_a_poll_whose_cache_is_damaged_is_refused),

@@ -65,9 +65,11 @@ struct catalog {
     const msgpack_object *edge_traits;
     uint64_t edge_traits_version;
     size_t scope_count;
-    struct catalog_scope *scopes;
+    struct catalog_scope *scopes; /* by collector */
     uint64_t scopes_version;
-    bool has_wide_scope;
+    bool is_everybody_wanted; /* by some scope */
+    size_t wanted_count;      /* segments that some scope names, each once */
+    uint32_t *wanted;
     size_t purchase_count;
     struct slice purchases[PURCHASES_MAX]; /* names of track events */
     uint64_t purchases_version;

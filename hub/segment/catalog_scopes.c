@@ -77,6 +77,31 @@ static bool read_scope(struct catalog *c, const msgpack_object *object, struct c
            read_segments(c, id, value_member_c(scope, "segments"), ret, err);
 }
 
+static int by_collector(const void *a, const void *b)
+{
+    const struct catalog_scope *x = a;
+    const struct catalog_scope *y = b;
+    return (x->collector > y->collector) - (x->collector < y->collector);
+}
+
+/* What all scopes together want, so that a profile is not compared with each. */
+static void sum_up(struct catalog *c)
+{
+    c->wanted = arena_allocate(&c->arena, (c->segment_count + 1) * sizeof *c->wanted);
+    for (size_t i = 0; i < c->scope_count; i++) {
+        const struct catalog_scope *scope = &c->scopes[i];
+        c->is_everybody_wanted = c->is_everybody_wanted || scope->kind == SCOPE_EVERYBODY;
+        for (size_t s = 0; s < scope->segment_count; s++) {
+            size_t at = 0;
+            while (at < c->wanted_count && c->wanted[at] != scope->segments[s]) {
+                at++;
+            }
+            c->wanted[at] = scope->segments[s];
+            c->wanted_count += at == c->wanted_count;
+        }
+    }
+}
+
 bool catalog_read_scopes(struct catalog *c, const msgpack_object *scopes,
                          struct catalog_error *where, struct error *err)
 {
@@ -90,19 +115,18 @@ bool catalog_read_scopes(struct catalog *c, const msgpack_object *scopes,
             return false;
         }
         c->scope_count++;
-        c->has_wide_scope = c->has_wide_scope || c->scopes[i].kind != SCOPE_SEEN;
     }
+    qsort(c->scopes, c->scope_count, sizeof *c->scopes, by_collector);
+    sum_up(c);
     return true;
 }
 
 const struct catalog_scope *catalog_scope_of(const struct catalog *c, uint32_t collector)
 {
-    for (size_t i = 0; i < c->scope_count; i++) {
-        if (c->scopes[i].collector == collector) {
-            return &c->scopes[i];
-        }
-    }
-    return NULL;
+    struct catalog_scope wanted = {.collector = collector};
+    return c->scope_count == 0
+               ? NULL
+               : bsearch(&wanted, c->scopes, c->scope_count, sizeof *c->scopes, by_collector);
 }
 
 uint64_t catalog_scopes_version(const struct catalog *c)
@@ -120,28 +144,29 @@ bool catalog_is_known(const struct catalog *c, const struct profile *profile)
     return false;
 }
 
-bool catalog_scope_holds(const struct catalog *c, const struct catalog_scope *scope,
-                         const struct profile *profile)
+static bool holds(const struct catalog *c, bool everybody, size_t count, const uint32_t *segments,
+                  const struct profile *profile)
 {
-    if (scope->kind == SCOPE_EVERYBODY) {
-        return profile->membership_count > 0 || catalog_is_known(c, profile);
+    if (everybody && (profile->membership_count > 0 || catalog_is_known(c, profile))) {
+        return true;
     }
-    for (size_t i = 0; i < scope->segment_count; i++) {
-        if (profile_find_membership(profile, scope->segments[i]) != NULL) {
+    for (size_t i = 0; i < count; i++) {
+        if (profile_find_membership(profile, segments[i]) != NULL) {
             return true;
         }
     }
     return false;
 }
 
+bool catalog_scope_holds(const struct catalog *c, const struct catalog_scope *scope,
+                         const struct profile *profile)
+{
+    return holds(c, scope->kind == SCOPE_EVERYBODY, scope->segment_count, scope->segments, profile);
+}
+
 bool catalog_is_in_a_wide_scope(const struct catalog *c, const struct profile *profile)
 {
-    for (size_t i = 0; c->has_wide_scope && i < c->scope_count; i++) {
-        if (c->scopes[i].kind != SCOPE_SEEN && catalog_scope_holds(c, &c->scopes[i], profile)) {
-            return true;
-        }
-    }
-    return false;
+    return holds(c, c->is_everybody_wanted, c->wanted_count, c->wanted, profile);
 }
 
 bool catalog_read_purchases(struct catalog *c, const msgpack_object *root,
