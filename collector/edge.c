@@ -2,27 +2,15 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include "shared/rand.h"
+#include "collector/edge_state.h"
 
 /* Kinds of records (stored: never change). Each stands under the hash of what it is about:
  *   'p' profile id    what is known of it, see struct entry
  *   'i' type 0 value  the key of the 'p' record
- *   's' nothing       struct state
+ *   's' nothing       struct edge_state
  *   'g' nothing       the gate's definitions
  */
-enum { STATE_FORMAT = 1, SWEEP_RECORDS = 500, ENTRY_HEAD_BYTES = 17 };
-
-/* What becomes of each entry when a refill begins is decided by its generation, which grows then.
- */
-struct state {
-    uint8_t id[WIRE_CACHE_ID_BYTES];
-    uint64_t generation;
-    uint64_t scope_version; /* 0: no refill has begun yet */
-    bool is_sweeping;       /* entries of older generations are to be removed */
-    struct wire_place place;
-    uint32_t cursor_count;
-    uint64_t cursors[LIMIT_PARTITIONS];
-};
+enum { SWEEP_RECORDS = 500, ENTRY_HEAD_BYTES = 17 };
 
 struct edge {
     struct store *store;
@@ -30,7 +18,7 @@ struct edge {
     pthread_mutex_t lock;       /* of everything below: polls and look-ups apply */
     struct store_batch dropped; /* identifiers that cards gave up, written before the rest */
     struct store_batch batch;
-    struct state state;
+    struct edge_state state;
     struct vault_key sweep_at;
 };
 
@@ -58,46 +46,14 @@ static struct vault_key key_of_profile(const struct edge *edge, struct slice pro
 
 /* ---- State ---- */
 
-static void put_state(struct edge *edge, struct store_batch *batch, const struct state *state)
+static void put_state(struct edge *edge)
 {
     struct vault_key key = vault_key_of(edge->vault, 's', slice_make(NULL, 0));
-    struct buf out;
-    buf_init(&out, sizeof *state + 64);
-    buf_put_u8(&out, STATE_FORMAT);
-    buf_put(&out, state->id, sizeof state->id);
-    buf_put_u64(&out, state->generation);
-    buf_put_u64(&out, state->scope_version);
-    buf_put_u8(&out, state->is_sweeping);
-    buf_put_u8(&out, state->place.len);
-    buf_put(&out, state->place.bytes, sizeof state->place.bytes);
-    for (uint32_t i = 0; i < state->cursor_count; i++) {
-        buf_put_u64(&out, state->cursors[i]);
-    }
-    vault_put(edge->vault, batch, &key, buf_slice(&out));
-    buf_done(&out);
-}
-
-static bool read_state(struct slice bytes, struct state *ret)
-{
-    const size_t fixed = 1 + sizeof ret->id + 8 + 8 + 1 + 1 + sizeof ret->place.bytes;
-    if (bytes.len < fixed || (bytes.len - fixed) % 8 != 0 || bytes.data[0] != STATE_FORMAT ||
-        (bytes.len - fixed) / 8 > LIMIT_PARTITIONS) {
-        return false;
-    }
-    const uint8_t *at = bytes.data + 1;
-    memcpy(ret->id, at, sizeof ret->id);
-    at += sizeof ret->id;
-    ret->generation = read_u64(at);
-    ret->scope_version = read_u64(at + 8);
-    ret->is_sweeping = at[16] != 0;
-    ret->place.len = at[17];
-    memcpy(ret->place.bytes, at + 18, sizeof ret->place.bytes);
-    at += 18 + sizeof ret->place.bytes;
-    ret->cursor_count = (uint32_t)((bytes.len - fixed) / 8);
-    for (uint32_t i = 0; i < ret->cursor_count; i++) {
-        ret->cursors[i] = read_u64(at + (size_t)i * 8);
-    }
-    return ret->place.len <= sizeof ret->place.bytes;
+    struct buf bytes;
+    buf_init(&bytes, EDGE_STATE_BYTES_MAX);
+    edge_state_pack(&edge->state, &bytes);
+    vault_put(edge->vault, &edge->batch, &key, buf_slice(&bytes));
+    buf_done(&bytes);
 }
 
 static bool is_empty(struct store *store)
@@ -115,17 +71,16 @@ static bool load_state(struct edge *edge, struct error *err)
     struct buf bytes;
     struct slice value;
     bool found = false;
-    buf_init(&bytes, sizeof edge->state + 1024);
+    buf_init(&bytes, EDGE_STATE_BYTES_MAX + 1024);
     bool fine = vault_get(edge->vault, &key, &bytes, &value, &found, err);
     if (fine && found) {
-        fine = read_state(value, &edge->state) ||
+        fine = edge_state_unpack(value, &edge->state) ||
                error_set(err, ERROR_CORRUPT, "its state cannot be read");
     } else if (fine && !is_empty(edge->store)) {
         fine = error_set(err, ERROR_CORRUPT, "it was written without this key");
     } else if (fine) {
-        edge->state.generation = 1;
-        rand_fill(&rand_secure, edge->state.id, sizeof edge->state.id);
-        put_state(edge, &edge->batch, &edge->state);
+        edge_state_init(&edge->state, &rand_secure);
+        put_state(edge);
         fine = store_write(edge->store, &edge->batch, true, err);
     }
     buf_done(&bytes);
@@ -164,12 +119,7 @@ void edge_close(struct edge **edge)
 void edge_describe(struct edge *edge, struct wire_poll *poll)
 {
     pthread_mutex_lock(&edge->lock);
-    const struct state *state = &edge->state;
-    poll->cursor_count = state->cursor_count;
-    memcpy(poll->cursors, state->cursors, state->cursor_count * sizeof *state->cursors);
-    poll->cache = (struct wire_cache){
-        .is_told = true, .scope_version = state->scope_version, .place = state->place};
-    memcpy(poll->cache.id, state->id, sizeof state->id);
+    edge_state_describe(&edge->state, poll);
     pthread_mutex_unlock(&edge->lock);
 }
 
@@ -391,25 +341,6 @@ static bool write_changes(struct edge *edge, bool sync, struct error *err)
     return store_write(edge->store, &edge->dropped, sync, err);
 }
 
-static void take_cursors(struct state *state, const struct wire_poll_reply *reply)
-{
-    state->cursor_count = reply->cursor_count;
-    memcpy(state->cursors, reply->cursors, reply->cursor_count * sizeof *state->cursors);
-}
-
-static void take_refill(struct state *state, const struct wire_refill *refill)
-{
-    if (!refill->is_told) {
-        return;
-    }
-    bool was_filling = state->place.len > 0 || refill->begins;
-    state->generation += refill->begins;
-    state->scope_version = refill->scope_version;
-    state->place = refill->place;
-    state->is_sweeping =
-        (state->is_sweeping && !refill->begins) || (was_filling && refill->place.len == 0);
-}
-
 static bool put_removals(struct edge *edge, const msgpack_object *removals, struct error *err)
 {
     for (uint32_t i = 0; removals != NULL && i < removals->via.array.size; i++) {
@@ -429,8 +360,7 @@ static bool apply(struct edge *edge, const struct wire_poll_reply *reply, struct
 {
     struct vault_key gate = vault_key_of(edge->vault, 'g', slice_make(NULL, 0));
     begin(edge);
-    take_refill(&edge->state, &reply->refill);
-    take_cursors(&edge->state, reply);
+    edge_state_take(&edge->state, reply);
     bool fine = put_removals(edge, reply->removals, err);
     for (uint32_t i = 0; fine && i < reply->cards->via.array.size; i++) {
         fine = put_card(edge, &reply->cards->via.array.ptr[i], err);
@@ -438,14 +368,14 @@ static bool apply(struct edge *edge, const struct wire_poll_reply *reply, struct
     if (reply->gate.len > 0) {
         vault_put(edge->vault, &edge->batch, &gate, reply->gate);
     }
-    put_state(edge, &edge->batch, &edge->state);
+    put_state(edge);
     return fine && write_changes(edge, true, err);
 }
 
 bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct error *err)
 {
     pthread_mutex_lock(&edge->lock);
-    struct state *before = memory_allocate(sizeof *before);
+    struct edge_state *before = memory_allocate(sizeof *before);
     *before = edge->state;
     bool fine = apply(edge, reply, err);
     if (!fine) {
@@ -513,7 +443,7 @@ static bool sweep(struct edge *edge, bool *ret_more, struct error *err)
     if (fine && !*ret_more) {
         edge->state.is_sweeping = false;
         edge->sweep_at = (struct vault_key){0};
-        put_state(edge, &edge->batch, &edge->state);
+        put_state(edge);
     }
     buf_done(&bytes);
     return fine && write_changes(edge, !*ret_more, err);

@@ -3,25 +3,18 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "hub/card.h"
+#include "hub/poll_answer.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum {
-    CARDS_BYTES_MAX = 512 * 1024,
-    CARD_BYTES_MAX = 256 * 1024,
-    WAIT_MS_MAX = 60000,
-    NOT_READY_MS = 20,
-};
+enum { WAIT_MS_MAX = 60000, NOT_READY_MS = 20 };
 
 /* A poll that waits for something to answer with. */
 struct parked {
     struct parked *next;
-    uint32_t collector;
-    bool is_wide; /* it reads the shared outbox */
-    bool has_fitting_cursors;
+    struct poll_asked asked;
     int64_t deadline_ms;
     int64_t due_ms; /* when to look again; INT64_MAX: when there is news */
-    struct wire_poll poll;
     struct edges_waiter waiter;
 };
 
@@ -44,216 +37,19 @@ struct edges {
     pthread_t thread;
 };
 
-struct answer {
-    struct edges *edges;
-    const struct catalog *catalog; /* borrowed while the answer is made */
-    struct refill_asker asker;
-    struct wire_poll_reply reply;
-    uint32_t card_count;
-    uint32_t removal_count;
-    struct buf cards;
-    struct buf removals;
-    struct buf gate;
-    struct buf message;
-};
-
-static bool is_full(const struct answer *a)
-{
-    return a->cards.len + a->removals.len >= CARDS_BYTES_MAX;
-}
-
-/* Of those who were only seen, nobody is sent of whom a card has nothing to say. */
-static bool is_in_scope(const struct answer *a, const struct profile *profile)
-{
-    if (refill_outbox(&a->asker) == SHARED_OUTBOX) {
-        return catalog_scope_holds(a->catalog, a->asker.scope, profile);
-    }
-    const struct profile_interest *seen = profile_find_interest(profile, a->asker.collector);
-    return seen != NULL && (seen->sequence > 0 || profile->membership_count > 0 ||
-                            catalog_is_known(a->catalog, profile));
-}
-
-static void put_card(struct answer *a, const struct profile *profile)
-{
-    int64_t now_ms = clock_now_ms(a->edges->parts.clock);
-    card_write(profile, a->catalog, now_ms, a->reply.refill.is_told, &a->cards);
-    a->card_count++;
-}
-
-/* The profile is in the shared outbox, but not for this collector, or not any more. */
-static void put_removals(struct answer *a, const struct profile *profile)
-{
-    size_t skip =
-        profile->merged_count > CARD_MERGED_MAX ? profile->merged_count - CARD_MERGED_MAX : 0;
-    wire_write_removal(profile_id_slice(&profile->id), profile->version, &a->removals);
-    for (size_t i = skip; i < profile->merged_count; i++) {
-        wire_write_removal(profile_id_slice(&profile->merged[i]), profile->version, &a->removals);
-    }
-    a->removal_count += (uint32_t)(1 + profile->merged_count - skip);
-}
-
-static bool put_changed(struct answer *a, struct profile_id id, struct error *err)
-{
-    struct profile *profile;
-    if (!reader_profile(&a->edges->parts.reader, id, &profile, err)) {
-        return false;
-    }
-    if (profile == NULL) {
-        return true; /* under way to its survivor, whose card names it */
-    }
-    if (refill_outbox(&a->asker) == SHARED_OUTBOX && !is_in_scope(a, profile)) {
-        put_removals(a, profile);
-    } else {
-        put_card(a, profile);
-    }
-    profile_free(&profile);
-    return true;
-}
-
-/* The outbox of one partition from the cursor on. */
-static bool collect_partition(struct answer *a, uint32_t partition, struct error *err)
-{
-    struct key key = key_edge(refill_outbox(&a->asker), a->reply.cursors[partition] + 1);
-    struct slice prefix = key_prefix(&key, KEY_PREFIX_NUMBER);
-    struct store_iterator *it = store_iterator_open(a->edges->parts.reader.stores[partition], NULL);
-    bool fine = true;
-    for (store_iterator_seek(it, key_slice(&key));
-         fine && !is_full(a) && store_iterator_valid(it) &&
-         slice_starts_with(store_iterator_key(it), prefix);
-         store_iterator_next(it)) {
-        struct profile_id id;
-        uint64_t sequence = read_u64(store_iterator_key(it).data + KEY_PREFIX_NUMBER);
-        if (profile_id_from_slice(store_iterator_value(it), &id)) {
-            fine = put_changed(a, id, err);
-        }
-        a->reply.cursors[partition] = sequence;
-    }
-    fine = fine && store_iterator_check(it, err);
-    store_iterator_close(&it);
-    return fine;
-}
-
-static bool put_refilled(void *user, const struct profile *profile)
-{
-    struct answer *a = user;
-    if (is_full(a)) {
-        return false;
-    }
-    if (is_in_scope(a, profile)) {
-        put_card(a, profile);
-    }
-    return true;
-}
-
-static void answer_init(struct edges *e, const struct parked *parked, struct answer *a)
-{
-    const struct wire_poll *poll = &parked->poll;
-    uint32_t partitions = e->parts.reader.partitions;
-    a->edges = e;
-    a->catalog = definitions_borrow(e->parts.definitions);
-    a->asker = (struct refill_asker){parked->collector,
-                                     catalog_scope_of(a->catalog, parked->collector), poll};
-    a->reply = (struct wire_poll_reply){.cursor_count = partitions};
-    a->reply.refill = (struct wire_refill){.is_told = poll->cache.is_told,
-                                           .scope_version = poll->cache.scope_version,
-                                           .place = poll->cache.place};
-    if (poll->cursor_count == partitions) {
-        memcpy(a->reply.cursors, poll->cursors, partitions * sizeof *poll->cursors);
-    }
-    buf_init(&a->cards, CARDS_BYTES_MAX + CARD_BYTES_MAX * 16);
-    buf_init(&a->removals, CARDS_BYTES_MAX * 2);
-    buf_init(&a->gate, LIMIT_WIRE_BYTES);
-    buf_init(&a->message, SIZE_MAX / 2);
-}
-
-static void answer_done(struct answer *a)
-{
-    definitions_release(a->edges->parts.definitions);
-    buf_done(&a->cards);
-    buf_done(&a->removals);
-    buf_done(&a->gate);
-    buf_done(&a->message);
-}
-
-/* Begin a refill if one is needed. *ret_ready is false where it is, but cannot begin yet. */
-static bool check_cache(struct answer *a, struct parked *parked, bool *ret_ready, struct error *err)
-{
-    const struct reader *reader = &a->edges->parts.reader;
-    *ret_ready = true;
-    if (!parked->poll.cache.is_told) {
-        return true;
-    }
-    bool fits = parked->poll.cache.scope_version == refill_version(&a->asker);
-    if (fits && !parked->has_fitting_cursors) {
-        if (!refill_check_cursors(reader, &a->asker, &fits, err)) {
-            return false;
-        }
-        parked->has_fitting_cursors = fits;
-    }
-    if (fits) {
-        return true;
-    }
-    if (!refill_begin(reader, &a->asker, &a->reply, ret_ready, err)) {
-        return false;
-    }
-    if (*ret_ready) {
-        log_info("refill-begun", "A collector's edge cache is filled anew. collector=%u scope=%llu",
-                 parked->collector, (unsigned long long)a->reply.refill.scope_version);
-    }
-    return true;
-}
-
-/* What changed, and the next step of a refill. */
-static bool collect(struct answer *a, struct error *err)
-{
-    bool fine = true;
-    for (uint32_t i = 0; fine && i < a->edges->parts.reader.partitions; i++) {
-        fine = collect_partition(a, i, err);
-    }
-    return fine &&
-           (a->reply.refill.place.len == 0 ||
-            refill_go_on(&a->edges->parts.reader, &a->reply.refill.place, put_refilled, a, err));
-}
-
-static void send_answer(struct answer *a, const struct parked *parked, bool has_gate)
-{
-    struct edges *e = a->edges;
-    a->reply.hub_ms = clock_now_ms(e->parts.clock);
-    a->reply.gate_version = parked->poll.gate_version;
-    if (has_gate) {
-        registry_gate(e->parts.registry, &a->gate, &a->reply.gate_version);
-        a->reply.gate = buf_slice(&a->gate);
-    }
-    wire_write_poll_reply(&a->reply, (struct wire_list){a->card_count, buf_slice(&a->cards)},
-                          (struct wire_list){a->removal_count, buf_slice(&a->removals)},
-                          &a->message);
-    parked->waiter.answer(parked->waiter.user, buf_slice(&a->message));
-}
-
 /* Answer the poll if there is something to say, or if it must be answered now. */
 static bool try_answer(struct edges *e, struct parked *parked, bool must)
 {
-    struct answer *a = memory_allocate_zeroed(sizeof *a);
-    struct error err;
-    bool is_ready = false;
-    answer_init(e, parked, a);
-    parked->is_wide = refill_outbox(&a->asker) == SHARED_OUTBOX;
-    bool fine = check_cache(a, parked, &is_ready, &err) && (!is_ready || collect(a, &err));
-    if (!fine) {
-        log_error("edge-failed", "%s", err.message);
+    struct buf message;
+    buf_init(&message, SIZE_MAX / 2);
+    enum poll_outcome outcome = poll_answer(&e->parts, &parked->asked, &message);
+    bool answers = must || outcome == POLL_HAS_NEWS;
+    if (answers) {
+        parked->waiter.answer(parked->waiter.user, buf_slice(&message));
     }
-    bool has_gate = registry_gate_version(e->parts.registry) > parked->poll.gate_version;
-    bool has_news = a->card_count > 0 || a->removal_count > 0 || has_gate ||
-                    a->reply.refill.begins || parked->poll.cache.place.len > 0;
-    bool answers = must || (fine && is_ready && has_news);
-    if (answers && fine) {
-        send_answer(a, parked, has_gate);
-    } else if (answers) {
-        parked->waiter.answer(parked->waiter.user, slice_make(NULL, 0));
-    }
-    parked->due_ms = is_ready ? INT64_MAX : clock_now_ms(e->parts.clock) + NOT_READY_MS;
-    answer_done(a);
-    free(a);
+    parked->due_ms =
+        outcome == POLL_NOT_READY ? clock_now_ms(e->parts.clock) + NOT_READY_MS : INT64_MAX;
+    buf_done(&message);
     return answers;
 }
 
@@ -432,10 +228,10 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     int64_t wait = poll->wait_ms < 0             ? 0
                    : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX
                                                  : poll->wait_ms;
-    p->collector = keys->number;
+    p->asked.collector = keys->number;
     p->deadline_ms = clock_now_ms(e->parts.clock) + wait;
     p->due_ms = 0; /* look once at once */
-    p->poll = *poll;
+    p->asked.poll = *poll;
     p->waiter = waiter;
     pthread_mutex_lock(&e->lock);
     bool closing = e->closing;
@@ -503,7 +299,8 @@ void edges_notify(struct edges *e, uint32_t collector)
     pthread_mutex_lock(&e->lock);
     e->notices++;
     for (struct parked *p = e->parked; p != NULL; p = p->next) {
-        bool concerns = collector == SHARED_OUTBOX ? p->is_wide : p->collector == collector;
+        bool concerns =
+            collector == SHARED_OUTBOX ? p->asked.is_wide : p->asked.collector == collector;
         p->due_ms = concerns ? 0 : p->due_ms;
     }
     pthread_cond_signal(&e->wake);
