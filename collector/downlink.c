@@ -206,12 +206,13 @@ bool downlink_is_connected(struct downlink *d)
 
 struct lookup {
     struct downlink *downlink;
+    uint64_t generation; /* of the edge cache when it was asked */
     uint8_t nonce[SEAL_NONCE_BYTES];
     downlink_looked_up *done;
     void *user;
 };
 
-static enum downlink_lookup take_card(struct downlink *d, const struct opened *o,
+static enum downlink_lookup take_card(const struct lookup *lookup, const struct opened *o,
                                       struct wire_card *ret)
 {
     const msgpack_object *card;
@@ -228,7 +229,7 @@ static enum downlink_lookup take_card(struct downlink *d, const struct opened *o
         log_warn("lookup-failed", "The card that was looked up is damaged.");
         return DOWNLINK_UNREACHABLE;
     }
-    if (keeps && !edge_apply_card(d->parts.edge, card, &err)) {
+    if (keeps && !edge_apply_card(lookup->downlink->parts.edge, lookup->generation, card, &err)) {
         log_warn("lookup-failed", "%s", err.message); /* it can be shown all the same */
     }
     return DOWNLINK_FOUND;
@@ -243,7 +244,7 @@ static void on_lookup_done(void *user, bool answered, struct slice reply)
     struct error err;
     if (answered) {
         if (opened_init(&o, lookup->downlink, lookup->nonce, reply, &err)) {
-            result = take_card(lookup->downlink, &o, &card);
+            result = take_card(lookup, &o, &card);
         }
     }
     lookup->done(lookup->user, result, result == DOWNLINK_FOUND ? &card : NULL);
@@ -261,6 +262,7 @@ void downlink_look_up(struct downlink *d, struct identifier identifier, int time
     struct buf plain;
     struct buf request;
     lookup->downlink = d;
+    lookup->generation = edge_generation(d->parts.edge);
     lookup->done = done;
     lookup->user = user;
     buf_init(&plain, LIMIT_WIRE_BYTES);

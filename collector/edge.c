@@ -387,11 +387,21 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
     return fine;
 }
 
-bool edge_apply_card(struct edge *edge, const msgpack_object *card, struct error *err)
+uint64_t edge_generation(struct edge *edge)
+{
+    pthread_mutex_lock(&edge->lock);
+    uint64_t generation = edge->state.generation;
+    pthread_mutex_unlock(&edge->lock);
+    return generation;
+}
+
+bool edge_apply_card(struct edge *edge, uint64_t generation, const msgpack_object *card,
+                     struct error *err)
 {
     pthread_mutex_lock(&edge->lock);
     begin(edge);
-    bool fine = put_card(edge, card, err) && write_changes(edge, false, err);
+    bool fine = generation != edge->state.generation ||
+                (put_card(edge, card, err) && write_changes(edge, false, err));
     pthread_mutex_unlock(&edge->lock);
     return fine;
 }

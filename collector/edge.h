@@ -31,8 +31,12 @@ MUST_CHECK bool edge_gate_state(struct edge *edge, struct buf *ret, struct error
 /* Store what a poll brought. */
 MUST_CHECK bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply,
                            struct error *err);
-/* Store one card that was looked up. */
-MUST_CHECK bool edge_apply_card(struct edge *edge, const msgpack_object *card, struct error *err);
+/* Grows with each refill that begins. */
+uint64_t edge_generation(struct edge *edge);
+/* Store one card that was asked for in this generation; in another one it may be out of scope, and
+ * nothing is stored. */
+MUST_CHECK bool edge_apply_card(struct edge *edge, uint64_t generation, const msgpack_object *card,
+                                struct error *err);
 
 /* When a refill is complete, what did not come with it is not for this collector any more: remove a
  * bounded number of such cards. *ret_more says that there may be others. */

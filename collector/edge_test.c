@@ -152,7 +152,7 @@ static bool apply_looked_up(struct fixture *f, struct card card)
     assert_true(msgpack_zone_init(&zone, 8192));
     write_card(&card, &bytes);
     assert_true(value_unpack(buf_slice(&bytes), &zone, &object, &f->err));
-    bool fine = edge_apply_card(f->edge, &object, &f->err);
+    bool fine = edge_apply_card(f->edge, edge_generation(f->edge), &object, &f->err);
     msgpack_zone_destroy(&zone);
     buf_done(&bytes);
     return fine;
