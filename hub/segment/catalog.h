@@ -26,7 +26,8 @@ struct catalog_error {
 
 /* Compile definitions, which are copied:
  *
- *     {"version":N, "rules":{…}, "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…}}…],
+ *     {"version":N, "rules":{…},
+ *      "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…}}…],
  *      "edgeTraits":[NAME…], "edgeTraitsVersion":N,
  *      "scopes":[{"collector":N, "id":ID, "version":N, "scope":{"kind":KIND, "segments":[KEY…]}}…],
  *      "purchaseEvents":[NAME…], "purchasesVersion":N}
