@@ -74,6 +74,7 @@ $(BUILD)/obj/%.o: %.c
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/shared/dictionary.o: shared/dictionary.bin
+$(BUILD)/obj/collector/customers_page.o: collector/customers.html
 
 $(CRAWLERS) $(CRAWLER_TESTS) &: collector/crawlers.mjs package-lock.json | node_modules
 	@echo "  GEN   $(CRAWLERS)"

@@ -273,6 +273,10 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         tag_answer(api->analytics_js, http);
         return true;
     }
+    if (slice_is(path, "/customers")) {
+        customers_page_answer(api->customers_page, http);
+        return true;
+    }
     if (slice_is(path, "/metrics")) {
         get_metrics(api, http);
         return true;
@@ -350,6 +354,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     if (settings->analytics_js_file[0] != 0) {
         api->analytics_js = tag_load(settings->analytics_js_file);
     }
+    api->customers_page = customers_page_new();
+    api->token_guard = token_guard_new();
     if (!http_server_open(&options, on_request, api, &api->server, err) ||
         !open_https(api, &options, err)) {
         api_close(&api);
@@ -403,6 +409,8 @@ void api_close(struct api **api)
     certificate_close(&a->certificate);
     tag_free(&a->tag);
     tag_free(&a->analytics_js);
+    customers_page_free(&a->customers_page);
+    token_guard_free(&a->token_guard);
     scratch_free(a->spare);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->lookups_done);

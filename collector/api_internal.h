@@ -6,7 +6,9 @@
 #include "collector/api.h"
 #include "collector/certificate.h"
 #include "collector/cookie.h"
+#include "collector/customers_page.h"
 #include "collector/tag.h"
+#include "collector/token_guard.h"
 #include "collector/visit.h"
 #include "shared/json.h"
 
@@ -28,6 +30,8 @@ struct api {
     struct certificate *certificate;
     struct tag *tag;
     struct tag *analytics_js; /* NULL: not served */
+    struct customers_page *customers_page;
+    struct token_guard *token_guard;
     pthread_mutex_t lock;
     struct scratch *spare;
     _Atomic bool is_stopping;
@@ -82,11 +86,17 @@ void api_get_source_config(struct api *api, struct http_request *http);
 /* api_ready.c: may it be sent events? */
 void api_get_ready(struct api *api, struct http_request *http);
 
-/* api_edge.c: what the edge knows of a visitor or a customer. */
+/* api_edge.c: what the edge knows of the visitor who asks. */
 void api_get_me(struct api *api, struct http_request *http);
+/* The card of whoever has this identifier; it refers into the scratch. False: not here. */
+bool api_read_card(struct api *api, struct identifier id, struct scratch *scratch,
+                   struct wire_card *ret);
+void api_write_segments(struct json_writer *w, const msgpack_object *segments);
+
+/* api_customers.c: what it knows of a customer, for who has the token. */
 void api_get_customer(struct api *api, struct http_request *http);
-/* Does the request carry the secret token of the enrolment? */
-bool api_is_authorized(const struct api *api, const struct http_request *http);
+/* Does the request carry the secret token of the enrolment? False: answered with what is wrong. */
+bool api_authorize(struct api *api, struct http_request *http);
 
 /* api_refusals.c: what was refused. */
 void api_get_refusals(struct api *api, struct http_request *http);

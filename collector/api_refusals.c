@@ -57,9 +57,7 @@ static bool write_seen(void *user, struct slice source, const struct refusal_see
 void api_get_refusals(struct api *api, struct http_request *http)
 {
     struct json_writer w;
-    if (!api_is_authorized(api, http)) {
-        http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
-        http_answer_error(http, 401, "unauthorized", "A valid customer token is needed.", NULL);
+    if (!api_authorize(api, http)) {
         return;
     }
     struct scratch *s = api_take_scratch(api);

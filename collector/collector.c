@@ -1,14 +1,17 @@
 #include "collector/collector.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "collector/api.h"
+#include "collector/edge_key.h"
 #include "collector/shipper.h"
 #include "shared/daemon.h"
 #include "shared/localtime.h"
 #include "shared/log.h"
 
-/* The spool is a queue of sealed blocks, which do not compress; the edge cache is small. */
+/* The spool is a queue of sealed blocks; the edge cache is small. What is encrypted does not
+ * compress. */
 static const struct store_options spool_options = {
     .write_buffer_bytes = 2 * 1024 * 1024,
     .cache_bytes = 256 * 1024,
@@ -22,7 +25,7 @@ static const struct store_options edge_options = {
     .cache_bytes = 1024 * 1024,
     .table_bytes = 2 * 1024 * 1024,
     .open_files_max = 100,
-    .compress = true,
+    .compress = false,
     .reopens = true,
 };
 
@@ -49,6 +52,46 @@ static bool open_spool(struct collector *c, struct error *err)
     return true;
 }
 
+static bool open_edge(struct collector *c, const char *path, const uint8_t *key, struct error *err)
+{
+    if (!store_leveldb_open(path, &edge_options, &c->edge_store, err)) {
+        return false;
+    }
+    if (!edge_open(c->edge_store, key, &c->edge, err)) {
+        store_close(&c->edge_store);
+        return false;
+    }
+    return true;
+}
+
+/* A cache that cannot be read is no loss that the hub could not make good. */
+static bool open_or_empty_edge(struct collector *c, struct error *err)
+{
+    char path[CONFIG_TEXT_BYTES + 16];
+    char key_path[CONFIG_TEXT_BYTES + 16];
+    uint8_t *key;
+    size_t len = strlen(c->settings.data_dir);
+    while (len > 1 && c->settings.data_dir[len - 1] == '/') {
+        len--;
+    }
+    snprintf(path, sizeof path, "%s/edge", c->settings.data_dir);
+    snprintf(key_path, sizeof key_path, "%.*s.key", (int)len, c->settings.data_dir);
+    bool is_set = c->settings.edge_key_file[0] != 0;
+    if (!edge_key_read(is_set ? c->settings.edge_key_file : key_path, &key, err)) {
+        return false;
+    }
+    bool fine = open_edge(c, path, key, err);
+    if (!fine && err->kind == ERROR_CORRUPT) {
+        log_warn("edge-emptied",
+                 "The edge cache is emptied and filled by the hub anew, because it cannot be read "
+                 "with this key: %s",
+                 err->message);
+        fine = store_leveldb_destroy(path, err) && open_edge(c, path, key, err);
+    }
+    sodium_free(key);
+    return fine;
+}
+
 static bool open_stores(struct collector *c, struct error *err)
 {
     char path[CONFIG_TEXT_BYTES + 16];
@@ -59,10 +102,8 @@ static bool open_stores(struct collector *c, struct error *err)
     if (!store_leveldb_open(path, &spool_options, &c->spool_store, err) || !open_spool(c, err)) {
         return false;
     }
-    snprintf(path, sizeof path, "%s/edge", c->settings.data_dir);
-    return store_leveldb_open(path, &edge_options, &c->edge_store, err) &&
-           edge_open(c->edge_store, &c->edge, err) &&
-           suppression_open(c->edge_store, &c->suppression, err);
+    return open_or_empty_edge(c, err) &&
+           suppression_open(c->edge_store, edge_vault(c->edge), &c->suppression, err);
 }
 
 static void set_gate(struct collector *c, struct gate *gate)

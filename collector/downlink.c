@@ -12,7 +12,8 @@ struct downlink {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool polling;
-    bool failed; /* the last poll: wait before the next */
+    bool failed;     /* the last poll: wait before the next */
+    bool is_filling; /* as the last poll told */
     bool closing;
     uint64_t gate_version;
     int64_t answered_ms;
@@ -52,8 +53,9 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
     if (!fine) {
         error_set(err, ERROR_CORRUPT, "the poll's answer is damaged");
     }
-    bool has_news =
-        fine && (r->cards->via.array.size > 0 || r->gate.len > 0 || r->suppressions.len > 0);
+    bool has_news = fine && (d->is_filling || r->refill.begins || r->cards->via.array.size > 0 ||
+                             (r->removals != NULL && r->removals->via.array.size > 0) ||
+                             r->gate.len > 0 || r->suppressions.len > 0);
     fine = fine && (!has_news || edge_apply(d->parts.edge, r, err));
     if (fine) {
         suppression_apply(d->parts.suppression, r);
@@ -107,8 +109,8 @@ static void send_poll(struct downlink *d)
     poll->gate_version = d->parts.gate_version;
     poll->spool_blocks = spool_blocks(d->parts.spool);
     poll->spool_bytes = spool_bytes(d->parts.spool);
-    const uint64_t *cursors = edge_cursors(d->parts.edge, &poll->cursor_count);
-    memcpy(poll->cursors, cursors, poll->cursor_count * sizeof *cursors);
+    edge_describe(d->parts.edge, poll);
+    d->is_filling = poll->cache.place.len > 0;
     poll->suppression_version = suppression_version(d->parts.suppression);
     buf_init(&report, WIRE_REPORT_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
@@ -124,6 +126,27 @@ static void send_poll(struct downlink *d)
     free(poll);
 }
 
+static bool is_closing(struct downlink *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool closing = d->closing;
+    pthread_mutex_unlock(&d->lock);
+    return closing;
+}
+
+/* Remove what a refill that is complete did not bring. */
+static void sweep(struct downlink *d)
+{
+    bool more = true;
+    while (more && !is_closing(d)) {
+        struct error err;
+        if (!edge_sweep(d->parts.edge, &more, &err)) {
+            log_warn("sweep-failed", "%s", err.message);
+            more = false;
+        }
+    }
+}
+
 static void *run(void *arg)
 {
     struct downlink *d = arg;
@@ -137,6 +160,7 @@ static void *run(void *arg)
         } else {
             d->polling = true;
             pthread_mutex_unlock(&d->lock);
+            sweep(d);
             send_poll(d);
             pthread_mutex_lock(&d->lock);
         }
@@ -200,24 +224,31 @@ int64_t downlink_answered_ms(struct downlink *d)
 
 struct lookup {
     struct downlink *downlink;
+    uint64_t generation; /* of the edge cache when it was asked */
     uint8_t nonce[SEAL_NONCE_BYTES];
-    void (*done)(void *user, enum downlink_lookup result);
+    downlink_looked_up *done;
     void *user;
 };
 
-static enum downlink_lookup keep_card(struct downlink *d, const struct opened *o)
+static enum downlink_lookup take_card(const struct lookup *lookup, const struct opened *o,
+                                      struct wire_card *ret)
 {
     const msgpack_object *card;
-    struct error err = {.message = "the look-up's answer is damaged"};
-    if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &card)) {
+    bool keeps;
+    struct error err;
+    if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &card, &keeps)) {
+        log_warn("lookup-failed", "The look-up's answer is damaged.");
         return DOWNLINK_UNREACHABLE;
     }
     if (card == NULL) {
         return DOWNLINK_NOBODY;
     }
-    if (!edge_apply_card(d->parts.edge, card, &err)) {
-        log_warn("lookup-failed", "%s", err.message);
+    if (!wire_read_card(card, ret)) {
+        log_warn("lookup-failed", "The card that was looked up is damaged.");
         return DOWNLINK_UNREACHABLE;
+    }
+    if (keeps && !edge_apply_card(lookup->downlink->parts.edge, lookup->generation, card, &err)) {
+        log_warn("lookup-failed", "%s", err.message); /* it can be shown all the same */
     }
     return DOWNLINK_FOUND;
 }
@@ -226,26 +257,30 @@ static void on_lookup_done(void *user, bool answered, struct slice reply)
 {
     struct lookup *lookup = user;
     enum downlink_lookup result = DOWNLINK_UNREACHABLE;
+    struct wire_card card;
+    struct opened o;
+    struct error err;
     if (answered) {
-        struct opened o;
-        struct error err;
         if (opened_init(&o, lookup->downlink, lookup->nonce, reply, &err)) {
-            result = keep_card(lookup->downlink, &o);
+            result = take_card(lookup, &o, &card);
         }
+    }
+    lookup->done(lookup->user, result, result == DOWNLINK_FOUND ? &card : NULL);
+    if (answered) {
         opened_done(&o);
     }
-    lookup->done(lookup->user, result);
     free(lookup);
 }
 
 void downlink_look_up(struct downlink *d, struct identifier identifier, int timeout_ms,
-                      void (*done)(void *user, enum downlink_lookup result), void *user)
+                      downlink_looked_up *done, void *user)
 {
     struct lookup *lookup = memory_allocate_zeroed(sizeof *lookup);
     struct wire_lookup message = {identifier.type, identifier.value};
     struct buf plain;
     struct buf request;
     lookup->downlink = d;
+    lookup->generation = edge_generation(d->parts.edge);
     lookup->done = done;
     lookup->user = user;
     buf_init(&plain, LIMIT_WIRE_BYTES);

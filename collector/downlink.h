@@ -47,10 +47,12 @@ int64_t downlink_answered_ms(struct downlink *downlink);
 
 enum downlink_lookup { DOWNLINK_FOUND, DOWNLINK_NOBODY, DOWNLINK_UNREACHABLE };
 
-/* Ask the hub for the card of whoever has this identifier. `done` is called once, on a thread of
- * the link; the card, if any, is in the edge cache then, and the hub sends its changes from now
- * on. */
+/* Called once, on a thread of the link. The card is borrowed; NULL unless it was found. */
+typedef void downlink_looked_up(void *user, enum downlink_lookup result,
+                                const struct wire_card *card);
+/* Ask the hub for the card of whoever has this identifier. A card that is in this collector's scope
+ * is in the edge cache then, and the hub sends its changes from now on. */
 void downlink_look_up(struct downlink *downlink, struct identifier identifier, int timeout_ms,
-                      void (*done)(void *user, enum downlink_lookup result), void *user);
+                      downlink_looked_up *done, void *user);
 
 #endif

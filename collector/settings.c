@@ -18,6 +18,9 @@ static const struct config_row rows[] = {
         "Folder for the spool and the edge cache; made when it is missing."),
     ROW(enrolment, CONFIG_TEXT, "/etc/tributary/collector.enrolment", 0, 0,
         "The file that `tributary enroll` wrote for this collector."),
+    ROW(edge_key_file, CONFIG_TEXT, "", 0, 0,
+        "Key of the edge cache, 32 bytes in hex; made when it is missing. Empty: data_dir with "
+        "\".key\" behind it."),
     ROW(http_listen, CONFIG_TEXT, "127.0.0.1:8080", 0, 0,
         "Address and port for HTTP; port 0 takes a free one."),
     ROW(https_listen, CONFIG_TEXT, "", 0, 0,

@@ -11,6 +11,7 @@
 struct settings {
     char data_dir[CONFIG_TEXT_BYTES];
     char enrolment[CONFIG_TEXT_BYTES];
+    char edge_key_file[CONFIG_TEXT_BYTES];
     char http_listen[CONFIG_TEXT_BYTES];
     char https_listen[CONFIG_TEXT_BYTES];
     char tls_certificate[CONFIG_TEXT_BYTES];

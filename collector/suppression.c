@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 /* Keys in the edge's store (stored: never change):
- *   'x' hash   one who is suppressed      'y'   version, 8 bytes, and the key of the hashes
+ *   'x' hash    one who is suppressed: nothing without the key of the hashes
+ *   'y' hash of nothing, in the vault: version, 8 bytes, and that key
  */
 enum { STATE_BYTES = 8 + SUPPRESSION_KEY_BYTES, HASH_KEY_BYTES = 1 + SUPPRESSION_HASH_BYTES };
 
@@ -16,19 +17,21 @@ struct suppression {
     struct suppression_set *set;
 };
 
-static bool read_state(struct store *store, struct suppression *s, struct error *err)
+static bool read_state(const struct vault *vault, struct suppression *s, struct error *err)
 {
-    struct buf state;
+    struct vault_key key = vault_key_of(vault, 'y', slice_make(NULL, 0));
+    struct buf bytes;
+    struct slice state;
     bool found = false;
-    buf_init(&state, 4096);
-    bool fine = store_get(store, NULL, slice_text("y"), &state, &found, err);
+    buf_init(&bytes, 4096);
+    bool fine = vault_get(vault, &key, &bytes, &state, &found, err);
     if (fine && found && state.len == STATE_BYTES) {
         s->version = read_u64(state.data);
         suppression_set_key(s->set, state.data + 8);
     } else if (fine && found) {
         fine = error_set(err, ERROR_CORRUPT, "the suppression list's state is damaged");
     }
-    buf_done(&state);
+    buf_done(&bytes);
     return fine;
 }
 
@@ -55,12 +58,13 @@ static bool read_hashes(struct store *store, struct suppression *s, struct error
     return fine;
 }
 
-bool suppression_open(struct store *store, struct suppression **ret, struct error *err)
+bool suppression_open(struct store *store, const struct vault *vault, struct suppression **ret,
+                      struct error *err)
 {
     struct suppression *s = memory_allocate_zeroed(sizeof *s);
     pthread_rwlock_init(&s->lock, NULL);
     s->set = suppression_set_new();
-    if (!read_state(store, s, err) || !read_hashes(store, s, err)) {
+    if (!read_state(vault, s, err) || !read_hashes(store, s, err)) {
         suppression_close(&s);
         return error_add_context(err, "opening the suppression list");
     }
@@ -98,8 +102,8 @@ static struct slice changes_of(const struct wire_poll_reply *reply)
     return slice_skip(reply->suppressions, SUPPRESSION_KEY_BYTES);
 }
 
-bool suppression_put(const struct wire_poll_reply *reply, struct store_batch *batch,
-                     struct error *err)
+bool suppression_put(const struct vault *vault, const struct wire_poll_reply *reply,
+                     struct store_batch *batch, struct error *err)
 {
     uint8_t key[HASH_KEY_BYTES] = {'x'};
     uint8_t state[STATE_BYTES];
@@ -122,7 +126,8 @@ bool suppression_put(const struct wire_poll_reply *reply, struct store_batch *ba
     }
     buf_put_u64(&out, reply->suppression_version);
     buf_put(&out, reply->suppressions.data, SUPPRESSION_KEY_BYTES);
-    store_batch_put(batch, slice_text("y"), buf_slice(&out));
+    struct vault_key state_key = vault_key_of(vault, 'y', slice_make(NULL, 0));
+    vault_put(vault, batch, &state_key, buf_slice(&out));
     return true;
 }
 

@@ -7,14 +7,16 @@
 #ifndef TRIBUTARY_COLLECTOR_SUPPRESSION_H
 #define TRIBUTARY_COLLECTOR_SUPPRESSION_H
 
+#include "collector/vault.h"
 #include "shared/store.h"
 #include "shared/suppression.h"
 #include "shared/wire.h"
 
 struct suppression;
 
-/* Read the list kept in the edge's store, which is borrowed for this call alone. */
-MUST_CHECK bool suppression_open(struct store *store, struct suppression **ret, struct error *err);
+/* Read the list kept in the edge's store and vault, which are borrowed for this call alone. */
+MUST_CHECK bool suppression_open(struct store *store, const struct vault *vault,
+                                 struct suppression **ret, struct error *err);
 void suppression_close(struct suppression **suppression);
 
 /* What the hub is told that is here. */
@@ -22,8 +24,8 @@ uint64_t suppression_version(struct suppression *suppression);
 size_t suppression_count(struct suppression *suppression);
 
 /* Add what the answer changes to a batch. ERROR_CORRUPT: these are no changes. */
-MUST_CHECK bool suppression_put(const struct wire_poll_reply *reply, struct store_batch *batch,
-                                struct error *err);
+MUST_CHECK bool suppression_put(const struct vault *vault, const struct wire_poll_reply *reply,
+                                struct store_batch *batch, struct error *err);
 /* The batch is durable: refuse accordingly. */
 void suppression_apply(struct suppression *suppression, const struct wire_poll_reply *reply);
 

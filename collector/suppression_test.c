@@ -23,11 +23,12 @@ struct fixture {
 };
 
 static const uint8_t key[SUPPRESSION_KEY_BYTES] = {7};
+static const uint8_t box_key[VAULT_SECRET_BYTES] = {9};
 
 static void open_all(struct fixture *f)
 {
-    assert_true(edge_open(f->store, &f->edge, &f->err));
-    assert_true(suppression_open(f->store, &f->list, &f->err));
+    assert_true(edge_open(f->store, box_key, &f->edge, &f->err));
+    assert_true(suppression_open(f->store, edge_vault(f->edge), &f->list, &f->err));
 }
 
 static void close_all(struct fixture *f)

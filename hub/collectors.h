@@ -6,6 +6,7 @@
 #define TRIBUTARY_HUB_COLLECTORS_H
 
 #include "hub/registry.h"
+#include "shared/wire.h"
 
 struct collectors;
 
@@ -35,6 +36,12 @@ struct collector_figures {
     uint64_t events;
     uint64_t replayed;
     uint64_t refused;
+    /* Its edge cache, as of its last poll: */
+    bool cache_is_told;
+    uint8_t cache_id[WIRE_CACHE_ID_BYTES];
+    uint64_t cache_scope_version; /* of the scope that it is filled for */
+    bool cache_is_refilling;
+    uint64_t cache_profiles; /* that the refill has looked at */
 };
 void collectors_note(struct collectors *collectors, struct slice id,
                      void (*change)(struct collector_figures *figures, void *user), void *user);

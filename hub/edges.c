@@ -3,18 +3,18 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "hub/card.h"
+#include "hub/poll_answer.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum { CARDS_BYTES_MAX = 512 * 1024, CARD_BYTES_MAX = 256 * 1024, WAIT_MS_MAX = 60000 };
+enum { WAIT_MS_MAX = 60000, NOT_READY_MS = 20 };
 
 /* A poll that waits for something to answer with. */
 struct parked {
     struct parked *next;
-    uint32_t collector;
+    struct poll_asked asked;
     int64_t deadline_ms;
-    bool is_due;
-    struct wire_poll poll;
+    int64_t due_ms; /* when to look again; INT64_MAX: when there is news */
     struct edges_waiter waiter;
 };
 
@@ -22,6 +22,7 @@ struct parked {
 struct acknowledged {
     struct acknowledged *next;
     uint32_t collector;
+    uint8_t cache_id[WIRE_CACHE_ID_BYTES];
     uint64_t *cursors;
 };
 
@@ -36,120 +37,20 @@ struct edges {
     pthread_t thread;
 };
 
-struct answer {
-    struct wire_poll_reply reply;
-    uint32_t card_count;
-    struct buf cards;
-    struct buf gate;
-    struct buf suppressions;
-    struct buf message;
-};
-
-static bool put_card(struct edges *e, struct profile_id id, struct answer *a, struct error *err)
-{
-    struct profile *profile;
-    if (!reader_profile(&e->parts.reader, id, &profile, err)) {
-        return false;
-    }
-    if (profile == NULL) {
-        return true; /* under way to its survivor, whose card names it */
-    }
-    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
-    card_write(profile, catalog, clock_now_ms(e->parts.clock), &a->cards);
-    definitions_release(e->parts.definitions);
-    a->card_count++;
-    profile_free(&profile);
-    return true;
-}
-
-/* The outbox of one partition from the cursor on. */
-static bool collect_partition(struct edges *e, uint32_t collector, uint32_t partition,
-                              struct answer *a, struct error *err)
-{
-    struct key key = key_edge(collector, a->reply.cursors[partition] + 1);
-    struct slice prefix = key_prefix(&key, KEY_PREFIX_NUMBER);
-    struct store_iterator *it = store_iterator_open(e->parts.reader.stores[partition], NULL);
-    bool fine = true;
-    for (store_iterator_seek(it, key_slice(&key));
-         fine && a->cards.len < CARDS_BYTES_MAX && store_iterator_valid(it) &&
-         slice_starts_with(store_iterator_key(it), prefix);
-         store_iterator_next(it)) {
-        struct profile_id id;
-        uint64_t sequence = read_u64(store_iterator_key(it).data + KEY_PREFIX_NUMBER);
-        if (profile_id_from_slice(store_iterator_value(it), &id)) {
-            fine = put_card(e, id, a, err);
-        }
-        a->reply.cursors[partition] = sequence;
-    }
-    fine = fine && store_iterator_check(it, err);
-    store_iterator_close(&it);
-    return fine;
-}
-
-static void answer_init(struct edges *e, const struct wire_poll *poll, struct answer *a)
-{
-    uint32_t partitions = e->parts.reader.partitions;
-    a->card_count = 0;
-    a->reply = (struct wire_poll_reply){.cursor_count = partitions};
-    if (poll->cursor_count == partitions) {
-        memcpy(a->reply.cursors, poll->cursors, partitions * sizeof *poll->cursors);
-    }
-    buf_init(&a->cards, CARDS_BYTES_MAX + CARD_BYTES_MAX * 16);
-    buf_init(&a->gate, LIMIT_WIRE_BYTES);
-    buf_init(&a->suppressions, LIMIT_WIRE_BYTES);
-    buf_init(&a->message, SIZE_MAX / 2);
-}
-
-static void answer_done(struct answer *a)
-{
-    buf_done(&a->cards);
-    buf_done(&a->gate);
-    buf_done(&a->suppressions);
-    buf_done(&a->message);
-}
-
-/* What the collector does not have yet of the suppression list. */
-static bool collect_suppressions(struct edges *e, const struct wire_poll *poll, struct answer *a,
-                                 struct error *err)
-{
-    a->reply.is_short = poll->is_short;
-    return poll->is_short ||
-           suppressions_write_changes(e->parts.suppressions, poll->suppression_version,
-                                      &a->suppressions, &a->reply.suppression_version, err);
-}
-
 /* Answer the poll if there is something to say, or if it must be answered now. */
-static bool try_answer(struct edges *e, const struct parked *parked, bool must)
+static bool try_answer(struct edges *e, struct parked *parked, bool must)
 {
-    struct answer *a = memory_allocate_zeroed(sizeof *a);
-    struct error err;
-    bool fine = true;
-    answer_init(e, &parked->poll, a);
-    for (uint32_t i = 0; fine && i < e->parts.reader.partitions; i++) {
-        fine = collect_partition(e, parked->collector, i, a, &err);
-    }
-    fine = fine && collect_suppressions(e, &parked->poll, a, &err);
-    if (!fine) {
-        log_error("edge-failed", "%s", err.message);
-    }
-    bool has_gate = registry_gate_version(e->parts.registry) > parked->poll.gate_version;
-    bool answers = fine && (must || a->card_count > 0 || has_gate || a->suppressions.len > 0);
+    struct buf message;
+    buf_init(&message, SIZE_MAX / 2);
+    enum poll_outcome outcome = poll_answer(&e->parts, &parked->asked, &message);
+    bool answers = must || outcome == POLL_HAS_NEWS;
     if (answers) {
-        a->reply.hub_ms = clock_now_ms(e->parts.clock);
-        a->reply.gate_version = parked->poll.gate_version;
-        if (has_gate) {
-            registry_gate(e->parts.registry, &a->gate, &a->reply.gate_version);
-            a->reply.gate = buf_slice(&a->gate);
-        }
-        a->reply.suppressions = buf_slice(&a->suppressions);
-        wire_write_poll_reply(&a->reply, a->card_count, buf_slice(&a->cards), &a->message);
-        parked->waiter.answer(parked->waiter.user, buf_slice(&a->message));
-    } else if (must) {
-        parked->waiter.answer(parked->waiter.user, slice_make(NULL, 0));
+        parked->waiter.answer(parked->waiter.user, buf_slice(&message));
     }
-    answer_done(a);
-    free(a);
-    return answers || must;
+    parked->due_ms =
+        outcome == POLL_NOT_READY ? clock_now_ms(e->parts.clock) + NOT_READY_MS : INT64_MAX;
+    buf_done(&message);
+    return answers;
 }
 
 /* ---- Waiting polls ---- */
@@ -159,19 +60,25 @@ static struct parked *take_due(struct edges *e, int64_t now_ms, int64_t *ret_nex
     *ret_next_ms = now_ms + 1000;
     for (struct parked **link = &e->parked; *link != NULL; link = &(*link)->next) {
         struct parked *p = *link;
-        if (p->is_due || p->deadline_ms <= now_ms || e->closing) {
+        if (p->due_ms <= now_ms || p->deadline_ms <= now_ms || e->closing) {
             *link = p->next;
             return p;
         }
         *ret_next_ms = p->deadline_ms < *ret_next_ms ? p->deadline_ms : *ret_next_ms;
+        *ret_next_ms = p->due_ms < *ret_next_ms ? p->due_ms : *ret_next_ms;
     }
     return NULL;
 }
 
+/* Behind the others, so that a refill takes turns with them. */
 static void park(struct edges *e, struct parked *p)
 {
-    p->next = e->parked;
-    e->parked = p;
+    struct parked **link = &e->parked;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    p->next = NULL;
+    *link = p;
 }
 
 static void *run(void *arg)
@@ -187,7 +94,6 @@ static void *run(void *arg)
             continue;
         }
         bool must = p->deadline_ms <= now || e->closing;
-        p->is_due = false;
         uint64_t notices = e->notices;
         pthread_mutex_unlock(&e->lock);
         bool answered = try_answer(e, p, must);
@@ -195,7 +101,7 @@ static void *run(void *arg)
         if (answered) {
             free(p);
         } else {
-            p->is_due = notices != e->notices;
+            p->due_ms = notices != e->notices ? 0 : p->due_ms;
             park(e, p);
         }
     }
@@ -268,11 +174,21 @@ static struct acknowledged *acknowledged_of(struct edges *e, uint32_t collector)
     return a;
 }
 
-/* The cursors say what the collector has safely: the partitions may forget it. */
+/* The cursors say what the collector has safely: the partitions may forget it. Those of a cache
+ * that is filled for another scope, and of another outbox, say nothing. */
 static void acknowledge(struct edges *e, uint32_t collector, const struct wire_poll *poll)
 {
     struct acknowledged *a = acknowledged_of(e, collector);
-    for (uint32_t i = 0; i < e->parts.reader.partitions && i < poll->cursor_count; i++) {
+    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
+    struct refill_asker asker = {collector, catalog_scope_of(catalog, collector), poll};
+    bool counts = refill_outbox(&asker) == collector &&
+                  (!poll->cache.is_told || poll->cache.scope_version == refill_version(&asker));
+    definitions_release(e->parts.definitions);
+    if (memcmp(a->cache_id, poll->cache.id, sizeof a->cache_id) != 0) {
+        memcpy(a->cache_id, poll->cache.id, sizeof a->cache_id);
+        memset(a->cursors, 0, e->parts.reader.partitions * sizeof *a->cursors);
+    }
+    for (uint32_t i = 0; counts && i < e->parts.reader.partitions && i < poll->cursor_count; i++) {
         if (poll->cursors[i] > a->cursors[i]) {
             struct buf message;
             a->cursors[i] = poll->cursors[i];
@@ -297,6 +213,11 @@ static void note_contact(struct collector_figures *f, void *user)
     f->spool_blocks = c->poll->spool_blocks;
     f->spool_bytes = c->poll->spool_bytes;
     f->gate_version = c->poll->gate_version;
+    f->cache_is_told = c->poll->cache.is_told;
+    memcpy(f->cache_id, c->poll->cache.id, sizeof f->cache_id);
+    f->cache_scope_version = c->poll->cache.scope_version;
+    f->cache_is_refilling = c->poll->cache.place.len > 0;
+    f->cache_profiles = refill_profiles(&c->poll->cache.place);
 }
 
 void edges_poll(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
@@ -309,11 +230,11 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     int64_t wait = poll->wait_ms < 0             ? 0
                    : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX
                                                  : poll->wait_ms;
-    p->collector = keys->number;
+    p->asked.collector = keys->number;
     p->deadline_ms = clock_now_ms(e->parts.clock) + wait;
-    p->is_due = true; /* look once at once */
-    p->poll = *poll;
-    p->poll.report = slice_make(NULL, 0); /* borrowed, and taken above */
+    p->due_ms = 0; /* look once at once */
+    p->asked.poll = *poll;
+    p->asked.poll.report = slice_make(NULL, 0); /* borrowed, and taken above */
     p->waiter = waiter;
     pthread_mutex_lock(&e->lock);
     bool closing = e->closing;
@@ -329,6 +250,27 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     }
 }
 
+/* The card of a profile that was looked up. What is in the collector's scope it may keep, and then
+ * gets its changes from now on. */
+static bool put_looked_up(struct edges *e, uint32_t collector, const struct profile *profile,
+                          struct buf *card)
+{
+    struct buf message;
+    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
+    const struct catalog_scope *scope = catalog_scope_of(catalog, collector);
+    bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
+    bool keeps = !is_wide || catalog_scope_holds(catalog, scope, profile);
+    card_write(profile, catalog, clock_now_ms(e->parts.clock), true, card);
+    definitions_release(e->parts.definitions);
+    if (!is_wide) {
+        buf_init(&message, 256);
+        partition_write_interest(&message, profile->id, collector);
+        workers_post(e->parts.workers, profile_id_partition(profile->id), 0, buf_slice(&message));
+        buf_done(&message);
+    }
+    return keeps;
+}
+
 void edges_look_up(struct edges *e, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter)
 {
@@ -336,24 +278,20 @@ void edges_look_up(struct edges *e, const struct collector_keys *keys,
     struct error err;
     struct buf card;
     struct buf message;
-    buf_init(&card, LIMIT_WIRE_BYTES);
-    buf_init(&message, LIMIT_WIRE_BYTES);
+    bool keeps = false;
     if (!reader_profile_of(&e->parts.reader, (struct identifier){lookup->type, lookup->value},
                            &profile, &err)) {
         log_error("edge-failed", "%s", err.message);
         waiter.answer(waiter.user, slice_make(NULL, 0));
         return;
     }
+    buf_init(&card, LIMIT_WIRE_BYTES);
+    buf_init(&message, LIMIT_WIRE_BYTES);
     if (profile != NULL) {
-        const struct catalog *catalog = definitions_borrow(e->parts.definitions);
-        card_write(profile, catalog, clock_now_ms(e->parts.clock), &card);
-        definitions_release(e->parts.definitions);
-        partition_write_interest(&message, profile->id, keys->number);
-        workers_post(e->parts.workers, profile_id_partition(profile->id), 0, buf_slice(&message));
+        keeps = put_looked_up(e, keys->number, profile, &card);
         profile_free(&profile);
     }
-    buf_clear(&message);
-    wire_write_lookup_reply(buf_slice(&card), &message);
+    wire_write_lookup_reply(buf_slice(&card), keeps, &message);
     waiter.answer(waiter.user, buf_slice(&message));
     buf_done(&card);
     buf_done(&message);
@@ -364,7 +302,9 @@ void edges_notify(struct edges *e, uint32_t collector)
     pthread_mutex_lock(&e->lock);
     e->notices++;
     for (struct parked *p = e->parked; p != NULL; p = p->next) {
-        p->is_due = p->is_due || p->collector == collector;
+        bool concerns =
+            collector == SHARED_OUTBOX ? p->asked.is_wide : p->asked.collector == collector;
+        p->due_ms = concerns ? 0 : p->due_ms;
     }
     pthread_cond_signal(&e->wake);
     pthread_mutex_unlock(&e->lock);
@@ -375,7 +315,7 @@ void edges_notify_all(struct edges *e)
     pthread_mutex_lock(&e->lock);
     e->notices++;
     for (struct parked *p = e->parked; p != NULL; p = p->next) {
-        p->is_due = true;
+        p->due_ms = 0;
     }
     pthread_cond_signal(&e->wake);
     pthread_mutex_unlock(&e->lock);

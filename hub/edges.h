@@ -2,7 +2,8 @@
  * collectors, and single cards on demand.
  *
  * Guarantee: a profile that changed stays in a collector's outbox until a poll's cursors say that
- * the collector has it safely. Any thread.
+ * the collector has it safely. A collector that needs more than what changed gets a refill
+ * (refill.h). Any thread.
  */
 #ifndef TRIBUTARY_HUB_EDGES_H
 #define TRIBUTARY_HUB_EDGES_H
@@ -10,7 +11,7 @@
 #include "hub/collectors.h"
 #include "hub/definitions.h"
 #include "hub/partition/workers.h"
-#include "hub/reader.h"
+#include "hub/refill.h"
 #include "hub/reports.h"
 #include "hub/suppressions.h"
 #include "shared/wire.h"
@@ -47,7 +48,7 @@ void edges_poll(struct edges *edges, struct slice collector_id, const struct col
 void edges_look_up(struct edges *edges, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter);
 
-/* A collector's outbox has something new; the gate's definitions changed. */
+/* A collector's outbox, or SHARED_OUTBOX, has something new; the definitions changed. */
 void edges_notify(struct edges *edges, uint32_t collector);
 void edges_notify_all(struct edges *edges);
 

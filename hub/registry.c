@@ -43,7 +43,8 @@ static struct slice store_key(enum registry_kind kind, struct slice key, uint8_t
 
 static bool is_for_partitions(enum registry_kind kind)
 {
-    return kind == REGISTRY_SEGMENT || kind == REGISTRY_TRAIT || kind == REGISTRY_RULES;
+    return kind == REGISTRY_SEGMENT || kind == REGISTRY_TRAIT || kind == REGISTRY_RULES ||
+           kind == REGISTRY_PURCHASES;
 }
 
 static bool is_for_gates(enum registry_kind kind)
@@ -67,6 +68,15 @@ static size_t place_of(const struct registry *r, enum registry_kind kind, struct
         at++;
     }
     return at;
+}
+
+static bool has_entry(const struct registry *r, enum registry_kind kind)
+{
+    bool found = false;
+    for (size_t i = 0; i < r->count && !found; i++) {
+        found = r->entries[i].kind == kind;
+    }
+    return found;
 }
 
 static struct entry *insert(struct registry *r, enum registry_kind kind, struct slice key)
@@ -174,13 +184,6 @@ static bool load(struct registry *r, struct error *err)
     return fine;
 }
 
-static bool has_rules(const struct registry *r)
-{
-    bool found;
-    (void)place_of(r, REGISTRY_RULES, slice_text("rules"), &found);
-    return found;
-}
-
 bool registry_open(struct eventlog *log, const struct clock *clock, void (*changed)(void *user),
                    void *user, struct registry **ret, struct error *err)
 {
@@ -192,7 +195,7 @@ bool registry_open(struct eventlog *log, const struct clock *clock, void (*chang
     r->next_id = 1;
     pthread_mutex_init(&r->lock, NULL);
     bool fine = load(r, err);
-    if (fine && !has_rules(r)) {
+    if (fine && !has_entry(r, REGISTRY_RULES)) {
         struct entry *e = insert(r, REGISTRY_RULES, slice_text("rules"));
         enum json_fault fault = json_read(slice_text(identity_rules_default), &e->body);
         ensure(fault == JSON_FINE);
@@ -235,7 +238,12 @@ static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint6
     bool fine = value_unpack(buf_slice(body), &zone, &root, &err);
     ensure(fine);
     const msgpack_object *where = value_member_c(&root, "where");
-    msgpack_pack_map(k, 4);
+    const msgpack_object *name = value_member_c(&root, "name");
+    msgpack_pack_map(k, name == NULL ? 4 : 5);
+    if (name != NULL) {
+        value_pack_cstr(k, "name");
+        msgpack_pack_object(k, *name);
+    }
     value_pack_cstr(k, "id");
     msgpack_pack_uint32(k, id);
     value_pack_cstr(k, "key");
@@ -266,6 +274,82 @@ static bool is_edge_trait(const struct entry *e)
     return edge;
 }
 
+/* The scope of a collector as partitions see it: a revoked one gets nothing. False: never set. */
+static bool pack_scope(msgpack_packer *k, const struct entry *e)
+{
+    struct error err;
+    msgpack_zone zone;
+    msgpack_object root;
+    int64_t revoked = 0;
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    bool fine = value_unpack(buf_slice(&e->body), &zone, &root, &err);
+    const msgpack_object *scope = fine ? value_member_c(&root, "scope") : NULL;
+    if (scope != NULL && k != NULL) {
+        (void)value_int(value_member_c(&root, "revokedAt"), &revoked);
+        msgpack_pack_map(k, 4);
+        value_pack_cstr(k, "collector");
+        msgpack_pack_uint32(k, e->id);
+        value_pack_cstr(k, "id");
+        value_pack_text(k, buf_slice(&e->key));
+        value_pack_cstr(k, "version");
+        msgpack_pack_uint64(k, e->version);
+        value_pack_cstr(k, "scope");
+        if (revoked > 0) {
+            msgpack_pack_map(k, 1);
+            value_pack_cstr(k, "kind");
+            value_pack_cstr(k, "seen");
+        } else {
+            msgpack_pack_object(k, *scope);
+        }
+    }
+    msgpack_zone_destroy(&zone);
+    return scope != NULL;
+}
+
+static void put_scopes(const struct registry *r, msgpack_packer *k)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        count += r->entries[i].kind == REGISTRY_COLLECTOR && pack_scope(NULL, &r->entries[i]);
+    }
+    value_pack_cstr(k, "scopes");
+    msgpack_pack_array(k, count);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_COLLECTOR) {
+            (void)pack_scope(k, &r->entries[i]);
+        }
+    }
+}
+
+/* Nothing where the defaults hold. */
+static void put_purchases(const struct registry *r, msgpack_packer *k)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct entry *e = &r->entries[i];
+        struct error err;
+        msgpack_zone zone;
+        msgpack_object root;
+        if (e->kind != REGISTRY_PURCHASES) {
+            continue;
+        }
+        bool made = msgpack_zone_init(&zone, 1024);
+        ensure(made);
+        bool fine = value_unpack(buf_slice(&e->body), &zone, &root, &err);
+        ensure(fine);
+        const msgpack_object *events = value_member_c(&root, "events");
+        value_pack_cstr(k, "purchasesVersion");
+        msgpack_pack_uint64(k, e->version);
+        value_pack_cstr(k, "purchaseEvents");
+        if (events == NULL) {
+            msgpack_pack_nil(k);
+        } else {
+            msgpack_pack_object(k, *events);
+        }
+        msgpack_zone_destroy(&zone);
+    }
+}
+
 static void put_catalog(const struct registry *r, const msgpack_object *preview, struct buf *out)
 {
     msgpack_packer k;
@@ -276,7 +360,7 @@ static void put_catalog(const struct registry *r, const msgpack_object *preview,
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
         traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
     }
-    msgpack_pack_map(&k, 5);
+    msgpack_pack_map(&k, has_entry(r, REGISTRY_PURCHASES) ? 8 : 6);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->catalog_version);
     value_pack_cstr(&k, "edgeTraitsVersion");
@@ -307,6 +391,8 @@ static void put_catalog(const struct registry *r, const msgpack_object *preview,
             value_pack_text(&k, buf_slice(&r->entries[i].key));
         }
     }
+    put_scopes(r, &k);
+    put_purchases(r, &k);
     value_pack_cstr(&k, "rules");
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {
@@ -472,13 +558,15 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
         store_batch_delete(&more, store_key(kind, key, key_bytes));
     }
     bool fine = true;
-    if (is_for_partitions(kind)) {
+    bool is_logged = is_for_partitions(kind) ||
+                     (kind == REGISTRY_COLLECTOR && entry != NULL && pack_scope(NULL, entry));
+    if (is_logged) {
         put_catalog(r, NULL, &catalog);
         fine = check_catalog(&catalog, where, err);
         record.bytes = buf_slice(&catalog);
     }
     fine = fine && (!is_for_gates(kind) || check_gate(r, where, err)) &&
-           eventlog_append(r->log, &record, is_for_partitions(kind) ? 1 : 0, &more, err);
+           eventlog_append(r->log, &record, is_logged ? 1 : 0, &more, err);
     store_batch_done(&more);
     buf_done(&value);
     buf_done(&counters);

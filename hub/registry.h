@@ -20,8 +20,9 @@ enum registry_kind {
     REGISTRY_SOURCE = 2,
     REGISTRY_SEGMENT = 3,
     REGISTRY_TRAIT = 4,
-    REGISTRY_RULES = 5, /* one entry, "rules" */
-    REGISTRY_PLAN = 6,  /* tracking plans */
+    REGISTRY_RULES = 5,      /* one entry, "rules" */
+    REGISTRY_PLAN = 6,       /* tracking plans */
+    REGISTRY_PURCHASES = 12, /* one entry, "purchases", or none: {"events":[name…]} */
 };
 
 struct registry_entry {

@@ -193,6 +193,73 @@ static void test_only_what_partitions_see_goes_into_the_log(void **state)
     msgpack_zone_destroy(&zone);
 }
 
+/* The catalog as it stands; to be freed. */
+static struct catalog *compile(struct fixture *f)
+{
+    struct catalog *catalog;
+    buf_clear(&f->bytes);
+    registry_catalog(f->registry, NULL, &f->bytes);
+    assert_true(catalog_new(buf_slice(&f->bytes), &catalog, &f->where, &f->err));
+    return catalog;
+}
+
+static void test_a_scope_goes_to_partitions_in_the_log_without_a_new_catalog_version(void **state)
+{
+    struct fixture *f = *state;
+    bool found;
+    must_put(f, REGISTRY_SEGMENT, "vip", "{\"where\":{\"known\":true}}");
+    struct catalog *before = compile(f);
+    uint64_t records = eventlog_next(f->log);
+    must_put(f, REGISTRY_COLLECTOR, "till-1",
+             "{\"scope\":{\"kind\":\"segments\",\"segments\":[\"vip\"]}}");
+    assert_int_equal(eventlog_next(f->log), records + 1);
+    uint32_t id = find(f, REGISTRY_COLLECTOR, "till-1").id;
+    struct catalog *after = compile(f);
+    assert_int_equal(catalog_version(after), catalog_version(before));
+    assert_true(catalog_scopes_version(after) > catalog_scopes_version(before));
+    assert_null(catalog_scope_of(before, id));
+    assert_int_equal(catalog_scope_of(after, id)->kind, SCOPE_SEGMENTS);
+    assert_int_equal(catalog_scope_of(after, id)->segment_count, 1);
+    catalog_free(&before);
+    catalog_free(&after);
+
+    assert_false(put(f, REGISTRY_COLLECTOR, "till-1",
+                     "{\"scope\":{\"kind\":\"segments\",\"segments\":[\"none\"]}}"));
+    assert_string_equal(f->where.code, "invalid-scope");
+    assert_false(remove_entry(f, REGISTRY_SEGMENT, "vip", &found)); /* in use */
+    must_put(f, REGISTRY_COLLECTOR, "till-1",
+             "{\"revokedAt\":5,\"scope\":{\"kind\":\"everybody\"}}");
+    after = compile(f);
+    assert_int_equal(catalog_scope_of(after, id)->kind, SCOPE_SEEN);
+    catalog_free(&after);
+}
+
+static void test_purchases_are_the_default_ones_until_they_are_defined(void **state)
+{
+    struct fixture *f = *state;
+    struct event event = {.type = EVENT_TRACK, .name = slice_text("Order Completed")};
+    struct catalog *catalog = compile(f);
+    bool found;
+    assert_true(catalog_is_purchase(catalog, &event));
+    assert_int_equal(catalog_purchases_version(catalog), 1);
+    event.type = EVENT_PAGE;
+    assert_false(catalog_is_purchase(catalog, &event));
+    event.type = EVENT_TRACK;
+    catalog_free(&catalog);
+    must_put(f, REGISTRY_PURCHASES, "purchases", "{\"events\":[\"Sale\"]}");
+    catalog = compile(f);
+    assert_false(catalog_is_purchase(catalog, &event));
+    assert_true(catalog_purchases_version(catalog) > 1);
+    catalog_free(&catalog);
+    assert_false(put(f, REGISTRY_PURCHASES, "purchases", "{}"));
+    assert_false(put(f, REGISTRY_PURCHASES, "purchases", "{\"events\":[\"\"]}"));
+    assert_string_equal(f->where.code, "invalid-purchases");
+    assert_true(remove_entry(f, REGISTRY_PURCHASES, "purchases", &found) && found);
+    catalog = compile(f);
+    assert_true(catalog_is_purchase(catalog, &event));
+    catalog_free(&catalog);
+}
+
 static void test_versions_grow_and_only_gates_that_are_concerned_get_a_new_one(void **state)
 {
     struct fixture *f = *state;
@@ -440,6 +507,8 @@ int main(void)
         WITH(test_a_new_registry_has_the_default_rules_and_nothing_else),
         WITH(test_what_was_put_is_found_and_survives_a_power_cut),
         WITH(test_only_what_partitions_see_goes_into_the_log),
+        WITH(test_a_scope_goes_to_partitions_in_the_log_without_a_new_catalog_version),
+        WITH(test_purchases_are_the_default_ones_until_they_are_defined),
         WITH(test_versions_grow_and_only_gates_that_are_concerned_get_a_new_one),
         WITH(test_ids_are_never_given_twice),
         WITH(test_a_refused_definition_changes_nothing),

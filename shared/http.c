@@ -237,6 +237,20 @@ struct slice http_cookie(const struct http_request *r, const char *name)
     return optional(MHD_lookup_connection_value(r->connection, MHD_COOKIE_KIND, name));
 }
 
+struct slice http_client_address(const struct http_request *r)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info == NULL ? NULL : info->client_addr;
+    if (address != NULL && address->sa_family == AF_INET) {
+        return slice_make(&((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+    }
+    if (address != NULL && address->sa_family == AF_INET6) {
+        return slice_make(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+    }
+    return slice_make(NULL, 0);
+}
+
 struct each_query {
     void (*each)(void *user, struct slice name, struct slice value);
     void *user;

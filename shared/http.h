@@ -69,6 +69,8 @@ struct slice http_body(const struct http_request *request);
 struct slice http_header(const struct http_request *request, const char *name);
 struct slice http_query(const struct http_request *request, const char *name);
 struct slice http_cookie(const struct http_request *request, const char *name);
+/* The address that the request came from, 4 or 16 bytes; empty where it is not known. */
+struct slice http_client_address(const struct http_request *request);
 /* Each query parameter in turn. */
 void http_each_query(const struct http_request *request,
                      void (*each)(void *user, struct slice name, struct slice value), void *user);

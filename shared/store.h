@@ -91,6 +91,9 @@ struct store_options {
 MUST_CHECK bool store_leveldb_open(const char *path, const struct store_options *options,
                                    struct store **ret_store, struct error *err);
 
+/* Delete the LevelDB in folder `path`, which nobody may have open. */
+MUST_CHECK bool store_leveldb_destroy(const char *path, struct error *err);
+
 /* An empty store in memory. */
 struct store *store_memory_open(void);
 /* As a power cut would: everything since the last synced write is gone. */

@@ -383,3 +383,12 @@ bool store_leveldb_open(const char *path, const struct store_options *options,
     *ret_store = &s->store;
     return true;
 }
+
+bool store_leveldb_destroy(const char *path, struct error *err)
+{
+    leveldb_options_t *options = leveldb_options_create();
+    char *text = NULL;
+    leveldb_destroy_db(options, path, &text);
+    leveldb_options_destroy(options);
+    return text == NULL || fail(err, text, path);
+}

@@ -47,10 +47,27 @@ struct members {
     bool fine;
 };
 
+static void pack_bool(msgpack_packer *p, bool value)
+{
+    if (value) {
+        msgpack_pack_true(p);
+    } else {
+        msgpack_pack_false(p);
+    }
+}
+
+/* At least `min` members, which must be read, and up to `max`, of which a sender of an earlier
+ * version leaves out the last. */
+static struct members members_between(const msgpack_object *array, uint32_t min, uint32_t max)
+{
+    uint32_t count = array->type == MSGPACK_OBJECT_ARRAY ? array->via.array.size : 0;
+    bool fine = array->type == MSGPACK_OBJECT_ARRAY && count >= min && count <= max;
+    return (struct members){fine ? array->via.array.ptr : NULL, fine ? count : 0, fine};
+}
+
 static struct members members_of(const msgpack_object *array, uint32_t count)
 {
-    bool fine = array->type == MSGPACK_OBJECT_ARRAY && array->via.array.size == count;
-    return (struct members){fine ? array->via.array.ptr : NULL, fine ? count : 0, fine};
+    return members_between(array, count, count);
 }
 
 static const msgpack_object *take(struct members *m)
@@ -108,6 +125,26 @@ static enum wire_status take_status(struct members *m)
     return m->fine ? (enum wire_status)status : WIRE_UNAVAILABLE;
 }
 
+static bool take_bool(struct members *m)
+{
+    bool value = false;
+    const msgpack_object *object = take(m);
+    m->fine = m->fine && value_bool(object, &value);
+    return value;
+}
+
+static struct wire_place take_place(struct members *m)
+{
+    struct wire_place place = {0};
+    struct slice bytes = take_bin(m);
+    m->fine = m->fine && bytes.len <= sizeof place.bytes;
+    if (m->fine && bytes.len > 0) {
+        place.len = (uint8_t)bytes.len;
+        memcpy(place.bytes, bytes.data, bytes.len);
+    }
+    return place;
+}
+
 static uint32_t take_cursors(struct members *m, uint64_t cursors[LIMIT_PARTITIONS])
 {
     const msgpack_object *array = take_typed(m, MSGPACK_OBJECT_ARRAY);
@@ -133,7 +170,7 @@ static void put_cursors(msgpack_packer *p, uint32_t count, const uint64_t *curso
 
 bool wire_read_card(const msgpack_object *object, struct wire_card *ret)
 {
-    struct members m = members_of(object, CARD_MEMBERS);
+    struct members m = members_between(object, CARD_MEMBERS - 1, CARD_MEMBERS);
     ret->profile_id = take_bin(&m);
     ret->version = take_unsigned(&m);
     ret->as_of_ms = take_int(&m);
@@ -142,7 +179,8 @@ bool wire_read_card(const msgpack_object *object, struct wire_card *ret)
     ret->traits = take_typed(&m, MSGPACK_OBJECT_MAP);
     ret->consents = take_typed(&m, MSGPACK_OBJECT_MAP);
     ret->merged_ids = take_typed(&m, MSGPACK_OBJECT_ARRAY);
-    (void)take(&m);
+    ret->is_known = take_bool(&m);
+    ret->purchases = m.left > 0 ? take_typed(&m, MSGPACK_OBJECT_ARRAY) : NULL;
     return m.fine && ret->profile_id.len == PROFILE_ID_BYTES;
 }
 
@@ -208,30 +246,49 @@ bool wire_read_block_reply(const msgpack_object *members, struct wire_block_repl
 void wire_write_poll(const struct wire_poll *poll, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, poll->is_short ? 7 : 9, WIRE_POLL);
+    start(&p, out, poll->is_short ? 7 : poll->cache.is_told ? 10 : 9, WIRE_POLL);
     msgpack_pack_int64(&p, poll->clock_offset_ms);
     msgpack_pack_int64(&p, poll->wait_ms);
     msgpack_pack_uint64(&p, poll->gate_version);
     msgpack_pack_uint64(&p, poll->spool_blocks);
     msgpack_pack_uint64(&p, poll->spool_bytes);
     put_cursors(&p, poll->cursor_count, poll->cursors);
-    if (!poll->is_short) {
-        msgpack_pack_uint64(&p, poll->suppression_version);
-        value_pack_bin(&p, poll->report);
+    if (poll->is_short) {
+        return;
+    }
+    msgpack_pack_uint64(&p, poll->suppression_version);
+    value_pack_bin(&p, poll->report);
+    if (poll->cache.is_told) {
+        msgpack_pack_array(&p, 3);
+        value_pack_bin(&p, slice_make(poll->cache.id, sizeof poll->cache.id));
+        msgpack_pack_uint64(&p, poll->cache.scope_version);
+        value_pack_bin(&p, slice_make(poll->cache.place.bytes, poll->cache.place.len));
     }
 }
 
-/* Messages that grew: whether this one has only the members of the first version. */
-static struct members members_of_either(const msgpack_object *array, uint32_t few, uint32_t many,
-                                        bool *ret_few)
+static void take_cache(struct members *m, struct wire_cache *ret)
 {
-    *ret_few = array->type == MSGPACK_OBJECT_ARRAY && array->via.array.size == few;
-    return members_of(array, *ret_few ? few : many);
+    *ret = (struct wire_cache){0};
+    const msgpack_object *array = m->left > 0 ? take(m) : NULL;
+    if (array == NULL) {
+        return;
+    }
+    struct members each = members_of(array, 3);
+    struct slice id = take_bin(&each);
+    m->fine = each.fine && id.len == sizeof ret->id;
+    if (m->fine) {
+        ret->is_told = true;
+        memcpy(ret->id, id.data, id.len);
+        ret->scope_version = take_unsigned(&each);
+        ret->place = take_place(&each);
+        m->fine = each.fine;
+    }
 }
 
 bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
 {
-    struct members m = members_of_either(members, 7, 9, &ret->is_short);
+    struct members m = members_between(members, 7, 10);
+    ret->is_short = m.left == 7;
     (void)take(&m);
     ret->clock_offset_ms = take_int(&m);
     ret->wait_ms = take_int(&m);
@@ -241,29 +298,77 @@ bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
     ret->cursor_count = take_cursors(&m, ret->cursors);
     ret->suppression_version = ret->is_short ? 0 : take_unsigned(&m);
     ret->report = ret->is_short ? slice_make(NULL, 0) : take_bin(&m);
+    take_cache(&m, &ret->cache);
     return m.fine && ret->report.len <= WIRE_REPORT_BYTES;
 }
 
-void wire_write_poll_reply(const struct wire_poll_reply *r, uint32_t card_count, struct slice cards,
-                           struct buf *out)
+void wire_write_removal(struct slice profile_id, uint64_t version, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, r->is_short ? 6 : 8, WIRE_POLL);
+    value_packer_init(&p, out);
+    msgpack_pack_array(&p, 2);
+    value_pack_bin(&p, profile_id);
+    msgpack_pack_uint64(&p, version);
+}
+
+bool wire_read_removal(const msgpack_object *object, struct slice *ret_profile_id,
+                       uint64_t *ret_version)
+{
+    struct members m = members_of(object, 2);
+    *ret_profile_id = take_bin(&m);
+    *ret_version = take_unsigned(&m);
+    return m.fine && ret_profile_id->len == PROFILE_ID_BYTES;
+}
+
+static void put_list(msgpack_packer *p, struct wire_list list, struct buf *out)
+{
+    msgpack_pack_array(p, list.count);
+    buf_put_slice(out, list.bytes);
+}
+
+void wire_write_poll_reply(const struct wire_poll_reply *r, struct wire_list cards,
+                           struct wire_list removals, struct buf *out)
+{
+    msgpack_packer p;
+    start(&p, out, r->is_short ? 6 : r->refill.is_told ? 10 : 8, WIRE_POLL);
     msgpack_pack_int64(&p, r->hub_ms);
     msgpack_pack_uint64(&p, r->gate_version);
     value_pack_bin(&p, r->gate);
     put_cursors(&p, r->cursor_count, r->cursors);
-    msgpack_pack_array(&p, card_count);
-    buf_put_slice(out, cards);
-    if (!r->is_short) {
-        msgpack_pack_uint64(&p, r->suppression_version);
-        value_pack_bin(&p, r->suppressions);
+    put_list(&p, cards, out);
+    if (r->is_short) {
+        return;
     }
+    msgpack_pack_uint64(&p, r->suppression_version);
+    value_pack_bin(&p, r->suppressions);
+    if (r->refill.is_told) {
+        put_list(&p, removals, out);
+        msgpack_pack_array(&p, 3);
+        msgpack_pack_uint64(&p, r->refill.scope_version);
+        pack_bool(&p, r->refill.begins);
+        value_pack_bin(&p, slice_make(r->refill.place.bytes, r->refill.place.len));
+    }
+}
+
+static struct wire_refill take_refill(struct members *m)
+{
+    struct wire_refill refill = {0};
+    const msgpack_object *array = take(m);
+    if (m->fine) {
+        struct members each = members_of(array, 3);
+        refill.is_told = true;
+        refill.scope_version = take_unsigned(&each);
+        refill.begins = take_bool(&each);
+        refill.place = take_place(&each);
+        m->fine = each.fine;
+    }
+    return refill;
 }
 
 bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply *ret)
 {
-    struct members m = members_of_either(members, 6, 8, &ret->is_short);
+    struct members m = members_between(members, 6, 10);
+    ret->is_short = m.left == 6;
     (void)take(&m);
     ret->hub_ms = take_int(&m);
     ret->gate_version = take_unsigned(&m);
@@ -272,6 +377,8 @@ bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply 
     ret->cards = take_typed(&m, MSGPACK_OBJECT_ARRAY);
     ret->suppression_version = ret->is_short ? 0 : take_unsigned(&m);
     ret->suppressions = ret->is_short ? slice_make(NULL, 0) : take_bin(&m);
+    ret->removals = m.left > 0 ? take_typed(&m, MSGPACK_OBJECT_ARRAY) : NULL;
+    ret->refill = ret->removals != NULL ? take_refill(&m) : (struct wire_refill){0};
     return m.fine;
 }
 
@@ -292,22 +399,25 @@ bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret)
     return m.fine && ret->type.len <= LIMIT_NAME_BYTES && ret->value.len <= LIMIT_IDENTIFIER_BYTES;
 }
 
-void wire_write_lookup_reply(struct slice card, struct buf *out)
+void wire_write_lookup_reply(struct slice card, bool keeps, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, 2, WIRE_LOOKUP);
+    start(&p, out, 3, WIRE_LOOKUP);
     if (card.len == 0) {
         msgpack_pack_nil(&p);
     } else {
         buf_put_slice(out, card);
     }
+    pack_bool(&p, keeps);
 }
 
-bool wire_read_lookup_reply(const msgpack_object *members, const msgpack_object **ret_card)
+bool wire_read_lookup_reply(const msgpack_object *members, const msgpack_object **ret_card,
+                            bool *ret_keeps)
 {
-    struct members m = members_of(members, 2);
+    struct members m = members_between(members, 2, 3);
     (void)take(&m);
     const msgpack_object *card = take(&m);
+    *ret_keeps = m.left == 0 || take_bool(&m);
     *ret_card = m.fine && card->type != MSGPACK_OBJECT_NIL ? card : NULL;
     return m.fine;
 }

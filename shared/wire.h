@@ -44,6 +44,22 @@ struct wire_block_reply {
     uint64_t to;
 };
 
+/* How far a refill of an edge cache has come: the hub's own note, which the collector keeps with
+ * the cards that it belongs to and gives back. Empty: it is complete. */
+enum { WIRE_PLACE_BYTES_MAX = 32, WIRE_CACHE_ID_BYTES = 16 };
+struct wire_place {
+    uint8_t len;
+    uint8_t bytes[WIRE_PLACE_BYTES_MAX];
+};
+
+/* A collector's edge cache. Collectors of an earlier version tell nothing of theirs. */
+struct wire_cache {
+    bool is_told;
+    uint8_t id[WIRE_CACHE_ID_BYTES]; /* random, made with the cache */
+    uint64_t scope_version;          /* of the scope that it is filled for; 0: none yet */
+    struct wire_place place;
+};
+
 struct wire_poll {
     int64_t clock_offset_ms; /* as in wire_block */
     int64_t wait_ms;         /* answer empty after this long */
@@ -55,6 +71,16 @@ struct wire_poll {
     bool is_short;                      /* of an older collector: the rest is empty */
     uint64_t suppression_version;       /* what the collector has */
     struct slice report; /* one map: how the collector is; unknown members are passed over */
+    struct wire_cache cache;
+};
+
+/* News of a refill. One that begins makes everything that the cache holds out of date: what has not
+ * come again when the refill is complete is not for this collector any more. */
+struct wire_refill {
+    bool is_told; /* the members below count */
+    bool begins;
+    uint64_t scope_version;
+    struct wire_place place;
 };
 
 struct wire_poll_reply {
@@ -67,6 +93,9 @@ struct wire_poll_reply {
     bool is_short;               /* for an older collector: the rest is left out */
     uint64_t suppression_version;
     struct slice suppressions; /* empty: unchanged; else the key, and changes (suppression.h) */
+    /* An array of [profile id, version]: no longer for this collector. NULL: none. */
+    const msgpack_object *removals;
+    struct wire_refill refill;
 };
 
 struct wire_lookup {
@@ -76,10 +105,13 @@ struct wire_lookup {
 
 /* A card: what an edge may know of a profile.
  *
- *     [profile id, version, as of, [[type, value]…], [[segment, since]…], {trait: value…},
- *      {category: [granted, at, source]…}, [merged id…], known]
+ *     [profile id, version, as of, [[type, value]…], [[segment, since, name]…], {trait: value…},
+ *      {category: [granted, at, source]…}, [merged id…], known,
+ *      [[at, event, total | nil, currency | nil, order id | nil, source]…]]
+ *
+ * A segment may have no name; earlier versions wrote neither names nor purchases.
  */
-enum { CARD_MEMBERS = 9, PROFILE_ID_BYTES = 16 };
+enum { CARD_MEMBERS = 10, CARD_PURCHASE_MEMBERS = 6, PROFILE_ID_BYTES = 16 };
 struct wire_card {
     struct slice profile_id;
     uint64_t version;
@@ -89,6 +121,8 @@ struct wire_card {
     const msgpack_object *traits;
     const msgpack_object *consents;
     const msgpack_object *merged_ids;
+    bool is_known;
+    const msgpack_object *purchases; /* newest first; NULL: not told */
 };
 MUST_CHECK bool wire_read_card(const msgpack_object *object, struct wire_card *ret);
 
@@ -108,17 +142,26 @@ MUST_CHECK bool wire_read_block_reply(const msgpack_object *members, struct wire
 enum { WIRE_REPORT_BYTES = 16 * 1024 };
 void wire_write_poll(const struct wire_poll *message, struct buf *out);
 MUST_CHECK bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret);
-/* `cards` is the content of the array: card_count cards one after the other. */
-void wire_write_poll_reply(const struct wire_poll_reply *message, uint32_t card_count,
-                           struct slice cards, struct buf *out);
+/* The content of an array, whose elements stand one after the other. */
+struct wire_list {
+    uint32_t count;
+    struct slice bytes;
+};
+/* Removals and the refill are written where the refill is told. */
+void wire_write_poll_reply(const struct wire_poll_reply *message, struct wire_list cards,
+                           struct wire_list removals, struct buf *out);
+void wire_write_removal(struct slice profile_id, uint64_t version, struct buf *out);
+MUST_CHECK bool wire_read_removal(const msgpack_object *object, struct slice *ret_profile_id,
+                                  uint64_t *ret_version);
 MUST_CHECK bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply *ret);
 
 void wire_write_lookup(const struct wire_lookup *message, struct buf *out);
 MUST_CHECK bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret);
-/* `card` is one card, or empty where nobody has that identifier. */
-void wire_write_lookup_reply(struct slice card, struct buf *out);
+/* `card` is one card, or empty where nobody has that identifier; `keeps` says that it is in the
+ * collector's scope, so that it may be kept. */
+void wire_write_lookup_reply(struct slice card, bool keeps, struct buf *out);
 /* *ret_card is NULL where nobody has it. */
 MUST_CHECK bool wire_read_lookup_reply(const msgpack_object *members,
-                                       const msgpack_object **ret_card);
+                                       const msgpack_object **ret_card, bool *ret_keeps);
 
 #endif

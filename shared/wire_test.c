@@ -57,6 +57,14 @@ static void put_card(struct buf *out)
     msgpack_pack_map(&p, 0);
     msgpack_pack_array(&p, 0);
     msgpack_pack_true(&p);
+    msgpack_pack_array(&p, 1);
+    msgpack_pack_array(&p, CARD_PURCHASE_MEMBERS);
+    msgpack_pack_int64(&p, 1795292100000);
+    value_pack_cstr(&p, "Order Completed");
+    msgpack_pack_double(&p, 80.5);
+    value_pack_cstr(&p, "EUR");
+    msgpack_pack_nil(&p);
+    value_pack_cstr(&p, "pos");
 }
 
 static void test_a_block_and_its_reply_read_back(void **state)
@@ -101,6 +109,32 @@ static void test_the_example_of_the_formats_page_holds(void **state)
     assert_memory_equal(f->bytes.data, example, sizeof example);
 }
 
+static void test_the_example_of_a_poll_with_its_cache_holds(void **state)
+{
+    static const uint8_t example[] = {0x9a, 0x02, 0x05, 0xcd, 0x61, 0xa8, 0x07, 0x01, 0x64, 0x92,
+                                      0x01, 0x02, 0x0c, 0xc4, 0x01, 0x80, 0x93, 0xc4, 0x10, 0x00,
+                                      0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a,
+                                      0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x09, 0xc4, 0x02, 0x04, 0x05};
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    poll = (struct wire_poll){.clock_offset_ms = 5,
+                              .wait_ms = 25000,
+                              .gate_version = 7,
+                              .spool_blocks = 1,
+                              .spool_bytes = 100,
+                              .cursor_count = 2,
+                              .cursors = {1, 2},
+                              .suppression_version = 12,
+                              .report = slice_text("\x80")};
+    poll.cache = (struct wire_cache){.is_told = true, .scope_version = 9, .place = {2, {4, 5}}};
+    for (uint8_t i = 0; i < WIRE_CACHE_ID_BYTES; i++) {
+        poll.cache.id[i] = i;
+    }
+    wire_write_poll(&poll, &f->bytes);
+    assert_int_equal(f->bytes.len, sizeof example);
+    assert_memory_equal(f->bytes.data, example, sizeof example);
+}
+
 static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state)
 {
     struct fixture *f = *state;
@@ -140,7 +174,8 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
                                      .suppression_version = 12,
                                      .suppressions = slice_text("changes")};
     buf_clear(&f->bytes);
-    wire_write_poll_reply(&reply, 2, buf_slice(&cards), &f->bytes);
+    wire_write_poll_reply(&reply, (struct wire_list){2, buf_slice(&cards)}, (struct wire_list){0},
+                          &f->bytes);
     buf_done(&cards);
     assert_true(read_message(f) && f->type == WIRE_POLL);
     assert_true(wire_read_poll_reply(&f->members, &reply_back));
@@ -154,6 +189,66 @@ static void test_a_poll_and_its_reply_read_back_with_all_partitions(void **state
     assert_int_equal(card.version, 9);
     assert_int_equal(card.profile_id.data[15], 16);
     assert_int_equal(card.identifiers->via.array.size, 1);
+    assert_true(card.is_known);
+    assert_int_equal(card.purchases->via.array.size, 1);
+    assert_null(reply_back.removals);
+    assert_false(reply_back.refill.is_told);
+}
+
+static void test_a_poll_tells_of_its_cache_and_the_reply_of_its_refill(void **state)
+{
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    static struct wire_poll back;
+    static struct wire_poll_reply reply;
+    static struct wire_poll_reply reply_back;
+    static const uint8_t id[PROFILE_ID_BYTES] = {7};
+    struct slice removed;
+    uint64_t version;
+    struct buf removals;
+    poll = (struct wire_poll){
+        .cache = {.is_told = true, .id = {1, 2, 3}, .scope_version = 9, .place = {2, {4, 5}}}};
+    wire_write_poll(&poll, &f->bytes);
+    assert_true(read_message(f) && wire_read_poll(&f->members, &back));
+    assert_true(back.cache.is_told);
+    assert_memory_equal(back.cache.id, poll.cache.id, sizeof poll.cache.id);
+    assert_int_equal(back.cache.scope_version, 9);
+    assert_int_equal(back.cache.place.len, 2);
+    assert_int_equal(back.cache.place.bytes[1], 5);
+
+    buf_init(&removals, 4096);
+    wire_write_removal(slice_make(id, sizeof id), 12, &removals);
+    reply = (struct wire_poll_reply){
+        .refill = {.is_told = true, .begins = true, .scope_version = 9, .place = {1, {6}}}};
+    buf_clear(&f->bytes);
+    wire_write_poll_reply(&reply, (struct wire_list){0},
+                          (struct wire_list){1, buf_slice(&removals)}, &f->bytes);
+    buf_done(&removals);
+    assert_true(read_message(f) && wire_read_poll_reply(&f->members, &reply_back));
+    assert_int_equal(reply_back.removals->via.array.size, 1);
+    assert_true(wire_read_removal(&reply_back.removals->via.array.ptr[0], &removed, &version));
+    assert_int_equal(removed.data[0], 7);
+    assert_int_equal(version, 12);
+    assert_true(reply_back.refill.is_told && reply_back.refill.begins);
+    assert_int_equal(reply_back.refill.place.bytes[0], 6);
+}
+
+static void test_a_poll_whose_cache_is_damaged_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    poll = (struct wire_poll){.cache = {.is_told = true, .place = {WIRE_PLACE_BYTES_MAX, {0}}}};
+    wire_write_poll(&poll, &f->bytes);
+    assert_true(read_message(f) && wire_read_poll(&f->members, &poll));
+    msgpack_object *cache = &f->members.via.array.ptr[9];
+    cache->via.array.ptr[2].via.bin.size++; /* longer than a place can be */
+    assert_false(wire_read_poll(&f->members, &poll));
+    cache->via.array.ptr[2].via.bin.size--;
+    cache->via.array.ptr[0].via.bin.size--; /* not an id */
+    assert_false(wire_read_poll(&f->members, &poll));
+    cache->via.array.ptr[0].via.bin.size++;
+    cache->via.array.size--;
+    assert_false(wire_read_poll(&f->members, &poll));
 }
 
 static void test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members(void **state)
@@ -173,7 +268,7 @@ static void test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members(v
     assert_int_equal(back.report.len, 0);
     reply = (struct wire_poll_reply){.gate_version = 8, .is_short = true};
     buf_clear(&f->bytes);
-    wire_write_poll_reply(&reply, 0, slice_make(NULL, 0), &f->bytes);
+    wire_write_poll_reply(&reply, (struct wire_list){0}, (struct wire_list){0}, &f->bytes);
     assert_true(read_message(f));
     assert_int_equal(f->members.via.array.size, 6);
     assert_true(wire_read_poll_reply(&f->members, &reply_back));
@@ -221,6 +316,7 @@ static void test_a_lookup_and_its_reply_read_back(void **state)
     struct wire_lookup lookup = {slice_text("email"), slice_text("jane@example.com")};
     struct wire_lookup back;
     struct wire_card card;
+    bool keeps;
     struct buf bytes;
     const msgpack_object *found;
     wire_write_lookup(&lookup, &f->bytes);
@@ -231,17 +327,21 @@ static void test_a_lookup_and_its_reply_read_back(void **state)
     buf_init(&bytes, 4096);
     put_card(&bytes);
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(buf_slice(&bytes), &f->bytes);
+    wire_write_lookup_reply(buf_slice(&bytes), false, &f->bytes);
     buf_done(&bytes);
     assert_true(read_message(f) && f->type == WIRE_LOOKUP);
-    assert_true(wire_read_lookup_reply(&f->members, &found));
+    assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
+    assert_false(keeps);
+    f->members.via.array.size--; /* of an earlier version */
+    assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
+    assert_true(keeps);
     assert_non_null(found);
     assert_true(wire_read_card(found, &card));
 
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(slice_make(NULL, 0), &f->bytes);
+    wire_write_lookup_reply(slice_make(NULL, 0), false, &f->bytes);
     assert_true(read_message(f));
-    assert_true(wire_read_lookup_reply(&f->members, &found));
+    assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
     assert_null(found);
 }
 
@@ -317,10 +417,11 @@ static int readers_that_take(const struct fixture *f)
     struct wire_lookup lookup;
     enum wire_status status;
     const msgpack_object *card;
+    bool keeps;
     return wire_read_block(&f->members, &block) + wire_read_block_reply(&f->members, &block_reply) +
            wire_read_poll(&f->members, &poll) + wire_read_poll_reply(&f->members, &poll_reply) +
            wire_read_lookup(&f->members, &lookup) + wire_read_refusal(&f->members, &status) +
-           wire_read_lookup_reply(&f->members, &card);
+           wire_read_lookup_reply(&f->members, &card, &keeps);
 }
 
 static void test_members_that_are_missing_or_too_many_are_refused(void **state)
@@ -371,7 +472,7 @@ static void test_cards_with_a_member_of_the_wrong_type_are_refused(void **state)
     put_card(&f->bytes);
     assert_true(value_unpack(buf_slice(&f->bytes), &f->zone, &object, &err));
     assert_true(wire_read_card(&object, &card));
-    for (uint32_t i = 0; i < CARD_MEMBERS - 1; i++) {
+    for (uint32_t i = 0; i < CARD_MEMBERS; i++) {
         msgpack_object kept = object.via.array.ptr[i];
         object.via.array.ptr[i] = (msgpack_object){.type = MSGPACK_OBJECT_NIL};
         assert_false(wire_read_card(&object, &card));
@@ -380,6 +481,9 @@ static void test_cards_with_a_member_of_the_wrong_type_are_refused(void **state)
     object.via.array.ptr[0].via.bin.size = PROFILE_ID_BYTES - 1;
     assert_false(wire_read_card(&object, &card));
     object.via.array.ptr[0].via.bin.size = PROFILE_ID_BYTES;
+    object.via.array.size--; /* of an earlier version: without purchases */
+    assert_true(wire_read_card(&object, &card));
+    assert_null(card.purchases);
     object.via.array.size--;
     assert_false(wire_read_card(&object, &card));
     object = (msgpack_object){.type = MSGPACK_OBJECT_MAP};
@@ -413,9 +517,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_block_and_its_reply_read_back),
         TEST(test_the_example_of_the_formats_page_holds),
+        TEST(test_the_example_of_a_poll_with_its_cache_holds),
         TEST(test_a_poll_and_its_reply_read_back_with_all_partitions),
         TEST(test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members),
         TEST(test_a_report_over_its_limit_is_refused),
+        TEST(test_a_poll_tells_of_its_cache_and_the_reply_of_its_refill),
+        TEST(test_a_poll_whose_cache_is_damaged_is_refused),
         TEST(test_a_poll_with_more_cursors_than_partitions_can_be_is_refused),
         TEST(test_a_lookup_and_its_reply_read_back),
         TEST(test_a_lookup_over_the_limits_is_refused),

@@ -101,6 +101,42 @@ static void write_segments(struct json_writer *w, const struct profile *p,
     json_close_array(w);
 }
 
+static void write_optional_text(struct json_writer *w, const char *name, struct slice text)
+{
+    json_key(w, name);
+    if (text.len > 0) {
+        json_text(w, text);
+    } else {
+        json_null(w);
+    }
+}
+
+static void write_purchases(struct json_writer *w, const struct profile *p)
+{
+    json_key(w, "purchases");
+    json_open_array(w);
+    for (size_t i = 0; i < p->purchase_count; i++) {
+        const struct profile_purchase *one = &p->purchases[i];
+        json_open_object(w);
+        json_key(w, "at");
+        json_time(w, one->at_ms);
+        json_key(w, "event");
+        json_text(w, one->name);
+        json_key(w, "total");
+        if (one->has_total) {
+            json_double(w, one->total);
+        } else {
+            json_null(w);
+        }
+        write_optional_text(w, "currency", one->currency);
+        write_optional_text(w, "orderId", one->order_id);
+        json_key(w, "source");
+        json_text(w, one->source);
+        json_close_object(w);
+    }
+    json_close_array(w);
+}
+
 void api_write_profile(struct json_writer *w, const struct profile *p,
                        const struct catalog *catalog)
 {
@@ -121,6 +157,7 @@ void api_write_profile(struct json_writer *w, const struct profile *p,
     write_traits(w, p);
     write_consents(w, p);
     write_segments(w, p, catalog);
+    write_purchases(w, p);
     json_key(w, "eventCount");
     json_int(w, (int64_t)p->event_count);
     json_key(w, "mergedIds");

@@ -1,4 +1,5 @@
-/* tributary collectors and revoke: who may deliver events, and how they are. */
+/* tributary collectors and revoke: who may deliver events, how they are, and whose cards they keep.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include "hub/cli/client.h"
@@ -6,12 +7,14 @@
 #include "hub/cli/commands.h"
 #include "hub/cli/render.h"
 #include "shared/clock.h"
+#include "shared/json.h"
+#include "shared/limits.h"
 #include "shared/seal.h"
 #include "shared/timetext.h"
 
-static const char *const heads[] = {"COLLECTOR", "STATE",        ">LAST SEEN", ">CLOCK",
-                                    ">SPOOLED",  ">BYTES",       ">LAG",       ">DROPPED",
-                                    ">GATE",     ">BLOCKS SENT", ">EVENTS",    ">REFUSED"};
+static const char *const heads[] = {"COLLECTOR", "STATE",    ">LAST SEEN", ">CLOCK", ">SPOOLED",
+                                    ">BYTES",    ">LAG",     ">DROPPED",   ">GATE",  ">BLOCKS SENT",
+                                    ">EVENTS",   ">REFUSED", "KEEPS"};
 enum { COLUMNS = sizeof heads / sizeof *heads };
 
 /* A collector that is up asks the hub for news far more often. */
@@ -87,6 +90,19 @@ static const char *state_of(const msgpack_object *collector, int64_t now_ms)
     return now_ms - seen_ms < SILENT_MS ? "live" : "silent";
 }
 
+/* Whose cards it keeps, and how far it got with them. */
+static void put_scope(struct buf *cell, const msgpack_object *collector)
+{
+    const msgpack_object *cache = value_member_c(collector, "cache");
+    struct slice status;
+    double progress;
+    render_value(cell, value_member_c(value_member_c(collector, "scope"), "kind"));
+    if (value_text(value_member_c(cache, "status"), &status) && slice_is(status, "filling") &&
+        value_number(value_member_c(cache, "progress"), &progress)) {
+        buf_put_format(cell, ", filling %.0f %%", progress * 100);
+    }
+}
+
 static void add_collector(struct table *table, const msgpack_object *collector, int64_t now_ms)
 {
     const msgpack_object *seen = value_member_c(collector, "lastSeenAt");
@@ -102,6 +118,7 @@ static void add_collector(struct table *table, const msgpack_object *collector, 
     put_number(table_cell(table), value_member_c(collector, "blocks"));
     put_number(table_cell(table), value_member_c(collector, "events"));
     put_number(table_cell(table), value_member_c(collector, "refused"));
+    put_scope(table_cell(table), collector);
 }
 
 bool collectors_print(struct client *client, int indent, struct error *err)
@@ -128,10 +145,68 @@ bool collectors_print(struct client *client, int indent, struct error *err)
     return is_list || error_set(err, ERROR_CORRUPT, "the hub's answer has no \"collectors\"");
 }
 
+static void write_scope(int count, char *const *arguments, struct buf *out)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_open_object(&w);
+    json_key(&w, "scope");
+    json_open_object(&w);
+    json_key(&w, "kind");
+    json_cstr(&w, arguments[0]);
+    if (count > 1) {
+        json_key(&w, "segments");
+        json_open_array(&w);
+        for (int i = 1; i < count; i++) {
+            json_cstr(&w, arguments[i]);
+        }
+        json_close_array(&w);
+    }
+    json_close_object(&w);
+    json_close_object(&w);
+}
+
+/* collectors scope NAME KIND [SEGMENT...]; the hub checks kind and segments. */
+static enum cli_outcome set_scope(const struct cli *cli, int argc, char *const *argv,
+                                  struct error *err)
+{
+    char path[SEAL_COLLECTOR_ID_MAX + 32];
+    struct client *client;
+    struct client_reply reply;
+    struct buf body;
+    if (argc < 2 || argc > 2 + LIMIT_SEGMENTS) {
+        error_set(err, ERROR_INVALID,
+                  "name a collector and seen, everybody, or segments with their keys");
+        return CLI_MISUSED;
+    }
+    if (!cli_check_collector_name(argv[0], err)) {
+        return CLI_MISUSED;
+    }
+    if (!client_open_hub(cli, &client, err)) {
+        return CLI_FAILED;
+    }
+    snprintf(path, sizeof path, "/v1/collectors/%s", argv[0]);
+    buf_init(&body, 1024 * 1024);
+    write_scope(argc - 1, argv + 1, &body);
+    client_reply_init(&reply);
+    bool done = client_request(client, "PUT", path, buf_slice(&body), &reply, err) &&
+                client_check(&reply, err);
+    if (done) {
+        printf("%s is filled anew; `tributary collectors` shows how far it is.\n", argv[0]);
+    }
+    client_reply_done(&reply);
+    buf_done(&body);
+    client_close(&client);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
 static enum cli_outcome run_collectors(const struct cli *cli, int argc, char *const *argv,
                                        struct error *err)
 {
     struct client *client;
+    if (argc > 0 && strcmp(argv[0], "scope") == 0) {
+        return set_scope(cli, argc - 1, argv + 1, err);
+    }
     if (!cli_read_arguments(argc, argv, NULL, 0, NULL, 0, 0, err)) {
         return CLI_MISUSED;
     }
@@ -171,8 +246,8 @@ static enum cli_outcome run_revoke(const struct cli *cli, int argc, char *const 
 
 const struct cli_command command_collectors = {
     .name = "collectors",
-    .usage = "",
-    .sentence = "list the collectors: last seen, clock, what waits in their spools",
+    .usage = "\nscope NAME seen|everybody\nscope NAME segments KEY...",
+    .sentence = "list the collectors: last seen, clock, spools; whose cards they keep",
     .help =
         "STATE is silent where nothing was heard for two minutes.\n"
         "CLOCK is how far the collector's clock is ahead of the hub's; event times are corrected\n"
@@ -180,7 +255,11 @@ const struct cli_command command_collectors = {
         "collector last spoke; LAG is how long the oldest of them had been waiting then.\n"
         "DROPPED are events that a full spool gave up to make room. GATE is\n"
         "the version of the definitions that it has. REFUSED counts blocks that the hub did not\n"
-        "take; events that a collector refused are told by `tributary refusals`.\n",
+        "take; events that a collector refused are told by `tributary refusals`.\n"
+        "KEEPS is whose cards its edge cache keeps: of who was seen there or looked up (seen), of\n"
+        "the members of segments, or of everybody. `scope` changes that: the cache is filled "
+        "anew,\n"
+        "and who does not belong any more is removed from it.\n",
     .run = run_collectors,
 };
 

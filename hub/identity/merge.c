@@ -349,6 +349,7 @@ static bool give_up(struct partition *p, struct profile *claimant, const struct 
 {
     struct key key = key_identifier(why->id);
     bool was_known = partition_is_known(p, claimant);
+    partition_share(p, claimant);
     profile_drop_identifier(claimant, why->id);
     (void)profile_add_refused(claimant, hash_of(key_slice(&key)));
     partition_changed(p, claimant);
@@ -634,12 +635,22 @@ static bool absorb(struct partition *p, struct profile *survivor, const struct p
     uint64_t version = loser->catalog_version < survivor->catalog_version
                            ? loser->catalog_version
                            : survivor->catalog_version;
+    bool loser_was_told = profile_was_told(loser);
+    bool is_new;
     profile_merge(survivor, loser);
+    if (catalog_is_in_a_wide_scope(p->catalog, loser)) {
+        (void)profile_make_interest(survivor, SHARED_OUTBOX, &is_new);
+        loser_was_told = true;
+    }
     p->stats.known += partition_is_known(p, survivor) && !was_known;
     catalog_prune(p->catalog, survivor, p->now_ms);
     partition_changed(p, survivor);
     if (!partition_settle(p, survivor, (struct catalog_touch){.everything = true}, true, err)) {
         return false;
+    }
+    /* The survivor's card takes the loser's place wherever that is. */
+    if (loser_was_told) {
+        partition_tell_edges(p, survivor);
     }
     /* Conditions that the loser had not been filled in for are filled in from the timeline now. */
     survivor->catalog_version = version;

@@ -223,10 +223,12 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     p->stats.events++;
     put_timeline(p, profile, a);
     touch.conditions = catalog_note_event(p->catalog, profile, &a->event, p->now_ms);
+    bool has_bought = partition_note_purchase(p, profile, &a->event);
     (void)profile_make_interest(profile, a->collector, &is_new_interest);
     bool is_known = partition_is_known(p, profile);
     p->stats.known += is_known && !was_known;
-    bool card_changed = touch.identifiers || edge_trait || touch.consents || is_new_interest;
+    bool card_changed =
+        touch.identifiers || edge_trait || touch.consents || has_bought || is_new_interest;
     /* A new profile is a member of what holds for those without any event. */
     touch.everything = profile->event_count == 1;
     partition_changed(p, profile);
@@ -251,6 +253,7 @@ static struct profile *make_profile(struct partition *p, struct profile_id id)
 {
     struct profile *profile = profile_new(id);
     profile->catalog_version = catalog_version(p->catalog);
+    profile->purchases_version = catalog_purchases_version(p->catalog);
     profile_cache_add(p->cache, profile, sizeof *profile + 1024);
     partition_changed(p, profile);
     p->stats.profiles++;

@@ -12,9 +12,10 @@ void partition_put_facts(struct partition *p)
     msgpack_packer k;
     struct key key = key_fact("stats");
     const struct partition_stats *s = &p->stats;
-    const uint64_t figures[] = {
-        s->profiles,      s->known,      s->events,          s->duplicates,       s->merges,
-        s->refused_links, s->backfilled, s->catalog_version, s->backfill_version, s->unidentified};
+    const uint64_t figures[] = {s->profiles,     s->known,           s->events,
+                                s->duplicates,   s->merges,          s->refused_links,
+                                s->backfilled,   s->catalog_version, s->backfill_version,
+                                s->unidentified, s->scopes_version,  s->format};
     buf_clear(out);
     value_packer_init(&k, out);
     msgpack_pack_array(&k, sizeof figures / sizeof *figures);
@@ -115,7 +116,26 @@ bool partition_read_stats(struct store *store, const struct store_snapshot *snap
                                     .backfilled = figure(&f, 6),
                                     .catalog_version = figure(&f, 7),
                                     .backfill_version = figure(&f, 8),
-                                    .unidentified = figure(&f, 9)};
+                                    .unidentified = figure(&f, 9),
+                                    .scopes_version = figure(&f, 10),
+                                    .format = figure(&f, 11)};
+    figures_done(&f);
+    return fine;
+}
+
+bool partition_read_outbox(struct store *store, uint32_t collector, uint64_t *ret_oldest,
+                           uint64_t *ret_last, struct error *err)
+{
+    struct figures f;
+    bool fine = figures_read(store, NULL, "edges", &f, err);
+    *ret_oldest = 1;
+    *ret_last = 0;
+    for (size_t i = 0; i + 2 < f.count; i += 3) {
+        if (figure(&f, i) == collector) {
+            *ret_last = figure(&f, i + 1) - 1;
+            *ret_oldest = figure(&f, i + 2);
+        }
+    }
     figures_done(&f);
     return fine;
 }
@@ -208,6 +228,7 @@ static bool load_catalog(struct partition *p, struct error *err)
     fine = fine && catalog_new(buf_slice(&bytes), &p->catalog, &where, err);
     if (fine) {
         p->stats.catalog_version = catalog_version(p->catalog);
+        p->stats.scopes_version = catalog_scopes_version(p->catalog);
     }
     key = key_fact("backfill");
     fine = fine && store_get(p->view.store, NULL, key_slice(&key), &bytes, &found, err);
@@ -216,8 +237,23 @@ static bool load_catalog(struct partition *p, struct error *err)
     return fine;
 }
 
+/* Profiles that an earlier version stored lack what this one keeps: a backfill fills it in. */
+static void begin_upgrade(struct partition *p)
+{
+    if (p->stats.profiles > 0 && p->stats.format < PARTITION_FORMAT && !p->is_backfilling) {
+        p->is_backfilling = true;
+        p->stats.backfilled = 0;
+    } else if (p->stats.profiles == 0) {
+        p->stats.format = PARTITION_FORMAT;
+    }
+}
+
 bool partition_load_facts(struct partition *p, struct error *err)
 {
-    return partition_read_stats(p->view.store, NULL, &p->stats, err) && load_positions(p, err) &&
-           load_outboxes(p, err) && load_catalog(p, err);
+    bool fine = partition_read_stats(p->view.store, NULL, &p->stats, err) &&
+                load_positions(p, err) && load_outboxes(p, err) && load_catalog(p, err);
+    if (fine) {
+        begin_upgrade(p);
+    }
+    return fine;
 }

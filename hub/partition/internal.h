@@ -125,8 +125,15 @@ void partition_changed(struct partition *p, struct profile *profile);
  * caller changed itself it marks by partition_changed() itself. */
 MUST_CHECK bool partition_settle(struct partition *p, struct profile *profile,
                                  struct catalog_touch touch, bool card_changed, struct error *err);
-/* Put the profile in the outbox of every collector that sees it. */
+/* Put the profile in the outbox of every collector that sees it, and in the shared one. */
 void partition_tell_edges(struct partition *p, struct profile *profile);
+/* If a wide scope holds the profile as it is, give it a place in the shared outbox: whatever
+ * becomes of it will be told there, so that whoever has its card learns that the profile left the
+ * scope. */
+void partition_share(struct partition *p, struct profile *profile);
+/* Keep the event among the last purchases if it is one. True: the card changed. */
+bool partition_note_purchase(struct partition *p, struct profile *profile,
+                             const struct event *event);
 void partition_set_timer(struct partition *p, struct profile *profile, int64_t due_ms);
 void partition_count_member(struct partition *p, uint32_t segment, int change);
 bool partition_is_known(const struct partition *p, const struct profile *profile);

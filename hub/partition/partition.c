@@ -91,10 +91,14 @@ static bool define(struct partition *p, const msgpack_object *m, struct error *e
     catalog_free(&p->catalog);
     p->catalog = catalog;
     view_put_only(&p->view, &key, bytes);
-    p->stats.catalog_version = catalog_version(catalog);
-    p->stats.backfilled = 0;
-    p->is_backfilling = true;
-    p->backfill_at = (struct profile_id){0};
+    p->stats.scopes_version = catalog_scopes_version(catalog);
+    /* Scopes alone change nothing in profiles: whoever's changed asks for a refill. */
+    if (p->stats.catalog_version != catalog_version(catalog)) {
+        p->stats.catalog_version = catalog_version(catalog);
+        p->stats.backfilled = 0;
+        p->is_backfilling = true;
+        p->backfill_at = (struct profile_id){0};
+    }
     return true;
 }
 
@@ -289,6 +293,7 @@ static bool backfill(struct partition *p, bool *ret_more, struct error *err)
     } else {
         p->is_backfilling = false;
         p->stats.backfill_version = p->stats.catalog_version;
+        p->stats.format = PARTITION_FORMAT;
     }
     return fine;
 }

@@ -83,9 +83,16 @@ struct partition_stats {
     uint64_t backfilled;       /* profiles done by the running backfill */
     uint64_t catalog_version;  /* in force */
     uint64_t backfill_version; /* the newest one whose backfill is complete here */
+    uint64_t scopes_version;   /* the scopes of collectors in force: see catalog.h */
+    uint64_t format; /* of the profiles: PARTITION_FORMAT once all were brought up to it */
 };
+enum { PARTITION_FORMAT = 2 }; /* 2: profiles keep their last purchases */
 MUST_CHECK bool partition_read_stats(struct store *store, const struct store_snapshot *snapshot,
                                      struct partition_stats *ret, struct error *err);
+/* A collector's outbox, or the shared one: what is in it has numbers from *ret_oldest (those before
+ * were acknowledged) to *ret_last. *ret_last is 0 where nothing ever was. */
+MUST_CHECK bool partition_read_outbox(struct store *store, uint32_t collector, uint64_t *ret_oldest,
+                                      uint64_t *ret_last, struct error *err);
 /* Members of a segment in this partition. */
 MUST_CHECK bool partition_read_size(struct store *store, const struct store_snapshot *snapshot,
                                     uint32_t segment, uint64_t *ret, struct error *err);

@@ -2,14 +2,21 @@
  * edges. */
 #include "hub/partition/internal.h"
 
+#include "hub/profile/purchases.h"
+
 bool partition_is_known(const struct partition *p, const struct profile *profile)
 {
-    for (size_t i = 0; i < profile->identifier_count; i++) {
-        if (identity_rule_of(catalog_rules(p->catalog), profile->identifiers[i].id.type).is_known) {
-            return true;
-        }
+    return catalog_is_known(p->catalog, profile);
+}
+
+bool partition_note_purchase(struct partition *p, struct profile *profile,
+                             const struct event *event)
+{
+    if (!catalog_is_purchase(p->catalog, event)) {
+        return false;
     }
-    return false;
+    struct profile_purchase purchase = purchases_read(event);
+    return purchases_note(profile, &purchase);
 }
 
 struct rebuild {
@@ -35,6 +42,7 @@ static bool rebuild_event(void *user, struct slice key, struct slice value)
         r->noted = catalog_rebuild_event(r->partition->catalog, r->profile, &event,
                                          r->partition->now_ms) ||
                    r->noted;
+        (void)partition_note_purchase(r->partition, r->profile, &event);
     }
     msgpack_zone_destroy(&zone);
     return r->fine;
@@ -61,16 +69,22 @@ static bool bring_up_to_date(struct partition *p, struct profile *profile, struc
 {
     size_t states = profile->state_count;
     bool noted = false;
-    if (profile->catalog_version == catalog_version(p->catalog)) {
+    bool knows_purchases = profile->purchases_version == catalog_purchases_version(p->catalog);
+    bool had_purchases = profile->purchase_count > 0;
+    if (profile->catalog_version == catalog_version(p->catalog) && knows_purchases) {
         return true;
     }
-    if (catalog_needs_rebuild(p->catalog, profile) && !rebuild(p, profile, &noted, err)) {
+    profile->purchase_count = knows_purchases ? profile->purchase_count : 0;
+    if ((!knows_purchases || catalog_needs_rebuild(p->catalog, profile)) &&
+        !rebuild(p, profile, &noted, err)) {
         return false;
     }
-    bool card_changed = catalog_edge_traits_version(p->catalog) > profile->catalog_version;
+    bool card_changed = catalog_edge_traits_version(p->catalog) > profile->catalog_version ||
+                        (!knows_purchases && (had_purchases || profile->purchase_count > 0));
     catalog_prune(p->catalog, profile, p->now_ms);
     profile->catalog_version = catalog_version(p->catalog);
-    if (noted || profile->state_count != states) {
+    profile->purchases_version = catalog_purchases_version(p->catalog);
+    if (noted || profile->state_count != states || !knows_purchases) {
         partition_changed(p, profile);
     }
     return partition_settle(p, profile, (struct catalog_touch){.everything = true}, card_changed,
@@ -147,21 +161,40 @@ struct edge_outbox *partition_edge(struct partition *p, uint32_t collector)
 
 /* A profile stands in an outbox once, at the place of its last change, so that the outbox of a
  * collector that is away for days stays bounded. */
+static void put_in_outbox(struct partition *p, const struct profile *profile,
+                          struct profile_interest *interest)
+{
+    struct edge_outbox *edge = partition_edge(p, interest->collector);
+    if (interest->sequence >= edge->oldest) {
+        struct key old = key_edge(interest->collector, interest->sequence);
+        view_delete_only(&p->view, &old);
+    }
+    interest->sequence = edge->next++;
+    struct key key = key_edge(interest->collector, interest->sequence);
+    view_put_only(&p->view, &key, profile_id_slice(&profile->id));
+    edge->is_new = true;
+}
+
 void partition_tell_edges(struct partition *p, struct profile *profile)
 {
+    partition_share(p, profile);
     for (size_t i = 0; i < profile->interest_count; i++) {
-        struct profile_interest *interest = &profile->interests[i];
-        struct edge_outbox *edge = partition_edge(p, interest->collector);
-        if (interest->sequence >= edge->oldest) {
-            struct key old = key_edge(interest->collector, interest->sequence);
-            view_delete_only(&p->view, &old);
+        const struct catalog_scope *scope =
+            catalog_scope_of(p->catalog, profile->interests[i].collector);
+        /* A collector with a wide scope reads the shared outbox. */
+        if (scope == NULL || scope->kind == SCOPE_SEEN) {
+            put_in_outbox(p, profile, &profile->interests[i]);
         }
-        interest->sequence = edge->next++;
-        struct key key = key_edge(interest->collector, interest->sequence);
-        view_put_only(&p->view, &key, profile_id_slice(&profile->id));
-        edge->is_new = true;
     }
     partition_changed(p, profile);
+}
+
+void partition_share(struct partition *p, struct profile *profile)
+{
+    bool is_new;
+    if (catalog_is_in_a_wide_scope(p->catalog, profile)) {
+        (void)profile_make_interest(profile, SHARED_OUTBOX, &is_new);
+    }
 }
 
 struct settling {
@@ -205,6 +238,7 @@ bool partition_settle(struct partition *p, struct profile *profile, struct catal
     struct settling s = {.partition = p, .profile = profile};
     int64_t timer = 0;
     (void)err;
+    partition_share(p, profile);
     if (touch.everything) {
         drop_stale_memberships(&s);
     }
@@ -218,7 +252,7 @@ bool partition_settle(struct partition *p, struct profile *profile, struct catal
     bool is_of_interest = profile->membership_count > 0 || partition_is_known(p, profile);
     if (s.changed || card_changed) {
         profile->version++;
-        if (s.changed || is_of_interest) {
+        if (s.changed || is_of_interest || profile_was_told(profile)) {
             partition_tell_edges(p, profile);
         }
         partition_changed(p, profile);

@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "hub/profile/purchases.h"
 #include "shared/limits.h"
 
 enum { ARENA_CHUNK = 512, REFUSED_MAX = 64 };
@@ -280,19 +281,40 @@ void profile_leave(struct profile *p, uint32_t segment)
     }
 }
 
-struct profile_interest *profile_make_interest(struct profile *p, uint32_t collector,
-                                               bool *ret_is_new)
+struct profile_interest *profile_find_interest(const struct profile *p, uint32_t collector)
 {
-    *ret_is_new = false;
     for (size_t i = 0; i < p->interest_count; i++) {
         if (p->interests[i].collector == collector) {
             return &p->interests[i];
         }
     }
-    *ret_is_new = true;
-    if (p->interest_count >= LIMIT_PROFILE_COLLECTORS) {
-        memmove(p->interests, p->interests + 1, (p->interest_count - 1) * sizeof *p->interests);
+    return NULL;
+}
+
+bool profile_was_told(const struct profile *p)
+{
+    for (size_t i = 0; i < p->interest_count; i++) {
+        if (p->interests[i].sequence > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct profile_interest *profile_make_interest(struct profile *p, uint32_t collector,
+                                               bool *ret_is_new)
+{
+    struct profile_interest *found = profile_find_interest(p, collector);
+    *ret_is_new = found == NULL;
+    if (found != NULL) {
+        return found;
+    }
+    size_t shared = profile_find_interest(p, SHARED_OUTBOX) != NULL;
+    if (p->interest_count >= LIMIT_PROFILE_COLLECTORS + shared) {
+        size_t oldest = p->interests[0].collector == SHARED_OUTBOX;
         p->interest_count--;
+        memmove(&p->interests[oldest], &p->interests[oldest + 1],
+                (p->interest_count - oldest) * sizeof *p->interests);
     }
     GROW(p, interest);
     struct profile_interest *made = &p->interests[p->interest_count++];
@@ -349,6 +371,7 @@ void profile_merge(struct profile *into, const struct profile *from)
         bool is_new;
         (void)profile_make_interest(into, from->interests[i].collector, &is_new);
     }
+    purchases_merge(into, from);
     profile_add_merged(into, from->id);
     for (size_t i = 0; i < from->merged_count; i++) {
         profile_add_merged(into, from->merged[i]);

@@ -73,7 +73,23 @@ struct profile_membership {
     int64_t since_ms;
 };
 
-/* A collector that sees this person, and where the profile stands in its outbox (0: nowhere). */
+/* What a seller wants to see of a purchase; empty texts: not told. */
+struct profile_purchase {
+    int64_t at_ms;
+    struct slice message_id;
+    struct slice name; /* of the event */
+    struct slice source;
+    bool has_total;
+    double total;
+    struct slice currency;
+    struct slice order_id;
+};
+enum { PURCHASES_KEPT = 5, PURCHASES_INCOMPLETE = 0 };
+
+/* A collector that sees this person, and where the profile stands in its outbox (0: nowhere).
+ * SHARED_OUTBOX stands for all collectors whose scope does not depend on where somebody was seen.
+ */
+enum { SHARED_OUTBOX = 0 };
 struct profile_interest {
     uint32_t collector;
     uint64_t sequence;
@@ -103,6 +119,9 @@ struct profile {
     struct profile_membership *memberships;
     size_t interest_count, interest_capacity;
     struct profile_interest *interests;
+    uint64_t purchases_version; /* the definition that they follow, or PURCHASES_INCOMPLETE */
+    size_t purchase_count;
+    struct profile_purchase purchases[PURCHASES_KEPT]; /* newest first: purchases.h */
     size_t merged_count, merged_capacity;
     struct profile_id *merged;
     size_t refused_count, refused_capacity;
@@ -148,9 +167,14 @@ struct profile_membership *profile_find_membership(const struct profile *profile
 void profile_enter(struct profile *profile, uint32_t segment, int64_t since_ms);
 void profile_leave(struct profile *profile, uint32_t segment);
 
-/* The entry of a collector; made where there is none, in place of the oldest at the limit. */
+/* The entry of a collector; made where there is none, in place of the oldest at the limit. That of
+ * the shared outbox stays. */
 struct profile_interest *profile_make_interest(struct profile *profile, uint32_t collector,
                                                bool *ret_is_new);
+/* NULL: this collector has not seen the person. */
+struct profile_interest *profile_find_interest(const struct profile *profile, uint32_t collector);
+/* Some edge was told of the profile, and has its card. */
+bool profile_was_told(const struct profile *profile);
 
 void profile_add_merged(struct profile *profile, struct profile_id id);
 /* Remember a refusal by hash. True: it is new. */

@@ -1,9 +1,10 @@
 /* Reading and writing profiles: profile_pack() and profile_unpack() of profile.h.
  *
- * stored: an array of PROFILE_MEMBERS in this order; never renumber. */
-#include "hub/profile/profile.h"
+ * stored: an array of PROFILE_MEMBERS in this order; never renumber. Earlier versions wrote no
+ * purchases: those of such a profile are incomplete until it is brought up to date. */
+#include "hub/profile/purchases.h"
 
-enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 18 };
+enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 19 };
 
 void profile_pack(const struct profile *p, struct buf *out)
 {
@@ -71,6 +72,7 @@ void profile_pack(const struct profile *p, struct buf *out)
     for (size_t i = 0; i < p->refused_count; i++) {
         msgpack_pack_uint64(&k, p->refused[i]);
     }
+    purchases_pack(p, &k);
 }
 
 /* A list of `width` objects an element; the first that does not fit spoils the rest. */
@@ -189,7 +191,9 @@ static void read_rest(struct profile *p, const msgpack_object *at, bool *fine)
 
 static struct profile *read_profile(const msgpack_object *root, bool *fine)
 {
-    struct list head = list_of(root, PROFILE_MEMBERS, fine);
+    bool has_purchases =
+        root->type == MSGPACK_OBJECT_ARRAY && root->via.array.size == PROFILE_MEMBERS;
+    struct list head = list_of(root, PROFILE_MEMBERS - !has_purchases, fine);
     struct profile_id id = {0};
     if (!*fine || head.count != 1 || take_int(&head) != PROFILE_FORMAT ||
         !profile_id_from_slice(take_bin(&head), &id)) {
@@ -210,6 +214,7 @@ static struct profile *read_profile(const msgpack_object *root, bool *fine)
     read_people(p, head.at, fine);
     read_states(p, head.at + 3, fine);
     read_rest(p, head.at + 4, fine);
+    *fine = *fine && (!has_purchases || purchases_unpack(head.at + 8, p));
     return p;
 }
 

@@ -148,17 +148,34 @@ static void test_the_collector_that_came_first_makes_room_for_a_new_one(void **s
     struct profile *p = profile_new(id_of(1));
     bool is_new;
     (void)state;
-    for (uint32_t i = 0; i < LIMIT_PROFILE_COLLECTORS; i++) {
-        profile_make_interest(p, i, &is_new)->sequence = i + 1;
+    for (uint32_t i = 1; i <= LIMIT_PROFILE_COLLECTORS; i++) {
+        profile_make_interest(p, i, &is_new)->sequence = i;
         assert_true(is_new);
     }
-    assert_int_equal(profile_make_interest(p, 0, &is_new)->sequence, 1);
+    assert_int_equal(profile_make_interest(p, 1, &is_new)->sequence, 1);
     assert_false(is_new);
     assert_int_equal(profile_make_interest(p, 999, &is_new)->sequence, 0);
     assert_true(is_new);
     assert_int_equal(p->interest_count, LIMIT_PROFILE_COLLECTORS);
+    assert_null(profile_find_interest(p, 1));
     (void)profile_make_interest(p, 5, &is_new);
     assert_false(is_new);
+    profile_free(&p);
+}
+
+static void test_the_shared_outbox_makes_no_room_for_a_collector(void **state)
+{
+    struct profile *p = profile_new(id_of(1));
+    bool is_new;
+    (void)state;
+    (void)profile_make_interest(p, SHARED_OUTBOX, &is_new);
+    for (uint32_t i = 1; i <= LIMIT_PROFILE_COLLECTORS + 5; i++) {
+        (void)profile_make_interest(p, i, &is_new);
+    }
+    assert_non_null(profile_find_interest(p, SHARED_OUTBOX));
+    assert_null(profile_find_interest(p, 5));
+    assert_non_null(profile_find_interest(p, 6));
+    assert_int_equal(p->interest_count, LIMIT_PROFILE_COLLECTORS + 1);
     profile_free(&p);
 }
 
@@ -494,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_the_newest_word_on_consent_wins),
         cmocka_unit_test(test_at_its_limits_a_profile_takes_no_more_and_stays_whole),
         cmocka_unit_test(test_the_collector_that_came_first_makes_room_for_a_new_one),
+        cmocka_unit_test(test_the_shared_outbox_makes_no_room_for_a_collector),
         cmocka_unit_test(test_an_identifier_is_seen_from_its_first_to_its_last_time),
         cmocka_unit_test(test_times_of_a_state_are_kept_in_order),
         cmocka_unit_test(test_memberships_begin_and_end),

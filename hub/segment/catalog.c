@@ -19,6 +19,10 @@ static bool read_segment(const msgpack_object *object, struct segment *ret)
     }
     ret->id = (uint32_t)id;
     ret->version = (uint64_t)version;
+    const msgpack_object *name = value_member_c(object, "name");
+    if (name == NULL || !value_text(name, &ret->name) || ret->name.len > LIMIT_NAME_BYTES) {
+        ret->name = slice_make(NULL, 0);
+    }
     return true;
 }
 
@@ -56,7 +60,8 @@ bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error 
     bool made = msgpack_zone_init(&c->zone, 8192);
     ensure(made);
     if (!value_unpack(buf_slice(&c->bytes), &c->zone, &root, err) || !read_catalog(c, &root, err) ||
-        !catalog_compile(c, where, err)) {
+        !catalog_read_scopes(c, value_member_c(&root, "scopes"), where, err) ||
+        !catalog_read_purchases(c, &root, where, err) || !catalog_compile(c, where, err)) {
         catalog_free(&c);
         return false;
     }
@@ -119,17 +124,22 @@ size_t catalog_segment_count(const struct catalog *c)
 
 struct catalog_segment catalog_segment_at(const struct catalog *c, size_t at)
 {
-    return (struct catalog_segment){c->segments[at].id, c->segments[at].key};
+    return (struct catalog_segment){c->segments[at].id, c->segments[at].key, c->segments[at].name};
+}
+
+struct catalog_segment catalog_segment_of(const struct catalog *c, uint32_t id)
+{
+    for (size_t i = 0; i < c->segment_count; i++) {
+        if (c->segments[i].id == id) {
+            return catalog_segment_at(c, i);
+        }
+    }
+    return (struct catalog_segment){0};
 }
 
 struct slice catalog_segment_key(const struct catalog *c, uint32_t id)
 {
-    for (size_t i = 0; i < c->segment_count; i++) {
-        if (c->segments[i].id == id) {
-            return c->segments[i].key;
-        }
-    }
-    return slice_make(NULL, 0);
+    return catalog_segment_of(c, id).key;
 }
 
 /* ---- Conditions over events ---- */

@@ -26,8 +26,11 @@ struct catalog_error {
 
 /* Compile definitions, which are copied:
  *
- *     {"version":N, "rules":{…}, "segments":[{"id":N, "key":KEY, "version":N, "where":{…}}…],
- *      "edgeTraits":[NAME…], "edgeTraitsVersion":N}
+ *     {"version":N, "rules":{…},
+ *      "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…}}…],
+ *      "edgeTraits":[NAME…], "edgeTraitsVersion":N,
+ *      "scopes":[{"collector":N, "id":ID, "version":N, "scope":{"kind":KIND, "segments":[KEY…]}}…],
+ *      "purchaseEvents":[NAME…], "purchasesVersion":N}
  *
  * ERROR_INVALID fills *where too. */
 MUST_CHECK bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
@@ -42,13 +45,52 @@ uint64_t catalog_edge_traits_version(const struct catalog *catalog);
 /* May this trait go to the edges? */
 bool catalog_is_edge_trait(const struct catalog *catalog, struct slice trait);
 
+/* ---- What the edges get: catalog_scopes.c ---- */
+
+/* Whom a collector keeps: who was seen there or looked up, the members of segments, or everybody
+ * who is known or a member of any segment. The last two are wide: they do not depend on where
+ * somebody was seen. */
+enum scope_kind {
+    SCOPE_SEEN,
+    SCOPE_SEGMENTS,
+    SCOPE_EVERYBODY,
+};
+struct catalog_scope {
+    uint32_t collector;
+    uint64_t version; /* grows with each change */
+    enum scope_kind kind;
+    size_t segment_count;
+    uint32_t *segments;
+};
+/* NULL: never set, so it keeps who was seen. */
+const struct catalog_scope *catalog_scope_of(const struct catalog *catalog, uint32_t collector);
+/* The greatest version of any scope. */
+uint64_t catalog_scopes_version(const struct catalog *catalog);
+/* Does a wide scope hold this profile as it is? */
+bool catalog_scope_holds(const struct catalog *catalog, const struct catalog_scope *scope,
+                         const struct profile *profile);
+bool catalog_is_in_a_wide_scope(const struct catalog *catalog, const struct profile *profile);
+
+/* Does the profile have an identifier that names a person? */
+bool catalog_is_known(const struct catalog *catalog, const struct profile *profile);
+
+/* Is the event one that a profile keeps among its last purchases? */
+bool catalog_is_purchase(const struct catalog *catalog, const struct event *event);
+size_t catalog_purchase_count(const struct catalog *catalog);
+struct slice catalog_purchase_at(const struct catalog *catalog, size_t at);
+/* The version at which that was last defined, at least 1: purchases kept under another are
+ * incomplete. */
+uint64_t catalog_purchases_version(const struct catalog *catalog);
+
 size_t catalog_segment_count(const struct catalog *catalog);
 struct catalog_segment {
     uint32_t id;
     struct slice key;
+    struct slice name; /* for people; may be empty */
 };
 struct catalog_segment catalog_segment_at(const struct catalog *catalog, size_t at);
 /* An empty key where no segment has this id. */
+struct catalog_segment catalog_segment_of(const struct catalog *catalog, uint32_t id);
 struct slice catalog_segment_key(const struct catalog *catalog, uint32_t id);
 
 /* What happened to a profile, as far as its segments may depend on it. */

@@ -4,7 +4,7 @@
 
 #include "hub/segment/catalog.h"
 
-enum { WHERE_MAX = 16, NODES_MAX = 4096 };
+enum { WHERE_MAX = 16, NODES_MAX = 4096, PURCHASES_MAX = 16 };
 
 struct where {
     struct slice property;
@@ -48,6 +48,7 @@ struct node {
 struct segment {
     uint32_t id;
     struct slice key;
+    struct slice name; /* for people; may be empty */
     uint64_t version;
     const msgpack_object *where;
     struct node *root;
@@ -63,6 +64,15 @@ struct catalog {
     struct identity_rules rules;
     const msgpack_object *edge_traits;
     uint64_t edge_traits_version;
+    size_t scope_count;
+    struct catalog_scope *scopes; /* by collector */
+    uint64_t scopes_version;
+    bool is_everybody_wanted; /* by some scope */
+    size_t wanted_count;      /* segments that some scope names, each once */
+    uint32_t *wanted;
+    size_t purchase_count;
+    struct slice purchases[PURCHASES_MAX]; /* names of track events */
+    uint64_t purchases_version;
     size_t segment_count;
     struct segment *segments;
     size_t condition_count;
@@ -74,5 +84,11 @@ struct catalog {
 /* Compile all segments of the catalog, whose definitions have been read. */
 MUST_CHECK bool catalog_compile(struct catalog *catalog, struct catalog_error *where,
                                 struct error *err);
+
+/* catalog_scopes.c: the scopes of collectors and the names of purchases, after the segments. */
+MUST_CHECK bool catalog_read_scopes(struct catalog *catalog, const msgpack_object *scopes,
+                                    struct catalog_error *where, struct error *err);
+MUST_CHECK bool catalog_read_purchases(struct catalog *catalog, const msgpack_object *root,
+                                       struct catalog_error *where, struct error *err);
 
 #endif

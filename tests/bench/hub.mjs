@@ -157,6 +157,19 @@ async function meetVisitors({ collector }, count) {
   return visitors;
 }
 
+/* Give the box everybody, and measure how long it takes until it has them; then only whom it saw again. */
+async function measureRefill({ report }, { hub, collector }) {
+  const path = `/v1/collectors/${collector.name}`;
+  const filled = async () => (await hub.get(path)).cache.status === "complete";
+  const start = performance.now();
+  await hub.put(path, { scope: { kind: "everybody" } });
+  await waitUntil(filled, { timeout: 600_000, what: "the refill" });
+  const { known } = await hub.overview();
+  report.add("refill of a box with everybody", known / ((performance.now() - start) / 1000), "cards/s", { reference: `${known} cards` });
+  await hub.put(path, { scope: { kind: "seen" } });
+  await waitUntil(filled, { timeout: 600_000, what: "the box to be as before" });
+}
+
 export async function edgeSection(context, centre) {
   const { report, dir, settings } = context;
   const { collector } = centre;
@@ -182,6 +195,7 @@ export async function edgeSection(context, centre) {
     report.add(`${name}, 4 connections`, calm.requests / calm.seconds, "req/s");
     report.add("  latency p99", calm.p99, "ms", { target: "< 1", reference: "200 (Segment Profile API, published)" });
   }
+  await measureRefill(context, centre);
 }
 
 export async function backfillSection({ report }, { hub }) {

@@ -27,11 +27,23 @@ static void read_cards(const msgpack_object *cards)
     }
 }
 
+static void read_removals(const msgpack_object *removals)
+{
+    for (uint32_t i = 0; removals != NULL && i < removals->via.array.size; i++) {
+        struct slice id;
+        uint64_t version;
+        if (wire_read_removal(&removals->via.array.ptr[i], &id, &version)) {
+            touch(id);
+        }
+    }
+}
+
 static void read_replies(const msgpack_object *members)
 {
     struct wire_block_reply block;
     struct wire_poll_reply poll;
     const msgpack_object *card;
+    bool keeps;
     enum wire_status status;
     if (wire_read_refusal(members, &status)) {
         ensure(strcmp(wire_status_name(status), "unknown") != 0);
@@ -45,8 +57,10 @@ static void read_replies(const msgpack_object *members)
         touch(poll.suppressions);
         touch(slice_make(poll.cursors, poll.cursor_count * sizeof *poll.cursors));
         read_cards(poll.cards);
+        read_removals(poll.removals);
+        ensure(poll.refill.place.len <= WIRE_PLACE_BYTES_MAX);
     }
-    if (wire_read_lookup_reply(members, &card) && card != NULL) {
+    if (wire_read_lookup_reply(members, &card, &keeps) && card != NULL) {
         struct wire_card read;
         sink += wire_read_card(card, &read);
     }
@@ -66,6 +80,8 @@ static void read_requests(const msgpack_object *members)
         touch(slice_make(poll.cursors, poll.cursor_count * sizeof *poll.cursors));
         ensure(poll.report.len <= WIRE_REPORT_BYTES);
         touch(poll.report);
+        ensure(poll.cache.place.len <= WIRE_PLACE_BYTES_MAX);
+        touch(slice_make(poll.cache.place.bytes, poll.cache.place.len));
     }
     if (wire_read_lookup(members, &lookup)) {
         ensure(lookup.type.len <= LIMIT_NAME_BYTES);

@@ -1,0 +1,419 @@
+/* /v1/collectors: enrolment, scope and health of the collectors. */
+#include "hub/api/internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+enum { SCOPE_BYTES_MAX = 128 * 1024 };
+
+static void write_optional_time(struct json_writer *w, const char *name, int64_t ms)
+{
+    json_key(w, name);
+    if (ms > 0) {
+        json_time(w, ms);
+    } else {
+        json_null(w);
+    }
+}
+
+/* What the edge caches hold: the scope, and how far the cache is filled for it. */
+static void write_scope(struct call *call, const struct registry_entry *entry,
+                        const msgpack_object *scope)
+{
+    struct json_writer *w = &call->w;
+    struct collector_figures f = collectors_figures(call->hub->collectors, entry->key);
+    uint64_t version = scope == NULL ? REFILL_FIRST_VERSION : entry->version;
+    bool is_current = f.cache_is_told && f.cache_scope_version == version;
+    bool is_complete = is_current && !f.cache_is_refilling;
+    struct partition_stats stats;
+    struct error err;
+    double done = 0;
+    if (is_current && f.cache_is_refilling && api_read_stats(call->hub, &stats, &err)) {
+        done = stats.profiles == 0 ? 0 : (double)f.cache_profiles / (double)stats.profiles;
+    }
+    json_key(w, "scope");
+    if (scope == NULL) {
+        json_open_object(w);
+        json_key(w, "kind");
+        json_cstr(w, "seen");
+        json_close_object(w);
+    } else {
+        json_value(w, scope);
+    }
+    json_key(w, "cache");
+    json_open_object(w);
+    json_key(w, "id");
+    if (f.cache_is_told) {
+        char hex[2 * WIRE_CACHE_ID_BYTES + 1];
+        sodium_bin2hex(hex, sizeof hex, f.cache_id, sizeof f.cache_id);
+        json_cstr(w, hex);
+    } else {
+        json_null(w);
+    }
+    json_key(w, "status");
+    json_cstr(w, is_complete ? "complete" : "filling");
+    json_key(w, "progress");
+    json_double(w, is_complete ? 1 : done > 0.99 ? 0.99 : done);
+    json_close_object(w);
+}
+
+/* null where the collector does not report it. */
+static void write_lag(struct call *call, struct slice collector)
+{
+    int64_t lag_ms = reports_lag_ms(call->hub->reports, collector);
+    json_key(&call->w, "lagMs");
+    if (lag_ms < 0) {
+        json_null(&call->w);
+    } else {
+        json_int(&call->w, lag_ms);
+    }
+}
+
+static void write_dropped(struct call *call, struct slice collector)
+{
+    static const char *const lanes[REPORT_LANES] = {"high", "normal", "low"};
+    uint64_t dropped[REPORT_LANES];
+    reports_dropped(call->hub->reports, collector, dropped);
+    json_key(&call->w, "droppedEvents");
+    json_open_object(&call->w);
+    for (int i = 0; i < REPORT_LANES; i++) {
+        json_key(&call->w, lanes[i]);
+        json_int(&call->w, (int64_t)dropped[i]);
+    }
+    json_close_object(&call->w);
+}
+
+static void write_collector(struct call *call, const struct registry_entry *entry)
+{
+    struct json_writer *w = &call->w;
+    struct collector_figures f = collectors_figures(call->hub->collectors, entry->key);
+    msgpack_object body;
+    struct error err;
+    int64_t revoked = 0;
+    int64_t enrolled = 0;
+    bool fine = value_unpack(entry->body, &call->zone, &body, &err);
+    ensure(fine);
+    (void)value_int(value_member_c(&body, "revokedAt"), &revoked);
+    (void)value_int(value_member_c(&body, "enrolledAt"), &enrolled);
+    json_open_object(w);
+    json_key(w, "id");
+    json_text(w, entry->key);
+    json_key(w, "publicKey");
+    json_value(w, value_member_c(&body, "publicKey"));
+    write_optional_time(w, "enrolledAt", enrolled);
+    write_optional_time(w, "revokedAt", revoked);
+    write_optional_time(w, "lastSeenAt", f.last_seen_ms);
+    json_key(w, "clockOffsetMs");
+    json_int(w, f.clock_offset_ms);
+    json_key(w, "spoolBlocks");
+    json_int(w, (int64_t)f.spool_blocks);
+    json_key(w, "spoolBytes");
+    json_int(w, (int64_t)f.spool_bytes);
+    json_key(w, "gateVersion");
+    json_int(w, (int64_t)f.gate_version);
+    write_lag(call, entry->key);
+    write_dropped(call, entry->key);
+    api_write_refusal_sums(call, entry->key);
+    json_key(w, "blocks");
+    json_int(w, (int64_t)f.blocks);
+    json_key(w, "events");
+    json_int(w, (int64_t)f.events);
+    json_key(w, "replayed");
+    json_int(w, (int64_t)f.replayed);
+    json_key(w, "refused");
+    json_int(w, (int64_t)f.refused);
+    write_scope(call, entry, value_member_c(&body, "scope"));
+    json_close_object(w);
+}
+
+struct names {
+    struct call *call;
+    size_t count;
+    size_t capacity;
+    struct slice *keys;
+};
+
+static bool copy_name(void *user, const struct registry_entry *entry)
+{
+    struct names *n = user;
+    if (n->count == n->capacity) {
+        n->capacity = n->capacity == 0 ? 64 : n->capacity * 2;
+        n->keys = memory_resize(n->keys, n->capacity * sizeof *n->keys);
+    }
+    n->keys[n->count++] = arena_copy(&n->call->arena, entry->key);
+    return true;
+}
+
+static bool write_collector_named(struct call *call, struct slice key)
+{
+    struct registry_entry entry;
+    struct buf bytes;
+    buf_init(&bytes, SIZE_MAX / 2);
+    bool found = registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, &bytes, &entry);
+    if (found) {
+        write_collector(call, &entry);
+    }
+    buf_done(&bytes);
+    return found;
+}
+
+/* The names first: figures are behind a lock of their own, which must not be taken inside the
+ * registry's. */
+static void list_collectors(struct call *call)
+{
+    struct names names = {.call = call};
+    registry_each(call->hub->registry, REGISTRY_COLLECTOR, copy_name, &names);
+    json_open_object(&call->w);
+    json_key(&call->w, "collectors");
+    json_open_array(&call->w);
+    for (size_t i = 0; i < names.count; i++) {
+        (void)write_collector_named(call, names.keys[i]);
+    }
+    json_close_array(&call->w);
+    json_close_object(&call->w);
+    call_answer(call, 200);
+    free(names.keys);
+}
+
+static bool is_name(struct slice key)
+{
+    bool fine = key.len > 0 && key.len <= SEAL_COLLECTOR_ID_MAX;
+    for (size_t i = 0; fine && i < key.len; i++) {
+        uint8_t c = key.data[i];
+        fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    }
+    return fine;
+}
+
+/* A collector's definition; the texts and the scope (NULL: never set) are borrowed. */
+struct definition {
+    struct slice public_key;
+    int64_t enrolled_ms;
+    int64_t revoked_ms;
+    const msgpack_object *scope;
+};
+
+/* Nothing but what it means: the body that it came with may hold more. */
+static void put_scope(const msgpack_object *scope, msgpack_packer *k)
+{
+    const msgpack_object *segments = value_member_c(scope, "segments");
+    msgpack_pack_map(k, segments == NULL ? 1 : 2);
+    value_pack_cstr(k, "kind");
+    msgpack_pack_object(k, *value_member_c(scope, "kind"));
+    if (segments != NULL) {
+        value_pack_cstr(k, "segments");
+        msgpack_pack_object(k, *segments);
+    }
+}
+
+static void put_collector(const struct definition *d, struct buf *out)
+{
+    msgpack_packer k;
+    value_packer_init(&k, out);
+    msgpack_pack_map(&k, d->scope == NULL ? 3 : 4);
+    value_pack_cstr(&k, "publicKey");
+    value_pack_text(&k, d->public_key);
+    value_pack_cstr(&k, "enrolledAt");
+    msgpack_pack_int64(&k, d->enrolled_ms);
+    value_pack_cstr(&k, "revokedAt");
+    msgpack_pack_int64(&k, d->revoked_ms);
+    if (d->scope != NULL) {
+        value_pack_cstr(&k, "scope");
+        put_scope(d->scope, &k);
+    }
+}
+
+/* As it stands in the registry: it refers into *bytes and the call's zone. False: there is none. */
+static bool find_definition(struct call *call, struct slice key, struct buf *bytes,
+                            struct definition *ret)
+{
+    struct registry_entry entry;
+    msgpack_object *body = arena_allocate(&call->arena, sizeof *body);
+    struct error err;
+    *ret = (struct definition){.public_key = slice_make(NULL, 0)};
+    if (!registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, bytes, &entry)) {
+        return false;
+    }
+    bool fine = value_unpack(entry.body, &call->zone, body, &err);
+    ensure(fine);
+    (void)value_text(value_member_c(body, "publicKey"), &ret->public_key);
+    (void)value_int(value_member_c(body, "enrolledAt"), &ret->enrolled_ms);
+    (void)value_int(value_member_c(body, "revokedAt"), &ret->revoked_ms);
+    ret->scope = value_member_c(body, "scope");
+    return true;
+}
+
+static bool store_definition(struct call *call, struct slice key, const struct definition *d)
+{
+    struct catalog_error where;
+    struct error err;
+    struct buf bytes;
+    buf_init(&bytes, SCOPE_BYTES_MAX + 4096);
+    put_collector(d, &bytes);
+    bool fine =
+        registry_put(call->hub->registry, REGISTRY_COLLECTOR, key, buf_slice(&bytes), &where, &err);
+    buf_done(&bytes);
+    if (!fine) {
+        call_answer_invalid(call, &where, &err);
+    }
+    return fine;
+}
+
+/* What the new collector needs to know of the hub. */
+static void answer_enrolled(struct call *call, struct slice key, struct slice public_key)
+{
+    struct json_writer *w = &call->w;
+    struct buf gate;
+    uint64_t version;
+    char hex[2 * SEAL_KEY_BYTES + 1];
+    buf_init(&gate, SIZE_MAX / 2);
+    registry_gate(call->hub->registry, &gate, &version);
+    size_t size = sodium_base64_encoded_len(gate.len, sodium_base64_VARIANT_ORIGINAL);
+    char *base64 = arena_allocate(&call->arena, size);
+    sodium_bin2base64(base64, size, gate.data, gate.len, sodium_base64_VARIANT_ORIGINAL);
+    sodium_bin2hex(hex, sizeof hex, call->hub->public_key, SEAL_KEY_BYTES);
+    json_open_object(w);
+    json_key(w, "id");
+    json_text(w, key);
+    json_key(w, "publicKey");
+    json_text(w, public_key);
+    json_key(w, "hubPublicKey");
+    json_cstr(w, hex);
+    json_key(w, "gateState");
+    json_cstr(w, base64);
+    json_close_object(w);
+    call_answer(call, 200);
+    buf_done(&gate);
+}
+
+static void show_collector(struct call *call, struct slice key)
+{
+    if (write_collector_named(call, key)) {
+        call_answer(call, 200);
+    } else {
+        call_answer_not_found(call, "collector");
+    }
+}
+
+static bool is_public_key(const msgpack_object *object, struct slice *ret)
+{
+    uint8_t bytes[SEAL_SIGN_PUBLIC_BYTES];
+    size_t len = 0;
+    return value_text(object, ret) &&
+           sodium_hex2bin(bytes, sizeof bytes, (const char *)ret->data, ret->len, NULL, &len,
+                          NULL) == 0 &&
+           len == sizeof bytes;
+}
+
+static bool is_keys(const msgpack_object *list)
+{
+    bool fine = list->type == MSGPACK_OBJECT_ARRAY && list->via.array.size > 0 &&
+                list->via.array.size <= LIMIT_SEGMENTS;
+    for (uint32_t i = 0; fine && i < list->via.array.size; i++) {
+        struct slice key;
+        fine = value_text(&list->via.array.ptr[i], &key) && key.len <= LIMIT_NAME_BYTES;
+    }
+    return fine;
+}
+
+static const char *scope_mistake(const msgpack_object *scope)
+{
+    struct slice kind = slice_make(NULL, 0);
+    const msgpack_object *segments = value_member_c(scope, "segments");
+    if (!value_is(scope, MSGPACK_OBJECT_MAP) || !value_text(value_member_c(scope, "kind"), &kind) ||
+        (!slice_is(kind, "seen") && !slice_is(kind, "segments") && !slice_is(kind, "everybody"))) {
+        return "\"scope\" must be {\"kind\":\"seen\"}, {\"kind\":\"everybody\"} or "
+               "{\"kind\":\"segments\",\"segments\":[key…]}.";
+    }
+    if (slice_is(kind, "segments") != (segments != NULL)) {
+        return "\"segments\" and the kind \"segments\" go together.";
+    }
+    return segments == NULL || is_keys(segments)
+               ? NULL
+               : "\"segments\" must be an array of 1 to 512 keys of segments.";
+}
+
+/* What the body says goes over what there is. False: answered. */
+static bool take_changes(struct call *call, const msgpack_object *body, struct definition *d,
+                         bool exists)
+{
+    const msgpack_object *public_key = value_member_c(body, "publicKey");
+    const msgpack_object *scope = value_member_c(body, "scope");
+    if ((public_key != NULL || !exists || scope == NULL) &&
+        (public_key == NULL || !is_public_key(public_key, &d->public_key))) {
+        http_answer_error(call->http, 400, "invalid-collector",
+                          "\"publicKey\" must be an Ed25519 key of 32 bytes in hex.", "/publicKey");
+        return false;
+    }
+    if (public_key != NULL) {
+        d->enrolled_ms = clock_now_ms(&clock_real);
+        d->revoked_ms = 0;
+    }
+    const char *mistake = scope == NULL ? NULL : scope_mistake(scope);
+    if (mistake != NULL) {
+        http_answer_error(call->http, 400, "invalid-scope", mistake, "/scope");
+        return false;
+    }
+    d->scope = scope == NULL ? d->scope : scope;
+    return true;
+}
+
+/* With a public key: enrol, or enrol again. With a scope alone: change what the cache holds. */
+static void put(struct call *call, struct slice key)
+{
+    msgpack_object body;
+    struct definition d;
+    struct buf old;
+    if (!call_read_json(call, &body)) {
+        return;
+    }
+    if (!is_name(key)) {
+        http_answer_error(call->http, 400, "invalid-collector",
+                          "A collector's name has 1 to 64 of a-z 0-9 . _ -", NULL);
+        return;
+    }
+    buf_init(&old, SIZE_MAX / 2);
+    bool exists = find_definition(call, key, &old, &d);
+    if (!exists && value_member_c(&body, "publicKey") == NULL) {
+        call_answer_not_found(call, "collector");
+    } else if (take_changes(call, &body, &d, exists) && store_definition(call, key, &d)) {
+        if (value_member_c(&body, "publicKey") != NULL) {
+            answer_enrolled(call, key, d.public_key);
+        } else {
+            show_collector(call, key);
+        }
+    }
+    buf_done(&old);
+}
+
+static void revoke(struct call *call, struct slice key)
+{
+    struct buf bytes;
+    struct definition d;
+    buf_init(&bytes, SIZE_MAX / 2);
+    if (!find_definition(call, key, &bytes, &d)) {
+        call_answer_not_found(call, "collector");
+    } else {
+        d.revoked_ms = clock_now_ms(&clock_real);
+        if (store_definition(call, key, &d)) {
+            http_answer_static(call->http, 204, NULL, slice_text(""));
+        }
+    }
+    buf_done(&bytes);
+}
+
+void api_collectors(struct call *call, struct slice method, struct slice key)
+{
+    if (key.len == 0 && slice_is(method, "GET")) {
+        list_collectors(call);
+    } else if (key.len > 0 && slice_is(method, "GET")) {
+        show_collector(call, key);
+    } else if (key.len > 0 && slice_is(method, "PUT")) {
+        put(call, key);
+    } else if (key.len > 0 && slice_is(method, "DELETE")) {
+        revoke(call, key);
+    } else {
+        http_answer_error(call->http, 405, "method-not-allowed",
+                          "A collector takes GET, PUT and DELETE.", NULL);
+    }
+}
