@@ -159,6 +159,16 @@ static void put_metrics(struct api *api, struct buf *out)
     (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
                 "The hub's clock minus the collector's logical clock.", (double)offset_ms);
+    struct http_server_stats http = http_server_stats(api->server);
+    struct http_server_stats https = {0};
+    if (api->https_server != NULL) {
+        https = http_server_stats(api->https_server);
+    }
+    metrics_put(out, "tributary_http_connections", "gauge", "Connections open on all ports.",
+                (double)(http.connections + https.connections));
+    metrics_put(out, "tributary_http_slow_connections_total", "counter",
+                "Connections cut off for missing a deadline.",
+                (double)(http.too_slow + https.too_slow));
     if (api->certificate != NULL) {
         certificate_put_metrics(api->certificate, out);
     }
@@ -320,11 +330,8 @@ static bool open_https(struct api *api, const struct http_options *plain, struct
 {
     const struct settings *settings = &api->collector->settings;
     struct http_options options = *plain;
-    if (settings->https_listen[0] == 0) {
+    if (api->certificate == NULL) {
         return true;
-    }
-    if (!certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) {
-        return false;
     }
     options.listen = settings->https_listen;
     options.socket_name = "https";
@@ -356,7 +363,10 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     }
     api->customers_page = customers_page_new();
     api->token_guard = token_guard_new();
-    if (!http_server_open(&options, on_request, api, &api->server, err) ||
+    bool has_https = settings->https_listen[0] != 0;
+    if ((has_https &&
+         !certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) ||
+        !http_server_open(&options, on_request, api, &api->server, err) ||
         !open_https(api, &options, err)) {
         api_close(&api);
         return false;

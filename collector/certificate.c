@@ -1,7 +1,6 @@
 #include "collector/certificate.h"
 
 #include <stdlib.h>
-
 #include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/metrics.h"

@@ -48,6 +48,12 @@ uint16_t http_server_port(const struct http_server *server);
 /* The listening socket was handed over: connections may wait in it while nobody serves. */
 bool http_server_is_inherited(const struct http_server *server);
 
+struct http_server_stats {
+    size_t connections; /* open now */
+    uint64_t too_slow;  /* cut off for missing a deadline of a request or an answer */
+};
+struct http_server_stats http_server_stats(struct http_server *server);
+
 /* Take no more connections, and let each answer close its connection. Those that come to an
  * inherited socket wait in it; others are refused. */
 void http_server_quiesce(struct http_server *server);

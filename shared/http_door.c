@@ -91,8 +91,9 @@ static uint64_t bytes_received(int fd)
 }
 
 /* The end of file that libmicrohttpd reads then makes it close the connection. */
-void http_cut(const struct http_connection *c)
+void http_cut(struct http_connection *c)
 {
+    c->is_cut = true;
     shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -140,7 +141,8 @@ static void look_at_all(struct http_server *server)
     pthread_mutex_lock(&server->lock);
     for (struct http_connection *c = server->connections; c != NULL; c = c->next) {
         http_look(c, now);
-        if (is_too_slow(c, now)) {
+        if (!c->is_cut && is_too_slow(c, now)) {
+            server->too_slow++;
             http_cut(c);
         }
     }

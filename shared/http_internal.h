@@ -24,7 +24,8 @@ struct http_connection {
     _Atomic unsigned turn; /* goes up with each change; its two lowest bits are the stage */
     struct http_connection *previous;
     struct http_connection *next;
-    unsigned seen;  /* the doorkeeper's: the turn at its last look, and since when */
+    unsigned seen; /* the doorkeeper's: the turn at its last look, and since when */
+    bool is_cut;
     bool is_moving; /* bytes of the next head have come */
     int64_t since_ns;
     uint64_t bytes_received;
@@ -78,6 +79,7 @@ struct http_server {
     size_t connection_count;
     size_t arriving; /* accepted, and not yet begun by libmicrohttpd */
     bool is_open;    /* the doorkeeper accepts */
+    uint64_t too_slow;
     struct http_request *spare;
     size_t spare_bytes;
     _Atomic bool is_closing; /* the doorkeeper shall end */
@@ -103,7 +105,7 @@ void *http_keep_door(void *server);
 void http_wake_doorkeeper(struct http_server *server);
 /* Under the lock: note what a connection has done since the last look; end it. */
 void http_look(struct http_connection *connection, int64_t now_ns);
-void http_cut(const struct http_connection *connection);
+void http_cut(struct http_connection *connection);
 
 /* http_server.c: lend a request, and take it back. */
 struct http_request *http_lend_request(struct http_connection *connection);

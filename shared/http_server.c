@@ -83,7 +83,8 @@ static struct MHD_Daemon *start(struct http_server *server, const struct http_op
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_on_connection, server},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_on_completed, server},
-        {MHD_OPTION_CONNECTION_LIMIT, o->connections_max + o->threads, NULL},
+        /* The doorkeeper keeps the limit. This one is each thread's share, and just no tighter. */
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(o->connections_max + 1) * o->threads, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL},
         {o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads, NULL},
@@ -165,6 +166,14 @@ uint16_t http_server_port(const struct http_server *server)
 bool http_server_is_inherited(const struct http_server *server)
 {
     return server->listening.is_inherited;
+}
+
+struct http_server_stats http_server_stats(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    struct http_server_stats stats = {server->connection_count, server->too_slow};
+    pthread_mutex_unlock(&server->lock);
+    return stats;
 }
 
 /* ---- Ending ---- */

@@ -287,7 +287,7 @@ static int64_t patience_ms(struct channel *channel, int64_t silence_ms)
 static void replace_channel(struct link_client *client)
 {
     struct error err;
-    struct channel *fresh;
+    struct channel *fresh = NULL;
     struct channel *old = client->channel;
     if (!open_channel(client->url, &fresh, &err)) {
         daemon_wait(&client->wake, &client->lock, REOPEN_MS);
@@ -327,7 +327,7 @@ static void *watch(void *arg)
 bool link_client_open(const struct link_client_options *options, struct link_client **ret,
                       struct error *err)
 {
-    struct channel *channel;
+    struct channel *channel = NULL;
     if (!open_channel(options->url, &channel, err)) {
         return false;
     }

@@ -578,6 +578,7 @@ struct mute {
     int listening;
     atomic_int connections;
     atomic_bool answers; /* from the next connection on */
+    atomic_bool dies;    /* resets each connection in the midst of what it is sent */
     pthread_t thread;
 };
 
@@ -591,6 +592,19 @@ static bool read_all(int fd, void *to, size_t len)
         got += (size_t)n;
     }
     return true;
+}
+
+/* The greeting, a part of what follows, and a reset. */
+static void die_in_the_midst(int fd, int n)
+{
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
+    struct linger reset = {.l_onoff = n % 2};
+    char part[65536];
+    (void)send(fd, greeting, 8, MSG_NOSIGNAL);
+    for (int i = 0; i < n % 20; i++) {
+        (void)recv(fd, part, sizeof part, 0);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 }
 
 /* One message after the other: 8 bytes of length, 4 of the request's id, the text. */
@@ -625,8 +639,12 @@ static void *run_mute(void *arg)
     int fd;
     while ((fd = accept(mute->listening, NULL, NULL)) >= 0) {
         bool answers = atomic_load(&mute->answers);
-        atomic_fetch_add(&mute->connections, 1);
-        serve_mute(fd, answers);
+        int n = atomic_fetch_add(&mute->connections, 1);
+        if (atomic_load(&mute->dies)) {
+            die_in_the_midst(fd, n);
+        } else {
+            serve_mute(fd, answers);
+        }
         close(fd);
     }
     return NULL;
@@ -688,6 +706,49 @@ static void test_a_silent_connection_is_given_up_and_a_new_one_serves(void **sta
     assert_int_equal(atomic_load(&stuck), 0);
     link_client_close(&client);
     mute_close(&mute);
+    outcomes_free(o);
+}
+
+static void
+test_a_client_recovers_from_connections_that_died_in_the_midst_of_large_messages(void **state)
+{
+    enum { ROUNDS = 20, EACH = 8 };
+    struct outcomes *o = outcomes_new();
+    struct mute mute = {0};
+    struct link_client *client;
+    struct error err;
+    atomic_int stuck = 0;
+    uint8_t *bytes = memory_allocate_zeroed(LIMIT_BLOCK_BYTES);
+    (void)state;
+    atomic_store(&mute.dies, true);
+    mute_open(&mute);
+    struct link_client_options options = {
+        .url = url, .silence_ms = 1000, .stuck = count_stuck, .user = &stuck};
+    assert_true(link_client_open(&options, &client, &err));
+    for (int i = 0; i < ROUNDS * EACH; i++) {
+        link_client_request(client, slice_make(bytes, LIMIT_BLOCK_BYTES / (size_t)(1 + i % 4)), 500,
+                            on_done, &o->one[i]);
+        if (i % EACH == EACH - 1) {
+            wait_for(o, i + 1);
+        }
+    }
+    assert_all(o, ROUNDS * EACH, false);
+    atomic_store(&mute.answers, true);
+    atomic_store(&mute.dies, false);
+    int64_t start = clock_monotonic_ns(&clock_real);
+    int i = ROUNDS * EACH;
+    do {
+        assert_true(clock_monotonic_ns(&clock_real) - start < PATIENCE_MS * 1000000LL);
+        o->one[i].calls = 0;
+        o->done = i;
+        request(client, o, i, 500);
+        wait_for(o, i + 1);
+    } while (!o->one[i].answered);
+    assert_true(o->one[i].is_right);
+    print_message("%d sockets could not be closed on the way\n", atomic_load(&stuck));
+    link_client_close(&client);
+    mute_close(&mute);
+    free(bytes);
     outcomes_free(o);
 }
 
@@ -770,6 +831,7 @@ int main(void)
          * one of these (see link_nng.c). */
         TEST(test_closing_in_the_midst_of_requests_that_send_the_next_ends_all_of_them),
         TEST(test_a_message_over_the_limit_never_reaches_the_handler),
+        TEST(test_a_client_recovers_from_connections_that_died_in_the_midst_of_large_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
+import { request } from "./support/http.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
 const REQUEST_MS = 2000;
@@ -80,6 +81,9 @@ test("whoever drips or stalls is closed by a deadline, others are served meanwhi
   while (clients.some(([, client]) => client.closed === undefined)) {
     await collector.send([{ type: "track", event: "Hello", userId: "u1" }]);
   }
+  const { text } = await request(`${collector.url}/metrics`);
+  const counted = Number(/^tributary_http_slow_connections_total (\d+)$/m.exec(text)[1]);
+  assert.ok(counted >= clients.length, `${counted} counted`);
   for (const [what, client] of clients) await closedWithin(client, REQUEST_MS, REQUEST_MS + 1500, what);
   await closedWithin(stuck, REQUEST_MS, IDLE_MS + 2000, "a head that stalls");
   await closedWithin(quiet, IDLE_MS - 1100, IDLE_MS + 2000, "a connection that says nothing");
