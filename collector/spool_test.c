@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include "shared/rand.h"
 #include "shared/seal.h"
 
@@ -634,6 +635,58 @@ static void test_a_block_comes_with_the_header_of_its_own_epoch(void **state)
     }
 }
 
+/* ---- Threads ---- */
+
+enum { THREAD_BLOCKS = 300 };
+
+/* The hub's answers: find each block of a lane and take it out, until all have come. */
+static void *take_out_all(void *arg)
+{
+    struct fixture *f = arg;
+    struct buf block;
+    struct buf header;
+    uint64_t next[LANES] = {0};
+    int taken = 0;
+    buf_init(&block, BYTES_MAX);
+    buf_init(&header, 4096);
+    for (int lane = 0; taken < THREAD_BLOCKS; lane = (lane + 1) % LANES) {
+        struct spool_place place;
+        struct error err;
+        bool found = false;
+        if (next[lane] < spool_lane_end(f->spool, (enum lane)lane)) {
+            bool fine = spool_find(f->spool, (enum lane)lane, next[lane], &place, &block, &header,
+                                   &found, &err);
+            assert_true(fine && found);
+            next[lane] = place.sequence + 1;
+            assert_true(spool_acknowledge(f->spool, &place, &err));
+            taken++;
+        }
+    }
+    buf_done(&block);
+    buf_done(&header);
+    return NULL;
+}
+
+static void test_blocks_are_appended_and_taken_out_at_the_same_time(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, take_out_all, f), 0);
+    for (int i = 0; i < THREAD_BLOCKS; i++) {
+        append_to(f, (enum lane)(i * 7 % LANES), "block");
+        if (i % 50 == 0) {
+            uint64_t epoch = spool_epoch(f->spool) + 1;
+            assert_true(spool_add_epoch(f->spool, epoch, slice_text("header"), &f->err));
+        }
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(spool_blocks(f->spool), 0);
+    assert_int_equal(spool_bytes(f->spool), 0);
+    reopen(f);
+    assert_int_equal(spool_blocks(f->spool), 0);
+    assert_int_equal(spool_next_sequence(f->spool), THREAD_BLOCKS);
+}
+
 /* ---- Against a model ---- */
 
 enum { STEPS = 200, MODEL_MAX = 300 };
@@ -759,6 +812,7 @@ int main(void)
         WITH(test_figures_that_do_not_fit_are_counted_anew),
         WITH(test_headers_that_no_block_needs_are_deleted),
         WITH(test_a_block_comes_with_the_header_of_its_own_epoch),
+        WITH(test_blocks_are_appended_and_taken_out_at_the_same_time),
         WITH(test_random_work_and_power_cuts_lose_nothing_and_repeat_no_number),
     };
     seal_start();

@@ -111,6 +111,23 @@ test("a full spool that may drop loses page views before purchases, and counts t
   assert.deepEqual(orders, ["first", "last"]);
 });
 
+test("one request with events of all classes becomes small blocks, and all of it arrives once", async (t) => {
+  const { hub, box } = await startBox(t, ["--upload_bytes_per_second_max", "16KiB"]);
+  await hub.kill();
+  await box.start();
+  const all = Array.from({ length: 120 }, (_, n) => {
+    const each = [order(`m${n}`), view(`m${n}`, 400), { type: "track", event: "Product Viewed", messageId: `m${n}` }];
+    return { ...each[n % 3], userId: "buyer" };
+  });
+  await box.send(all);
+  const blocks = await metric(box, "tributary_spool_blocks");
+  assert.ok(blocks >= 4, `${blocks} blocks`);
+  assert.equal(await metric(box, "tributary_commits_total"), 1);
+  await hub.start();
+  await waitUntil(async () => (await arrived(hub, "user_id", "buyer")).length === 120, { timeout: 30_000 });
+  assert.equal((await hub.overview()).duplicates, 0);
+});
+
 test("while a long backlog drains over a slow line a new purchase takes five seconds at most", async (t) => {
   const rate = 12 * 1024;
   const { hub, box } = await startBox(t, ["--upload_bytes_per_second_max", String(rate)], { bytesPerSecond: rate * 1.1 });
