@@ -153,6 +153,8 @@ static void put_metrics(struct api *api, struct buf *out)
                        slice_text(""), (double)u.blocks_refused);
     metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("none"), NULL,
                        slice_text(""), (double)u.blocks_unanswered);
+    metrics_put(out, "tributary_me_waiting", "gauge", "Requests that wait for news of a visitor.",
+                (double)watch_waiters(api->watch));
     metrics_put(out, "tributary_hub_connected", "gauge", "1 when the hub answers.",
                 downlink_is_connected(c->downlink));
     int64_t offset_ms;
@@ -271,6 +273,12 @@ static void on_request(void *user, struct http_request *http)
     }
 }
 
+/* On a thread of the link. */
+static void on_visitor_changed(void *user, struct slice anonymous_id)
+{
+    watch_changed(((struct api *)user)->watch, anonymous_id);
+}
+
 bool api_open(struct collector *collector, struct api **ret, struct error *err)
 {
     const struct settings *settings = &collector->settings;
@@ -289,6 +297,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->lookups_done, NULL);
     api->tag = tag_load(settings->tag_file);
+    api->watch = watch_open((size_t)settings->waiters_max, &clock_real, api_wake_me, api);
+    edge_on_change(collector->edge, on_visitor_changed, api);
     if (!http_server_open(&options, on_request, api, &api->server, err)) {
         api_close(&api);
         return false;
@@ -318,6 +328,8 @@ void api_close(struct api **api)
         pthread_cond_wait(&a->lookups_done, &a->lock);
     }
     pthread_mutex_unlock(&a->lock);
+    edge_on_change(a->collector->edge, NULL, NULL);
+    watch_close(&a->watch); /* answers whoever waits */
     http_server_close(&a->server);
     tag_free(&a->tag);
     scratch_free(a->spare);

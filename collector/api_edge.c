@@ -1,4 +1,4 @@
-/* What the edge knows: of the visitor who asks, and of a customer, for the till. */
+/* What the edge knows of a customer, for the till; and how a card is read and written. */
 #include <sodium.h>
 #include <stdlib.h>
 #include "collector/api_internal.h"
@@ -6,8 +6,7 @@
 
 enum { LOOKUP_MS_MAX = 2000 };
 
-static bool read_card(struct api *api, struct identifier id, struct scratch *s,
-                      struct wire_card *ret)
+bool api_read_card(struct api *api, struct identifier id, struct scratch *s, struct wire_card *ret)
 {
     struct error err;
     msgpack_object object;
@@ -20,7 +19,7 @@ static bool read_card(struct api *api, struct identifier id, struct scratch *s,
     return found && wire_read_card(&object, ret);
 }
 
-static void write_segments(struct json_writer *w, const msgpack_object *segments)
+void api_write_segments(struct json_writer *w, const msgpack_object *segments)
 {
     json_open_array(w);
     for (uint32_t i = 0; segments != NULL && i < segments->via.array.size; i++) {
@@ -30,42 +29,6 @@ static void write_segments(struct json_writer *w, const msgpack_object *segments
         }
     }
     json_close_array(w);
-}
-
-void api_get_me(struct api *api, struct http_request *http)
-{
-    struct scratch *s = api_take_scratch(api);
-    struct wire_card card = {0};
-    struct json_writer w;
-    struct slice id = http_query(http, "anonymousId");
-    if (id.len == 0) {
-        id = http_cookie(http, api->collector->settings.cookie_name);
-    }
-    bool found =
-        id.len > 0 && read_card(api, (struct identifier){slice_text("anonymous_id"), id}, s, &card);
-    json_writer_init(&w, &s->body);
-    json_open_object(&w);
-    json_key(&w, "anonymousId");
-    if (id.len > 0) {
-        json_text(&w, id);
-    } else {
-        json_null(&w);
-    }
-    json_key(&w, "segments");
-    write_segments(&w, card.segments);
-    json_key(&w, "traits");
-    if (found) {
-        json_value(&w, card.traits);
-    } else {
-        json_open_object(&w);
-        json_close_object(&w);
-    }
-    json_key(&w, "version");
-    json_int(&w, (int64_t)card.version);
-    json_close_object(&w);
-    http_add_header(http, "Cache-Control", slice_text("no-store"));
-    http_answer(http, 200, "application/json", buf_slice(&s->body));
-    api_give_scratch(api, s);
 }
 
 static void write_consents(struct json_writer *w, const msgpack_object *consents)
@@ -125,7 +88,7 @@ static void answer_customer(struct http_request *http, struct scratch *s,
     json_key(&w, "identifiers");
     write_identifiers(&w, card->identifiers);
     json_key(&w, "segments");
-    write_segments(&w, card->segments);
+    api_write_segments(&w, card->segments);
     json_key(&w, "traits");
     json_value(&w, card->traits);
     json_key(&w, "consents");
@@ -186,7 +149,7 @@ static void on_looked_up(void *user, enum downlink_lookup result)
     struct api *api = waiting->api;
     struct wire_card card;
     struct scratch *s = api_take_scratch(api);
-    if (result == DOWNLINK_FOUND && read_card(api, waiting->id, s, &card)) {
+    if (result == DOWNLINK_FOUND && api_read_card(api, waiting->id, s, &card)) {
         answer_customer(waiting->http, s, &card);
     } else {
         answer_unknown(waiting->http, result != DOWNLINK_UNREACHABLE);
@@ -238,7 +201,7 @@ void api_get_customer(struct api *api, struct http_request *http)
     struct identifier id = {q.name, identifier_normalize(normalizer, q.value, &s->arena)};
     if (id.value.len == 0) {
         answer_unknown(http, true);
-    } else if (read_card(api, id, s, &card)) {
+    } else if (api_read_card(api, id, s, &card)) {
         answer_customer(http, s, &card);
     } else {
         ask_hub(api, http, id);

@@ -47,30 +47,81 @@ static bool is_cookie_safe(struct slice id)
     return id.len > 0 && id.len <= 128;
 }
 
-/* The server sets the cookie, because browsers keep those of scripts for a week only. Servers and
- * tills, which send no Origin and no cookie, get none. */
+/* The anonymous id of the newest event that is taken; empty where there is none. */
+static struct slice visitor_of(const struct request *request)
+{
+    for (size_t i = request->count; i-- > 0;) {
+        const struct request_event *e = &request->events[i];
+        if (e->refusal.code == NULL && e->event.anonymous_id.len > 0) {
+            return e->event.anonymous_id;
+        }
+    }
+    return slice_make(NULL, 0);
+}
+
+/* The newest event, taken or not, says that the visitor consents to nothing any more. */
+static bool is_withdrawal(const struct request *request)
+{
+    if (request->count == 0) {
+        return false;
+    }
+    const struct request_event *e = &request->events[request->count - 1];
+    size_t granted = 0;
+    for (size_t i = 0; i < e->preference_count; i++) {
+        granted += e->preferences[i].granted;
+    }
+    return e->preference_count > 0 && granted == 0;
+}
+
+/* The server sets the cookie, because browsers keep those of scripts for a week only, and removes
+ * it after a withdrawal. Servers and tills, which send no Origin and no cookie, get none. */
 static void set_cookie(struct api *api, struct http_request *http, const struct request *request)
 {
     const struct settings *settings = &api->collector->settings;
     char cookie[1024];
-    struct slice id = slice_make(NULL, 0);
-    for (size_t i = 0; i < request->count; i++) {
-        const struct request_event *e = &request->events[i];
-        id = e->refusal.code == NULL && e->event.anonymous_id.len > 0 ? e->event.anonymous_id : id;
-    }
+    struct slice id = visitor_of(request);
     struct slice has = http_cookie(http, settings->cookie_name);
     bool is_browser = http_header(http, "Origin").len > 0 || has.len > 0 ||
                       http_header(http, "Sec-Fetch-Site").len > 0;
-    if (!is_browser || slice_equal(has, id) || !is_cookie_safe(id)) {
+    bool remove = is_browser && is_withdrawal(request);
+    if (remove ? has.len == 0 : !is_browser || slice_equal(has, id) || !is_cookie_safe(id)) {
         return;
     }
+    id = remove ? slice_text("") : id;
     bool has_domain = settings->cookie_domain[0] != 0;
     bool is_secure = slice_is(http_header(http, "X-Forwarded-Proto"), "https");
     snprintf(cookie, sizeof cookie, "%s=%.*s; Path=/; Max-Age=%lld; SameSite=Lax%s%.*s%s",
              settings->cookie_name, SLICE_ARGS(id),
-             (long long)(settings->cookie_lifetime_ms / 1000), has_domain ? "; Domain=" : "", 255,
-             settings->cookie_domain, is_secure ? "; Secure" : "");
+             remove ? 0LL : (long long)(settings->cookie_lifetime_ms / 1000),
+             has_domain ? "; Domain=" : "", 255, settings->cookie_domain,
+             is_secure ? "; Secure" : "");
     http_add_header(http, "Set-Cookie", slice_text(cookie));
+}
+
+/* The browser asked with ?me=1 to be told about its visitor too. */
+static void put_me(struct api *api, struct http_request *http, struct scratch *s,
+                   struct json_writer *w)
+{
+    if (http_query(http, "me").len > 0) {
+        json_key(w, "me");
+        (void)api_write_me(api, s, visitor_of(&s->request), w);
+    }
+}
+
+static void answer_taken(struct api *api, struct http_request *http, struct scratch *s)
+{
+    struct json_writer w;
+    if (http_query(http, "me").len == 0) {
+        http_answer_static(http, 200, "application/json", slice_text(api_success));
+        return;
+    }
+    json_writer_init(&w, &s->body);
+    json_open_object(&w);
+    json_key(&w, "success");
+    json_bool(&w, true);
+    put_me(api, http, s, &w);
+    json_close_object(&w);
+    http_answer(http, 200, "application/json", buf_slice(&s->body));
 }
 
 static void write_refusal(struct json_writer *w, const struct refusal *refusal)
@@ -86,7 +137,8 @@ static void write_refusal(struct json_writer *w, const struct refusal *refusal)
 }
 
 /* The answer where some events of a batch were refused, or the only one. */
-static void answer_refused(struct http_request *http, struct scratch *s, size_t refused)
+static void answer_refused(struct api *api, struct http_request *http, struct scratch *s,
+                           size_t refused)
 {
     const struct request *request = &s->request;
     bool nothing_taken = refused == request->count;
@@ -101,6 +153,7 @@ static void answer_refused(struct http_request *http, struct scratch *s, size_t 
     } else {
         json_key(&w, "success");
         json_bool(&w, true);
+        put_me(api, http, s, &w);
     }
     if (request->is_batch) {
         json_key(&w, "rejected");
@@ -162,15 +215,15 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     }
     request_stamp(request, gate_source_key(source), clock_now_ms(&clock_real));
     size_t refused = pass_gate(api, source, request);
+    set_cookie(api, http, request);
     if (refused > 0) {
-        answer_refused(http, s, refused);
+        answer_refused(api, http, s, refused);
     } else {
-        http_answer_static(http, 200, "application/json", slice_text(api_success));
+        answer_taken(api, http, s);
     }
     if (refused == request->count) {
         return;
     }
-    set_cookie(api, http, request);
     if (!committer_add(api->collector->committer, request, http, &err)) {
         http_add_header(http, "Retry-After", slice_text("1"));
         http_answer_error(http, 503, "overloaded", "The disk cannot follow; try again later.",

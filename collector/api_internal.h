@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include "collector/api.h"
 #include "collector/tag.h"
+#include "collector/watch.h"
 #include "shared/json.h"
 
 /* What one request needs to be parsed and answered, kept for the next. */
@@ -21,6 +22,7 @@ struct api {
     struct collector *collector;
     struct http_server *server;
     struct tag *tag;
+    struct watch *watch; /* who waits for news of a visitor */
     pthread_mutex_t lock;
     struct scratch *spare;
     bool closing;
@@ -39,8 +41,20 @@ void api_give_scratch(struct api *api, struct scratch *scratch);
 /* api_events.c: a request of Segment's API; EVENT_TYPES is a batch. */
 void api_post_events(struct api *api, struct http_request *http, enum event_type type);
 
-/* api_edge.c: what the edge knows of a visitor or a customer. */
-void api_get_me(struct api *api, struct http_request *http);
+/* api_edge.c: what the edge knows of a customer. */
 void api_get_customer(struct api *api, struct http_request *http);
+/* The card of whoever has this identifier, in the scratch's memory; false where there is none. */
+MUST_CHECK bool api_read_card(struct api *api, struct identifier id, struct scratch *scratch,
+                              struct wire_card *ret);
+/* The keys of a card's segments, which may be NULL. */
+void api_write_segments(struct json_writer *w, const msgpack_object *segments);
+
+/* api_me.c: what a visitor's own browser is told. */
+void api_get_me(struct api *api, struct http_request *http);
+/* What the edge knows of the visitor, as JSON; the version of the card, 0 where there is none. */
+uint64_t api_write_me(struct api *api, struct scratch *scratch, struct slice anonymous_id,
+                      struct json_writer *w);
+/* The watch's: answer a request that waited. */
+void api_wake_me(void *api, void *waiter);
 
 #endif

@@ -12,6 +12,8 @@ struct edge {
     pthread_mutex_t lock;       /* of the batches below: polls and look-ups apply */
     struct store_batch dropped; /* identifiers that cards gave up, written before the rest */
     struct store_batch batch;
+    void (*changed)(void *user, struct slice anonymous_id);
+    void *user;
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS];
 };
@@ -233,6 +235,30 @@ static bool write_changes(struct edge *edge, bool sync, struct error *err)
     return store_write(edge->store, &edge->dropped, sync, err);
 }
 
+void edge_on_change(struct edge *edge, void (*changed)(void *user, struct slice anonymous_id),
+                    void *user)
+{
+    pthread_mutex_lock(&edge->lock);
+    edge->changed = changed;
+    edge->user = user;
+    pthread_mutex_unlock(&edge->lock);
+}
+
+/* Under the lock, after the card is stored. */
+static void tell(struct edge *edge, const msgpack_object *object)
+{
+    struct wire_card card;
+    struct identifier id;
+    if (edge->changed == NULL || !wire_read_card(object, &card)) {
+        return;
+    }
+    for (uint32_t i = 0; i < card.identifiers->via.array.size; i++) {
+        if (pair_of(&card, i, &id) && slice_is(id.type, "anonymous_id")) {
+            edge->changed(edge->user, id.value);
+        }
+    }
+}
+
 bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct error *err)
 {
     pthread_mutex_lock(&edge->lock);
@@ -250,6 +276,9 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
         edge->cursor_count = reply->cursor_count;
         memcpy(edge->cursors, reply->cursors, reply->cursor_count * sizeof *edge->cursors);
     }
+    for (uint32_t i = 0; fine && i < reply->cards->via.array.size; i++) {
+        tell(edge, &reply->cards->via.array.ptr[i]);
+    }
     pthread_mutex_unlock(&edge->lock);
     return fine;
 }
@@ -259,6 +288,9 @@ bool edge_apply_card(struct edge *edge, const msgpack_object *card, struct error
     pthread_mutex_lock(&edge->lock);
     begin(edge);
     bool fine = put_card(edge, card, err) && write_changes(edge, false, err);
+    if (fine) {
+        tell(edge, card);
+    }
     pthread_mutex_unlock(&edge->lock);
     return fine;
 }

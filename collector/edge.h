@@ -29,6 +29,12 @@ MUST_CHECK bool edge_apply(struct edge *edge, const struct wire_poll_reply *repl
 /* Store one card that was looked up. */
 MUST_CHECK bool edge_apply_card(struct edge *edge, const msgpack_object *card, struct error *err);
 
+/* Have `changed` called, on the thread that stores, for each anonymous id of each card that was
+ * stored; NULL ends that, and waits for a call under way. It may read the cache, but not apply to
+ * it. */
+void edge_on_change(struct edge *edge, void (*changed)(void *user, struct slice anonymous_id),
+                    void *user);
+
 /* The card of whoever has this (normalised) identifier, as MessagePack in *ret. */
 MUST_CHECK bool edge_find(struct edge *edge, struct identifier identifier, struct buf *ret,
                           bool *ret_found, struct error *err);

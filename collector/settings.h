@@ -19,6 +19,7 @@ struct settings {
     int64_t cookie_lifetime_ms;
     int64_t http_threads;
     int64_t connections_max;
+    int64_t waiters_max;
     int64_t request_bytes_max;
     int64_t request_ms_max;
     int64_t idle_ms_max;
