@@ -15,7 +15,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 // Names are given in this order. Letters that the rest of the code has often compress best; the order
 // was found by trying, and any other is correct too.
-const LETTERS = "esnarcmutiOCpRbofhlvwyqAdPEgMLNjJUkVTISxDFHKzBWYGQXZ$_";
+const LETTERS = "erstlcydpPONaumbnhoixwTgASjfqLIJvMkEVRUCDFHKzBWYGQXZ$_";
 const nth_identifier = {
   get(n) {
     let name = LETTERS[n % LETTERS.length];

@@ -104,6 +104,7 @@ test("the consent framework decides, with its version as it says it", async () =
 
 test("a single-page application's views follow its address, with the one before as referrer", async () => {
   const { window, collector, advance, go, happen } = startTag({ data: { auto: "page spa" } });
+  await advance(10);
   window.history.pushState({}, "", "/b");
   await advance(10);
   window.history.pushState({}, "", "/b");

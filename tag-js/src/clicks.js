@@ -2,7 +2,7 @@
 import { track } from "./tag.js";
 import { listen } from "./util.js";
 
-const FILES = /\.(pdf|zip|docx?|xlsx?|csv|mp[34])$/;
+const FILES = /\.(pdf|zip|docx?|xlsx?|csv)$/;
 
 export const watchClicks = () => {
   listen("click auxclick", ({ target }) => {

@@ -19,7 +19,7 @@ export const setReferrer = (url) => (referrer = url);
 // long as the page does.
 export const describeContext = () => {
   new URLSearchParams(location.search).forEach((value, key) => {
-    if (/^utm_|clid$|braid$/.test(key)) {
+    if (/^utm_|clk?id$/.test(key)) {
       campaign = { ...campaign, [key == "utm_campaign" ? "name" : key.replace("utm_", "")]: value };
     }
   });

@@ -9,7 +9,7 @@ const VITALS = { navigation: "ttfb", paint: "fcp", "largest-contentful-paint": "
 let report = { seconds: 0, errors: 0 };
 let last;
 let burst;
-let shifted = -IDLE_MS;
+let shifted;
 
 const most = (name, value) => (report[name] = Math.max(report[name] || 0, value));
 

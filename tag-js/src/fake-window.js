@@ -74,6 +74,7 @@ export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a
     clearTimeout: (timer) => timers.includes(timer) && timers.splice(timers.indexOf(timer), 1),
     addEventListener: (name, handler) => (handlers[name] = handlers[name] || []).push(handler),
     URL,
+    crypto: globalThis.crypto,
     URLSearchParams,
     Blob,
     AbortSignal,

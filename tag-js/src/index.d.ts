@@ -2,7 +2,7 @@
 
 /** What the tag captures by itself, and where it reads the visitor's decision. */
 export type Auto =
-  | "page" | "spa" | "links" | "forms" | "engagement" | "datalayer" | "gcm" | "tcf" | "live";
+  | "page" | "spa" | "links" | "forms" | "engagement" | "datalayer" | "gcm" | "tcf" | "live" | "anonymous";
 
 export interface Options {
   /** The source's write key. */
@@ -13,8 +13,6 @@ export interface Options {
   auto?: Auto[] | string;
   /** Nothing is stored or sent before a decision; the text names the category that must be granted. */
   requireConsent?: boolean | string;
-  /** No storage and no cookie: an id for the page only. */
-  anonymous?: boolean;
   /** The style sheet that shows and hides elements with data-segment. */
   sheet?: CSSStyleSheet;
 }

@@ -41,10 +41,9 @@ const pause = () => get("wait") - Date.now() || 0;
 
 const wake = (ms) => (timer = timer || (onAnswer && setTimeout(deliver, Math.max(ms, pause()))));
 
+// Try again now; a timer that is set finds nothing to do.
 export const online = () => {
-  set("wait");
-  clearTimeout(timer);
-  timer = 0;
+  timer = set("wait");
   wake(0);
 };
 

@@ -5,4 +5,4 @@ export const configure = (options) => (settings = options);
 // Is this switched on? No word of the list is part of another.
 export const auto = (word) => settings.auto.includes(word);
 
-export const isAnonymous = () => "anonymous" in settings;
+export const isAnonymous = () => auto("anonymous");

@@ -20,10 +20,7 @@ export const start = (options) => {
   auto("tcf") && attempt(readTcf);
   listen("online", online);
   listen("visibilitychange", () => (document.hidden ? endView : resume)());
-  listen("pagehide", () => {
-    endView();
-    leave();
-  });
-  view();
+  listen("pagehide", () => leave(endView()));
+  setTimeout(view); // a task of its own
   return tag;
 };

@@ -243,7 +243,7 @@ test("Global Privacy Control denies marketing and is told", async () => {
 });
 
 test("in anonymous mode nothing is stored and no cookie is sent or read", async () => {
-  const { tag, collector, advance, disk, happen } = startTag({ data: { anonymous: "" }, cookie: "trb_aid=given" });
+  const { tag, collector, advance, disk, happen } = startTag({ data: { auto: "anonymous" }, cookie: "trb_aid=given" });
   tag.consent({ analytics: true });
   tag.identify("u1", { plan: "gold" });
   await advance(10);

@@ -13,6 +13,6 @@ export const attempt = (action) => {
 export const listen = (names, handler) =>
   names.split(" ").forEach((name) => addEventListener(name, (event) => attempt(() => handler(event)), true));
 
-// A random UUID (version 4). The browser makes one for each blob, also on plain http pages and in older
-// browsers, where crypto.randomUUID does not exist.
-export const uuid = () => URL.createObjectURL(new Blob()).slice(-36);
+// A random UUID (version 4). On plain http pages and in older browsers, where crypto.randomUUID does not
+// exist, it is the one that the browser makes for a blob.
+export const uuid = () => (crypto.randomUUID ? crypto.randomUUID() : URL.createObjectURL(new Blob()).slice(-36));
