@@ -4,6 +4,7 @@
     tag[name] = tag[name] || function () { tag.push([name].concat([].slice.call(arguments))); };
   });
   // From here on only for pages with data-segment.
+  var stranger = '[data-segment]:not([data-segment^="!"]){display:none!important}';
   function put(css) { style.replaceSync ? style.replaceSync(css) : (style.textContent = css); }
   tag.sheet = { replaceSync: function (css) { known = 1; put(css); } };
   try {
@@ -14,7 +15,7 @@
     style.nonce = document.currentScript.nonce;
     document.head.appendChild(style);
   }
-  put("[data-segment]{visibility:hidden}");
-  setTimeout(function () { known || put('[data-segment]:not([data-segment^="!"]){display:none!important}'); }, 300);
+  put(stranger + '[data-segment^="!"]{visibility:hidden}');
+  setTimeout(function () { known || put(stranger); }, 300);
   try { tag.sheet.replaceSync(JSON.parse(localStorage.trb_css)); } catch (error) {}
 })(window, document);
