@@ -6,7 +6,7 @@ const FILES = /\.(pdf|zip|docx?|xlsx?|csv)$/;
 
 export const watchClicks = () => {
   listen("click auxclick", ({ target }) => {
-    // <button data-track-event="Signed Up" data-track-plan="gold"> becomes track("Signed Up", {plan: "gold"}).
+    // <button data-track-event="Signed Up" data-track-plan="gold"> tracks "Signed Up" with plan: "gold".
     const marked = target.closest("[data-track-event]");
     if (marked) {
       const properties = {};

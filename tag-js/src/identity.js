@@ -1,10 +1,11 @@
 // Who the visitor is: the anonymous id, and what identify() has told.
+import { allowed } from "./consent.js";
 import { isAnonymous } from "./settings.js";
-import { get, opened, set } from "./store.js";
+import { get, set } from "./store.js";
 import { attempt, uuid } from "./util.js";
 
 // The collector sets this cookie; unlike script's own storage, browsers let it live for a year.
-const cookie = () => (opened && !isAnonymous() && attempt(() => /\btrb_aid=([^;]+)/.exec(document.cookie)[1])) || 0;
+const cookie = () => (allowed() && !isAnonymous() && attempt(() => /\btrb_aid=([^;]+)/.exec(document.cookie)[1])) || 0;
 
 // The cookie wins, unless it is still the one that reset() left behind.
 export const anonymousId = () => {

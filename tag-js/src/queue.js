@@ -13,6 +13,7 @@ const EVENTS_MAX = 2000;
 const BATCH_EVENTS_MAX = 50;
 const BATCH_CHARS_MAX = 2e4; // browsers refuse keepalive requests and beacons over 64 KiB
 const RETRY_MS_MIN = 500;
+const RETRY_AFTER_MS_MAX = 3e5;
 const RETRY_MS_MAX = 3e4;
 const PATH = "/v1/b?me=1";
 
@@ -39,7 +40,7 @@ export const push = (event, settle) => {
 
 const pause = () => get("wait") - Date.now() || 0;
 
-const wake = (ms) => (timer = timer || (onAnswer && setTimeout(deliver, Math.max(ms, pause()))));
+const wake = (ms) => (timer = timer || (onAnswer && setTimeout(deliver, Math.min(Math.max(ms, pause()), RETRY_AFTER_MS_MAX))));
 
 // Try again now; a timer that is set finds nothing to do.
 export const online = () => {
@@ -88,7 +89,7 @@ const bodyOf = (keys) => `{"batch":[${keys.map(read)}],"sentAt":"${iso()}","writ
 const post = async (keys) => {
   const body = bodyOf(keys); // as text/plain, for which the browser asks no preflight
   keys.forEach((key) => (flying[key] = 1));
-  const { status, seconds = 0, success, rejected = [], error, me } = await ask(PATH, {
+  const { status, seconds, success, rejected = [], error, me } = await ask(PATH, {
     method: "POST",
     body,
     keepalive: body.length < BATCH_CHARS_MAX + 999,
@@ -101,7 +102,7 @@ const post = async (keys) => {
     me && onAnswer(me);
   } else {
     // Exponential, with jitter so that a crowd of browsers does not return all at once.
-    set("wait", Date.now() + seconds * 1e3 + (delay = Math.min(delay * 2, RETRY_MS_MAX)) * Math.random());
+    set("wait", Date.now() + (seconds * 1e3 || 0) + (delay = Math.min(delay * 2, RETRY_MS_MAX)) * Math.random());
   }
 };
 

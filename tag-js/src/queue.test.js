@@ -51,6 +51,18 @@ test("Retry-After is honoured, also by the page's end and by the next page", asy
   }
 });
 
+test("a Retry-After that is no number, or of a day, does not stop the queue", async () => {
+  for (const value of ["Wed, 21 Oct 2026 07:28:00 GMT", "86400"]) {
+    const { tag, collector, advance } = startTag();
+    collector.answers = [respond(503, "", { "Retry-After": value })];
+    tag.track("A");
+    await advance(500);
+    assert.equal(collector.batches.length, 1);
+    await advance(300000);
+    assert.equal(collector.batches.length, 2);
+  }
+});
+
 test("coming back online tries again at once", async () => {
   const { tag, collector, advance, happen } = startTag();
   collector.answers = Array.from({ length: 5 }, () => new Error("offline"));

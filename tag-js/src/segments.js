@@ -1,9 +1,10 @@
 // The visitor's segments: those of the last visit from the store, with their age, and fresh ones from
 // the collector's answer to the events, or from a live channel where the page asks for one.
 import { ask } from "./ask.js";
+import { allowed } from "./consent.js";
 import { fire, on } from "./emitter.js";
 import { anonymousId } from "./identity.js";
-import { get, opened, set } from "./store.js";
+import { get, set } from "./store.js";
 import { show } from "./show.js";
 import { } from "./util.js";
 
@@ -37,7 +38,7 @@ export const forgetSegments = () => tell({ segments: [] });
 // The collector answers when something has changed, or after 25 s.
 export const poll = async () => {
   const me =
-    opened
+    allowed()
       ? await ask("/v1/me?wait=25s&version=" + (known().version || 0) + "&anonymousId=" + anonymousId())
       : {};
   learnSegments(me);

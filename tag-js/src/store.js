@@ -1,15 +1,15 @@
-// What the tag remembers from page to page: localStorage once it is open, and memory until then.
+// What the tag remembers from page to page: localStorage while the visitor allows it, else memory.
 //
-// Before open() only the decision itself touches the visitor's disk, and nothing at all in anonymous
+// Only the decision itself touches the visitor's disk before that, and nothing at all in anonymous
 // mode. Where the browser refuses localStorage, or it is full, the tag goes on in memory. Each name is
 // an entry of its own, so two tabs never overwrite each other's.
+import { allowed } from "./consent.js";
 import { isAnonymous } from "./settings.js";
 import { attempt } from "./util.js";
 
 const PREFIX = "trb_";
 const memory = {};
 let disk = {};
-export let opened;
 
 export const startStore = () => isAnonymous() || attempt(() => (disk = localStorage || disk));
 
@@ -22,7 +22,7 @@ export const set = (name, value) => {
   const json = JSON.stringify(value);
   delete memory[key];
   if (!json) delete disk[key];
-  else attempt(() => ((opened || name == "consent" ? disk : memory)[key] = json)) || (memory[key] = json);
+  else attempt(() => ((allowed() || name == "consent" ? disk : memory)[key] = json)) || (memory[key] = json);
 };
 
 // The names that begin so, in their order.
@@ -35,12 +35,10 @@ export const names = (start) =>
 
 // Move what was kept in memory to the disk.
 export const open = () => {
-  opened = 1;
   names("").forEach((name) => set(name, get(name)));
 };
 
 // Forget everything but the decision.
 export const close = () => {
   names("").forEach((name) => name == "consent" || set(name));
-  opened = 0;
 };

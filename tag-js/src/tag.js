@@ -6,7 +6,7 @@ import { anonymousId, forgetUser, user } from "./identity.js";
 import { push, refuseAll, startQueue } from "./queue.js";
 import { forgetSegments, learnSegments, onSegment, segments } from "./segments.js";
 import { auto, configure } from "./settings.js";
-import { close, get, names, open, opened, set, startStore } from "./store.js";
+import { close, get, names, open, set, startStore } from "./store.js";
 import { attempt, iso, uuid } from "./util.js";
 
 const WAITING_MAX = 200;
@@ -42,7 +42,7 @@ const build = (type, fields, options = {}) => ({
 const emit = (event) => {
   const promise = new Promise((resolve, reject) => {
     if (!allowed() && (preferences() || names("q")[WAITING_MAX])) throw refusal;
-    push(opened ? stamp(event) : event, (error) => (error ? reject(error) : resolve(event)));
+    push(allowed() ? stamp(event) : event, (error) => (error ? reject(error) : resolve(event)));
   });
   promise.catch(() => {});
   return promise;

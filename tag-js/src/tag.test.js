@@ -219,6 +219,24 @@ test("a withdrawal is told to the collector and removes what was stored", async 
   }
 });
 
+test("a withdrawal in one tab binds the others", async () => {
+  const disk = {};
+  const here = startTag({ disk, data: { requireConsent: "" } });
+  here.tag.consent({ analytics: true });
+  await here.advance(10);
+  const other = startTag({ disk, data: { requireConsent: "", auto: "live" } });
+  await other.advance(10);
+  here.tag.consent({ analytics: false });
+  await here.advance(10);
+  other.tag.identify("u2", { plan: "gold" });
+  other.tag.user();
+  const asked = other.collector.asked.length;
+  await other.advance(60000);
+  assert.deepEqual(Object.keys(disk), ["trb_consent"]);
+  assert.deepEqual(other.collector.batches, []);
+  assert.equal(other.collector.asked.length, asked);
+});
+
 test("a decision is remembered on later pages and repeating it sends nothing", async () => {
   const disk = { trb_consent: JSON.stringify({ categoryPreferences: { analytics: true }, at: "2025-12-31T00:00:00.000Z" }) };
   const { tag, collector, advance } = startTag({ disk, data: { requireConsent: "" } });
