@@ -3,9 +3,11 @@
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <zlib.h>
 #include "shared/arena.h"
 #include "shared/clock.h"
@@ -13,7 +15,12 @@
 
 /* A body this many times over the limit is read and thrown away, so that the client reads the
  * 413 instead of a reset connection; beyond that the connection is cut. */
-enum { DISCARD_FACTOR = 8, KEEP_BODY_BYTES = 64 * 1024, POOL_BYTES = 16 * 1024 };
+enum {
+    DISCARD_FACTOR = 8,
+    KEEP_BODY_BYTES = 64 * 1024,
+    POOL_BYTES = 16 * 1024,
+    SEND_MS_MAX = 2000
+};
 
 struct http_server {
     struct MHD_Daemon *daemon;
@@ -23,6 +30,7 @@ struct http_server {
     int64_t request_ms_max;
     struct slice common_body;
     struct MHD_Response *common; /* its response, shared by all threads */
+    _Atomic unsigned unsent;     /* requests that were suspended and whose answer is not sent yet */
 };
 
 /* Kept for the life of a connection, so that its buffers serve one request after the other. */
@@ -100,6 +108,9 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     (void)code;
     if (r == NULL) {
         return;
+    }
+    if (r->suspended) {
+        atomic_fetch_sub(&r->server->unsent, 1);
     }
     shrink(&r->body);
     shrink(&r->unpacked);
@@ -332,6 +343,9 @@ void http_server_quiesce(struct http_server *server)
 void http_server_close(struct http_server **server)
 {
     if (*server != NULL) {
+        for (int ms = 0; ms < SEND_MS_MAX && atomic_load(&(*server)->unsent) > 0; ms++) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        }
         MHD_stop_daemon((*server)->daemon);
         free_server(*server);
         *server = NULL;
@@ -455,6 +469,7 @@ void http_answer_error(struct http_request *r, unsigned status, const char *code
 void http_suspend(struct http_request *r)
 {
     r->suspended = true;
+    atomic_fetch_add(&r->server->unsent, 1);
     MHD_suspend_connection(r->connection);
 }
 

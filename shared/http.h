@@ -35,7 +35,8 @@ MUST_CHECK bool http_server_open(const struct http_options *options, http_handle
 uint16_t http_server_port(const struct http_server *server);
 /* Take no more connections; those there are go on. */
 void http_server_quiesce(struct http_server *server);
-/* Close; nothing may be suspended any more. Sets *server to NULL; closing NULL is allowed. */
+/* Close; nothing may be suspended any more. Answers of requests that were resumed are sent first,
+ * for up to 2 s. Sets *server to NULL; closing NULL is allowed. */
 void http_server_close(struct http_server **server);
 
 /* "GET", "POST"…; the path is decoded, without the query. */
