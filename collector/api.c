@@ -153,6 +153,8 @@ static void put_metrics(struct api *api, struct buf *out)
                        slice_text(""), (double)u.blocks_refused);
     metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("none"), NULL,
                        slice_text(""), (double)u.blocks_unanswered);
+    metrics_put(out, "tributary_me_waiting", "gauge", "Requests that wait for news of a visitor.",
+                (double)watch_waiters(api->watch));
     metrics_put(out, "tributary_hub_connected", "gauge", "1 when the hub answers.",
                 downlink_is_connected(c->downlink));
     int64_t offset_ms;
@@ -339,6 +341,12 @@ static bool open_https(struct api *api, const struct http_options *plain, struct
     return http_server_open(&options, on_request, api, &api->https_server, err);
 }
 
+/* On a thread of the link. */
+static void on_visitor_changed(void *user, struct slice anonymous_id)
+{
+    watch_changed(((struct api *)user)->watch, anonymous_id);
+}
+
 bool api_open(struct collector *collector, struct api **ret, struct error *err)
 {
     const struct settings *settings = &collector->settings;
@@ -363,6 +371,8 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     }
     api->customers_page = customers_page_new();
     api->token_guard = token_guard_new();
+    api->watch = watch_open((size_t)settings->waiters_max, &clock_real, api_wake_me, api);
+    edge_on_change(collector->edge, on_visitor_changed, api);
     bool has_https = settings->https_listen[0] != 0;
     if ((has_https &&
          !certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) ||
@@ -414,6 +424,8 @@ void api_close(struct api **api)
         pthread_cond_wait(&a->lookups_done, &a->lock);
     }
     pthread_mutex_unlock(&a->lock);
+    edge_on_change(a->collector->edge, NULL, NULL);
+    watch_close(&a->watch); /* answers whoever waits */
     http_server_close(&a->server);
     http_server_close(&a->https_server);
     certificate_close(&a->certificate);

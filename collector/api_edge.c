@@ -1,4 +1,4 @@
-/* What the edge knows of the visitor who asks. */
+/* How cards are read and written. */
 #include "collector/api_internal.h"
 #include "shared/log.h"
 
@@ -25,43 +25,4 @@ void api_write_segments(struct json_writer *w, const msgpack_object *segments)
         }
     }
     json_close_array(w);
-}
-
-void api_get_me(struct api *api, struct http_request *http)
-{
-    struct scratch *s = api_take_scratch(api);
-    struct wire_card card = {0};
-    struct json_writer w;
-    struct slice id = http_query(http, "anonymousId");
-    if (id.len == 0) {
-        id = http_cookie(http, api->collector->settings.cookie_name);
-    }
-    if (id.len == 0) {
-        id = http_cookie(http, API_SNOWPLOW_COOKIE);
-    }
-    bool found = id.len > 0 &&
-                 api_read_card(api, (struct identifier){slice_text("anonymous_id"), id}, s, &card);
-    json_writer_init(&w, &s->body);
-    json_open_object(&w);
-    json_key(&w, "anonymousId");
-    if (id.len > 0) {
-        json_text(&w, id);
-    } else {
-        json_null(&w);
-    }
-    json_key(&w, "segments");
-    api_write_segments(&w, card.segments);
-    json_key(&w, "traits");
-    if (found) {
-        json_value(&w, card.traits);
-    } else {
-        json_open_object(&w);
-        json_close_object(&w);
-    }
-    json_key(&w, "version");
-    json_int(&w, (int64_t)card.version);
-    json_close_object(&w);
-    http_add_header(http, "Cache-Control", slice_text("no-store"));
-    http_answer(http, 200, "application/json", buf_slice(&s->body));
-    api_give_scratch(api, s);
 }

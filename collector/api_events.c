@@ -82,6 +82,18 @@ static void take_headers(const struct api *api, struct http_request *http, struc
     request_adopt(request, id);
 }
 
+/* The anonymous id of the newest event that is taken; empty where there is none. */
+static struct slice visitor_of(const struct request *request)
+{
+    for (size_t i = request->count; i-- > 0;) {
+        const struct request_event *e = &request->events[i];
+        if (e->refusal.code == NULL && e->event.anonymous_id.len > 0) {
+            return e->event.anonymous_id;
+        }
+    }
+    return slice_make(NULL, 0);
+}
+
 /* Set the cookie, take it away, or leave it as it is. */
 static void set_cookie(const struct api *api, struct http_request *http,
                        const struct request *request, const char *name, bool nothing_taken)
@@ -89,11 +101,39 @@ static void set_cookie(const struct api *api, struct http_request *http,
     char cookie[COOKIE_BYTES];
     const struct settings *settings = &api->collector->settings;
     bool is_secure = api_is_secure(http);
-    bool is_due = nothing_taken ? cookie_withdraw(settings, name, request, is_secure, http, cookie)
-                                : cookie_follow(settings, name, request, is_secure, http, cookie);
+    bool is_due = nothing_taken || cookie_is_withdrawal(request)
+                      ? cookie_withdraw(settings, name, request, is_secure, http, cookie)
+                      : cookie_follow(settings, name, request, is_secure, http, cookie);
     if (is_due && is_trusted(api, http)) {
         http_add_header(http, "Set-Cookie", slice_text(cookie));
     }
+}
+
+/* The browser asked with ?me=1 to be told about its visitor too. */
+static void put_me(struct api *api, struct http_request *http, struct scratch *s,
+                   struct json_writer *w)
+{
+    if (http_query(http, "me").len > 0) {
+        json_key(w, "me");
+        (void)api_write_me(api, s, visitor_of(&s->request), w);
+    }
+}
+
+static void answer_taken(struct api *api, struct http_request *http, struct scratch *s,
+                         const struct api_protocol *protocol)
+{
+    struct json_writer w;
+    if (protocol->is_lenient || http_query(http, "me").len == 0) {
+        http_answer_static(http, 200, protocol->content_type, protocol->body);
+        return;
+    }
+    json_writer_init(&w, &s->body);
+    json_open_object(&w);
+    json_key(&w, "success");
+    json_bool(&w, true);
+    put_me(api, http, s, &w);
+    json_close_object(&w);
+    http_answer(http, 200, "application/json", buf_slice(&s->body));
 }
 
 static void write_refusal(struct json_writer *w, const struct refusal *refusal)
@@ -109,7 +149,8 @@ static void write_refusal(struct json_writer *w, const struct refusal *refusal)
 }
 
 /* The answer where some events of a batch were refused, or the only one. */
-static void answer_refused(struct http_request *http, struct scratch *s, size_t refused)
+static void answer_refused(struct api *api, struct http_request *http, struct scratch *s,
+                           size_t refused)
 {
     const struct request *request = &s->request;
     bool nothing_taken = refused == request->count;
@@ -124,6 +165,7 @@ static void answer_refused(struct http_request *http, struct scratch *s, size_t 
     } else {
         json_key(&w, "success");
         json_bool(&w, true);
+        put_me(api, http, s, &w);
     }
     if (request->is_batch) {
         json_key(&w, "rejected");
@@ -205,13 +247,13 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     take_headers(api, http, request, protocol, may_identify);
     request_stamp(request, gate_source_key(source), clock_now_ms(api->collector->clock));
     size_t refused = pass_gate(api, source, http, s);
-    if (refused > 0 && !protocol->is_lenient) {
-        answer_refused(http, s, refused);
-    } else {
-        http_answer_static(http, 200, protocol->content_type, protocol->body);
-    }
     if (may_identify) {
         set_cookie(api, http, request, protocol->cookie_name, refused == request->count);
+    }
+    if (refused > 0 && !protocol->is_lenient) {
+        answer_refused(api, http, s, refused);
+    } else {
+        answer_taken(api, http, s, protocol);
     }
     if (!request_is_stored(request)) {
         return;

@@ -10,6 +10,7 @@
 #include "collector/tag.h"
 #include "collector/token_guard.h"
 #include "collector/visit.h"
+#include "collector/watch.h"
 #include "shared/json.h"
 
 /* What one request needs to be parsed and answered, kept for the next. */
@@ -32,6 +33,7 @@ struct api {
     struct tag *analytics_js; /* NULL: not served */
     struct customers_page *customers_page;
     struct token_guard *token_guard;
+    struct watch *watch; /* who waits for news of a visitor */
     pthread_mutex_t lock;
     struct scratch *spare;
     _Atomic bool is_stopping;
@@ -86,8 +88,7 @@ void api_get_source_config(struct api *api, struct http_request *http);
 /* api_ready.c: may it be sent events? */
 void api_get_ready(struct api *api, struct http_request *http);
 
-/* api_edge.c: what the edge knows of the visitor who asks. */
-void api_get_me(struct api *api, struct http_request *http);
+/* api_edge.c: how cards are read and written. */
 /* The card of whoever has this identifier; it refers into the scratch. False: not here. */
 bool api_read_card(struct api *api, struct identifier id, struct scratch *scratch,
                    struct wire_card *ret);
@@ -100,5 +101,13 @@ bool api_authorize(struct api *api, struct http_request *http);
 
 /* api_refusals.c: what was refused. */
 void api_get_refusals(struct api *api, struct http_request *http);
+
+/* api_me.c: what a visitor's own browser is told. */
+void api_get_me(struct api *api, struct http_request *http);
+/* What the edge knows of the visitor, as JSON; the version of the card, 0 where there is none. */
+uint64_t api_write_me(struct api *api, struct scratch *scratch, struct slice anonymous_id,
+                      struct json_writer *w);
+/* The watch's: answer a request that waited. */
+void api_wake_me(void *api, void *waiter);
 
 #endif

@@ -90,6 +90,17 @@ bool cookie_follow(const struct settings *settings, const char *name, const stru
     return is_due;
 }
 
+bool cookie_is_withdrawal(const struct request *request)
+{
+    const struct request_event *e = &request->events[request->count - 1];
+    for (size_t i = 0; request->count > 0 && i < e->preference_count; i++) {
+        if (e->preferences[i].granted) {
+            return false;
+        }
+    }
+    return request->count > 0 && e->preference_count > 0;
+}
+
 bool cookie_withdraw(const struct settings *settings, const char *name,
                      const struct request *request, bool is_secure, const struct http_request *http,
                      char ret[COOKIE_BYTES])
@@ -98,8 +109,9 @@ bool cookie_withdraw(const struct settings *settings, const char *name,
     bool is_denied = false;
     for (size_t i = 0; has.len > 0 && i < request->count; i++) {
         const struct request_event *e = &request->events[i];
-        is_denied |= e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0 &&
-                     slice_equal(e->event.anonymous_id, has);
+        bool denies = (e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0) ||
+                      (i == request->count - 1 && cookie_is_withdrawal(request));
+        is_denied |= denies && slice_equal(e->event.anonymous_id, has);
     }
     if (is_denied) {
         write_cookie(settings, name, slice_make("", 0), 0, is_secure, ret);

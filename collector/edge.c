@@ -22,6 +22,8 @@ struct edge {
     struct store_batch batch;
     struct edge_state state;
     struct vault_key sweep_at;
+    void (*changed)(void *user, struct slice anonymous_id);
+    void *user;
 };
 
 enum { IDENTIFIER_BYTES_MAX = 1 + LIMIT_NAME_BYTES + LIMIT_IDENTIFIER_BYTES };
@@ -348,6 +350,30 @@ static bool write_changes(struct edge *edge, bool sync, struct error *err)
     return store_write(edge->store, &edge->dropped, sync, err);
 }
 
+void edge_on_change(struct edge *edge, void (*changed)(void *user, struct slice anonymous_id),
+                    void *user)
+{
+    pthread_mutex_lock(&edge->lock);
+    edge->changed = changed;
+    edge->user = user;
+    pthread_mutex_unlock(&edge->lock);
+}
+
+/* Under the lock, after the card is stored. */
+static void tell(struct edge *edge, const msgpack_object *object)
+{
+    struct wire_card card;
+    struct identifier id;
+    if (edge->changed == NULL || !wire_read_card(object, &card)) {
+        return;
+    }
+    for (uint32_t i = 0; i < card.identifiers->via.array.size; i++) {
+        if (pair_of(&card, i, &id) && slice_is(id.type, "anonymous_id")) {
+            edge->changed(edge->user, id.value);
+        }
+    }
+}
+
 static bool put_removals(struct edge *edge, const msgpack_object *removals, struct error *err)
 {
     for (uint32_t i = 0; removals != NULL && i < removals->via.array.size; i++) {
@@ -389,6 +415,9 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
     if (!fine) {
         edge->state = *before;
     }
+    for (uint32_t i = 0; fine && i < reply->cards->via.array.size; i++) {
+        tell(edge, &reply->cards->via.array.ptr[i]);
+    }
     edge->sweep_at = reply->refill.begins ? (struct vault_key){0} : edge->sweep_at;
     free(before);
     pthread_mutex_unlock(&edge->lock);
@@ -410,6 +439,9 @@ bool edge_apply_card(struct edge *edge, uint64_t generation, const msgpack_objec
     begin(edge);
     bool fine = generation != edge->state.generation ||
                 (put_card(edge, card, err) && write_changes(edge, false, err));
+    if (fine) {
+        tell(edge, card);
+    }
     pthread_mutex_unlock(&edge->lock);
     return fine;
 }

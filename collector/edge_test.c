@@ -55,7 +55,8 @@ static void write_card(const struct card *card, struct buf *out)
     msgpack_pack_array(&k, emails);
     for (size_t i = 0; i < emails; i++) {
         msgpack_pack_array(&k, 2);
-        value_pack_cstr(&k, "email");
+        bool is_visitor = strncmp(card->emails[i], "visitor", 7) == 0;
+        value_pack_cstr(&k, is_visitor ? "anonymous_id" : "email");
         value_pack_cstr(&k, card->emails[i]);
     }
     msgpack_pack_array(&k, 0);
@@ -580,6 +581,31 @@ static void test_random_orders_of_cards_end_with_the_newest(void **state)
     }
 }
 
+static void note_change(void *user, struct slice anonymous_id)
+{
+    buf_put_slice(user, anonymous_id);
+    buf_put_slice(user, slice_text(" "));
+}
+
+static void test_a_change_is_told_for_each_visitor_of_a_stored_card(void **state)
+{
+    struct fixture *f = *state;
+    struct buf told;
+    buf_init(&told, 1024);
+    edge_on_change(f->edge, note_change, &told);
+    must_apply(f,
+               (struct card){.profile = 1, .version = 1, .emails = {"visitor1", "a", "visitor2"}});
+    assert_true(
+        apply_looked_up(f, (struct card){.profile = 2, .version = 1, .emails = {"visitor3"}}));
+    store_memory_fail_write(f->store, 1);
+    const struct card lost = {.profile = 3, .version = 1, .emails = {"visitor4"}};
+    assert_false(apply(f, &lost, 1, 2, ""));
+    edge_on_change(f->edge, NULL, NULL);
+    must_apply(f, (struct card){.profile = 4, .version = 1, .emails = {"visitor5"}});
+    assert_true(slice_is(buf_slice(&told), "visitor1 visitor2 visitor3 "));
+    buf_done(&told);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -606,6 +632,7 @@ int main(void)
         WITH(test_another_key_or_an_earlier_version_cannot_be_read),
         WITH(test_a_record_that_was_altered_or_moved_is_not_believed),
         WITH(test_each_new_cache_has_an_id_of_its_own_and_keeps_it),
+        WITH(test_a_change_is_told_for_each_visitor_of_a_stored_card),
         WITH(test_random_orders_of_cards_end_with_the_newest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,8 @@ static const struct config_row rows[] = {
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
     ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000,
         "Connections held at once, on each port."),
+    ROW(waiters_max, CONFIG_NUMBER, "1024", 1, 100000,
+        "Requests for /v1/me that may wait for news at once."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
         "Largest request body, after unpacking."),
     ROW(request_ms_max, CONFIG_DURATION, "20s", 1000, 3600000,

@@ -1,36 +1,31 @@
 // The visitor's decision: kept with its time, and sent with every event.
-//
-// Keeping it is strictly necessary, so it has a store of its own that is open from the start.
-import { createStore } from "./store.js";
+import { settings } from "./settings.js";
+import { get, set } from "./store.js";
+import { iso } from "./util.js";
 
-export function createConsent(window, required) {
-  const store = createStore(window);
-  store.open();
-  const preferences = () => (store.getJson("consent") || {}).preferences;
+// {categoryPreferences, at, version, gpc}
+export const consentContext = () => ({
+  ...get("consent"),
+  gpc: navigator.globalPrivacyControl,
+});
 
-  return {
-    decided: () => Boolean(preferences()),
+// Global Privacy Control denies marketing, whatever was decided.
+export const preferences = () => {
+  const decision = get("consent");
+  return decision && decision.categoryPreferences;
+};
 
-    // May anything be stored or sent? Without data-require-consent always: then the collector decides.
-    allowed() {
-      const decision = preferences() || {};
-      return !required || Object.keys(decision).some((category) => decision[category]);
-    },
+// May anything be stored or sent? Not before a decision where one is required, and not against it.
+export const allowed = () => {
+  const granted = preferences();
+  const category = settings.requireConsent;
+  return granted ? granted[category || "analytics"] : category == null;
+};
 
-    // Says whether this changed anything: consent managers repeat the decision on every page.
-    decide(decision) {
-      const changed = JSON.stringify(decision) !== JSON.stringify(preferences());
-      if (changed) {
-        const at = new Date(window.Date.now()).toISOString();
-        store.setJson("consent", { preferences: decision, at });
-      }
-      return changed;
-    },
-
-    context() {
-      const gpc = window.navigator.globalPrivacyControl || undefined;
-      const categoryPreferences = preferences();
-      return gpc || categoryPreferences ? { categoryPreferences, gpc } : undefined;
-    },
-  };
-}
+// Says whether this changed anything: consent managers repeat the decision on every page.
+export const decide = (categoryPreferences, version) => {
+  const granted = { ...categoryPreferences, ...(navigator.globalPrivacyControl && { marketing: false }) };
+  if (JSON.stringify(granted) == JSON.stringify(preferences())) return;
+  set("consent", { categoryPreferences: granted, at: iso(), version });
+  return 1;
+};

@@ -1,66 +1,92 @@
 // For the unit tests: a browser window just large enough for the tag, with a clock that the test moves,
-// and a collector behind its fetch that answers what the test tells it to.
-import { webcrypto } from "node:crypto";
+// and a collector behind its fetch that answers what the test tells it to. What runs in it is dist/t.js,
+// the very file that pages load.
+import { readFileSync } from "node:fs";
+import { createContext, Script } from "node:vm";
 
 const START = Date.parse("2026-01-01T00:00:00.000Z");
+const tag = new Script(readFileSync(new URL("../dist/t.js", import.meta.url)));
+const settle = async () => {
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+};
 
-export function createFakeWindow({ disk = {}, cookie = "", url = "https://shop.example/a?b=1" } = {}) {
-  const { href, pathname, search } = new URL(url);
+/* `disk` is what localStorage has, `data` the attributes of the script element, `early` the calls that
+ * waited, `change(window)` is called before the tag runs. */
+export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a?b=1", data = {}, early, change } = {}) {
   const handlers = {};
   const timers = [];
   let now = START;
 
-  const listen = (name, handler) => (handlers[name] = handler);
-  const window = {
-    location: { href, pathname, search },
-    document: { title: "A page", referrer: "", cookie, visibilityState: "visible", addEventListener: listen },
-    navigator: { userAgent: "fake", language: "fr-FR", sendBeacon: (to, body) => collector.beacon(to, body) },
-    localStorage: createFakeStorage(disk),
-    crypto: webcrypto,
-    console: { error: (error) => collector.complaints.push(error) },
-    AbortController,
-    Math: { random: () => 1 },
-    Date: { now: () => now },
-    setTimeout(run, ms) {
-      timers.push({ at: now + ms, run });
-      return timers[timers.length - 1];
-    },
-    clearTimeout(timer) {
-      if (timers.includes(timer)) timers.splice(timers.indexOf(timer), 1);
-    },
-    addEventListener: listen,
-    fetch: (to, options = {}) => (options.method === "POST" ? collector.post(to, options) : collector.me(to)),
-  };
-
   const collector = {
     answers: [], // what the next posts are answered with; without any, everything is taken
     batches: [], // bodies of the posts, parsed, with the time they came at
-    beacons: [],
     posts: [], // their options
-    asked: [], // the times /v1/me was asked at
-    segments: [],
-    complaints: [],
+    beacons: [],
+    asked: [], // the addresses that were asked for with GET
+    segments: undefined,
 
-    async post(to, options) {
-      this.posts.push({ to, ...options });
-      this.batches.push({ at: now - START, ...JSON.parse(options.body) });
-      const answer = this.answers.shift() || respond(200, { success: true });
+    async fetch(to, options) {
+      if (options.method !== "POST") {
+        collector.asked.push(to);
+        return new Promise(() => {});
+      }
+      collector.posts.push({ to, ...options });
+      const body = JSON.parse(options.body);
+      collector.batches.push({ at: now - START, ...body });
+      const { anonymousId } = body.batch[0];
+      const { segments } = collector;
+      const me = segments && { anonymousId, segments, traits: {}, version: 1 };
+      const answer = collector.answers.shift() || respond(200, { success: true, me });
       if (answer instanceof Error) throw answer;
       return answer;
     },
-    beacon(to, body) {
-      this.beacons.push(JSON.parse(body));
-      return true;
-    },
-    async me(to) {
-      this.asked.push(now - START);
-      const anonymousId = new URL(to).searchParams.get("anonymousId");
-      return respond(200, { anonymousId, segments: this.segments, traits: {}, version: 1 });
-    },
-    events() {
-      return this.batches.flatMap(({ batch }) => batch);
-    },
+    events: () => collector.batches.flatMap(({ batch }) => batch),
   };
+
+  class FakeDate extends Date {
+    constructor(...given) {
+      super(...(given.length ? given : [now]));
+    }
+    static now = () => now;
+  }
+  const { href, pathname, search, hostname } = new URL(url);
+  const window = {
+    location: { href, pathname, search, hostname },
+    document: {
+      title: "A page",
+      referrer: "",
+      cookie,
+      hidden: false,
+      body: { scrollHeight: 1000 },
+      currentScript: { src: "https://c.example/t.js", dataset: { writeKey: "KEY", auto: "", ...data } },
+    },
+    navigator: { userAgent: "fake", language: "fr-FR", sendBeacon: (to, body) => collector.beacons.push(JSON.parse(body)) > 0 },
+    history: { pushState: (state, title, to) => go(to) },
+    localStorage: disk,
+    innerHeight: 500,
+    scrollY: 0,
+    Date: FakeDate,
+    fetch: (...args) => collector.fetch(...args),
+    setTimeout(run, ms = 0, ...args) {
+      timers.push({ at: now + (ms > 0 ? ms : 0), run: () => run(...args) });
+      return timers[timers.length - 1];
+    },
+    clearTimeout: (timer) => timers.includes(timer) && timers.splice(timers.indexOf(timer), 1),
+    addEventListener: (name, handler) => (handlers[name] = handlers[name] || []).push(handler),
+    URL,
+    crypto: globalThis.crypto,
+    URLSearchParams,
+    Blob,
+    AbortSignal,
+    Math: Object.assign(Object.create(Math), { min: Math.min, max: Math.max, random: () => 1 }),
+  };
+  const go = (to) => Object.assign(window.location, new URL(to, window.location.href), urlParts(to, window.location.href));
+  if (early) window.tributary = early;
+  if (change) change(window);
+  createContext(window);
+  window.window = window;
+  const run = () => tag.runInContext(window);
+  run();
 
   // Run what is due in the next `ms`, in order, and let promises settle in between.
   async function advance(ms) {
@@ -76,31 +102,23 @@ export function createFakeWindow({ disk = {}, cookie = "", url = "https://shop.e
     }
     now = end;
   }
+  const happen = (name, event = {}) => (handlers[name] || []).forEach((handler) => handler({ type: name, ...event }));
 
-  return { window, collector, handlers, advance, disk };
+  return { window, tag: window.tributary, collector, happen, advance, disk, go, run, plain };
+}
+
+/* Objects of the window have other prototypes than those of the test. */
+export const plain = (value) => value && JSON.parse(JSON.stringify(value));
+
+function urlParts(to, base) {
+  const { href, pathname, search, hostname } = new URL(to, base);
+  return { href, pathname, search, hostname };
 }
 
 export function respond(status, body, headers = {}) {
   return {
     status,
-    ok: status >= 200 && status < 300,
     headers: { get: (name) => headers[name] || null },
     json: async () => (typeof body === "string" ? JSON.parse(body) : body),
   };
-}
-
-// Like localStorage, its entries are its own enumerable properties.
-function createFakeStorage(disk) {
-  return new Proxy(disk, {
-    get: (entries, name) =>
-      ({
-        getItem: (key) => (key in entries ? entries[key] : null),
-        setItem: (key, value) => void (entries[key] = String(value)),
-        removeItem: (key) => void delete entries[key],
-      }[name]),
-  });
-}
-
-async function settle() {
-  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
 }

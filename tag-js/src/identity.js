@@ -1,47 +1,26 @@
 // Who the visitor is: the anonymous id, and what identify() has told.
-import { uuid } from "./uuid.js";
+import { allowed } from "./consent.js";
+import { isAnonymous } from "./settings.js";
+import { get, set } from "./store.js";
+import { attempt, uuid } from "./util.js";
 
-export function createIdentity(window, store) {
-  // The collector sets this cookie; unlike script's own storage, browsers let it live for a year.
-  function cookie() {
-    try {
-      return (/(?:^|; )trb_aid=([^;]+)/.exec(window.document.cookie) || [])[1];
-    } catch (error) {
-      return undefined; // a sandboxed frame
-    }
-  }
+// The collector sets this cookie; unlike script's own storage, browsers let it live for a year.
+const cookie = () => (allowed() && !isAnonymous() && attempt(() => /\btrb_aid=([^;]+)/.exec(document.cookie)[1])) || 0;
 
-  const identity = {
-    // The cookie wins, unless it is still the one that reset() left behind.
-    anonymousId() {
-      const given = store.isOpen() && cookie();
-      const kept = store.get("aid");
-      const id = given && given !== store.get("left") ? given : kept || uuid(window);
-      if (id !== kept) store.set("aid", id);
-      return id;
-    },
+// The cookie wins, unless it is still the one that reset() left behind.
+export const anonymousId = () => {
+  const given = cookie();
+  const kept = get("aid");
+  const id = given && given != get("left") ? given : kept || uuid();
+  id == kept || set("aid", id);
+  return id;
+};
 
-    userId: () => store.get("user"),
+export const user = () => ({ anonymousId: anonymousId(), userId: get("user"), traits: get("traits") || {} });
 
-    traits: () => store.getJson("traits") || {},
-
-    learn(userId, traits) {
-      if (userId) store.set("user", String(userId));
-      if (traits) store.setJson("traits", { ...identity.traits(), ...traits });
-    },
-
-    user: () => ({
-      anonymousId: identity.anonymousId(),
-      userId: identity.userId(),
-      traits: identity.traits(),
-    }),
-
-    reset() {
-      store.set("left", cookie() || "");
-      store.remove("user");
-      store.remove("traits");
-      store.set("aid", uuid(window));
-    },
-  };
-  return identity;
-}
+export const forgetUser = () => {
+  set("left", cookie());
+  set("user");
+  set("traits");
+  set("aid");
+};

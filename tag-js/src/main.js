@@ -1,16 +1,15 @@
-// Starts the tag from the attributes of its own script element and puts it where the page's calls wait.
-import { createTag } from "./tag.js";
-import { install } from "./install.js";
+// Starts the tag from the attributes of its own script element, in the place where the page's calls
+// wait. These calls are made now, in their order.
+import { start } from "./start.js";
 
-const script = document.currentScript || document.querySelector("script[data-write-key]");
-const { writeKey, host, requireConsent, manual } = script.dataset;
+const { dataset, src } = document.currentScript;
 
-install(window, () => {
-  const tag = createTag(window, {
-    writeKey,
-    host: (host || new URL(script.src).origin).replace(/\/$/, ""),
-    requireConsent: requireConsent !== undefined,
-  });
-  if (manual === undefined) tag.page();
-  return tag;
-});
+// The page's own array becomes the tag, so a reference that the page took before loading stays good.
+// A second copy of the script finds the first and leaves it alone.
+const target = (window.tributary = window.tributary || []);
+if (!target.user) {
+  const waiting = target.slice();
+  Object.assign(target, start({ auto: "page", host: new URL(src).origin, ...target, ...dataset }));
+  target.push = (...calls) => calls.forEach(([method, ...args]) => target[method] && target[method](...args));
+  target.push(...waiting);
+}

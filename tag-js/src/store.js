@@ -1,70 +1,44 @@
-// What the tag remembers from page to page: localStorage once it is open, and memory until then.
+// What the tag remembers from page to page: localStorage while the visitor allows it, else memory.
 //
-// Nothing touches the visitor's disk before open(). Where the browser refuses localStorage, or it is
-// full, the tag goes on in memory.
+// Only the decision itself touches the visitor's disk before that, and nothing at all in anonymous
+// mode. Where the browser refuses localStorage, or it is full, the tag goes on in memory. Each name is
+// an entry of its own, so two tabs never overwrite each other's.
+import { allowed } from "./consent.js";
+import { isAnonymous } from "./settings.js";
+import { attempt } from "./util.js";
 
 const PREFIX = "trb_";
-const CONSENT = PREFIX + "consent"; // the decision outlives a withdrawal, it is the proof of it
+const memory = {};
+let disk = {};
 
-export function createStore(window) {
-  const memory = {};
-  let disk = null;
+export const startStore = () => isAnonymous() || attempt(() => (disk = localStorage || disk));
 
-  function attempt(action) {
-    try {
-      return action();
-    } catch (error) {
-      return undefined;
-    }
-  }
+export const read = (name) => memory[PREFIX + name] || disk[PREFIX + name];
+export const get = (name) => attempt(() => JSON.parse(read(name)));
 
-  function names() {
-    const onDisk = attempt(() => Object.keys(disk)) || [];
-    return onDisk.filter((name) => name.startsWith(PREFIX)).concat(Object.keys(memory));
-  }
+// Without a value the name is forgotten.
+export const set = (name, value) => {
+  const key = PREFIX + name;
+  const json = JSON.stringify(value);
+  delete memory[key];
+  if (!json) delete disk[key];
+  else attempt(() => ((allowed() || name == "consent" ? disk : memory)[key] = json)) || (memory[key] = json);
+};
 
-  const store = {
-    open() {
-      disk = attempt(() => window.localStorage);
-      Object.keys(memory).forEach((name) => store.set(name.slice(PREFIX.length), memory[name]));
-    },
+// The names that begin so, in their order.
+export const names = (start) =>
+  Object.keys(disk)
+    .concat(Object.keys(memory))
+    .filter((key) => !key.indexOf(PREFIX + start))
+    .map((key) => key.slice(4))
+    .sort();
 
-    // Removes everything but the decision itself.
-    close() {
-      names().forEach((name) => name !== CONSENT && store.remove(name.slice(PREFIX.length)));
-      disk = null;
-    },
+// Move what was kept in memory to the disk.
+export const open = () => {
+  names("").forEach((name) => set(name, get(name)));
+};
 
-    isOpen: () => Boolean(disk),
-
-    get(key) {
-      const kept = attempt(() => disk.getItem(PREFIX + key));
-      return kept == null ? memory[PREFIX + key] : kept;
-    },
-
-    set(key, text) {
-      delete memory[PREFIX + key];
-      attempt(() => {
-        disk.setItem(PREFIX + key, text);
-        return true;
-      }) || (memory[PREFIX + key] = text);
-    },
-
-    remove(key) {
-      delete memory[PREFIX + key];
-      attempt(() => disk.removeItem(PREFIX + key));
-    },
-
-    getJson: (key) => attempt(() => JSON.parse(store.get(key))),
-    setJson: (key, value) => store.set(key, JSON.stringify(value)),
-
-    // The keys that begin so, in their order.
-    keys(start) {
-      return names()
-        .map((name) => name.slice(PREFIX.length))
-        .filter((key) => key.startsWith(start))
-        .sort();
-    },
-  };
-  return store;
-}
+// Forget everything but the decision.
+export const close = () => {
+  names("").forEach((name) => name == "consent" || set(name));
+};

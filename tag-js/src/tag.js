@@ -1,156 +1,121 @@
-// The public calls. Everything outside is reached through `window`, so that tests can hand in a small fake.
-import { createConsent } from "./consent.js";
-import { describePage, VERSION } from "./context.js";
-import { createIdentity } from "./identity.js";
-import { createQueue } from "./queue.js";
-import { createSegments } from "./segments.js";
-import { createStore } from "./store.js";
-import { uuid } from "./uuid.js";
+// The public calls.
+import { allowed, consentContext, decide, preferences } from "./consent.js";
+import { describeContext, describePage } from "./context.js";
+import { fire, on } from "./emitter.js";
+import { anonymousId, forgetUser, user } from "./identity.js";
+import { push, refuseAll, startQueue } from "./queue.js";
+import { forgetSegments, learnSegments, onSegment, segments } from "./segments.js";
+import { auto, configure } from "./settings.js";
+import { close, get, names, open, set, startStore } from "./store.js";
+import { attempt, iso, uuid } from "./util.js";
 
-export function createTag(window, { host, writeKey, requireConsent }) {
-  const store = createStore(window);
-  const consent = createConsent(window, requireConsent);
-  const identity = createIdentity(window, store);
-  const segments = createSegments(window, { url: host + "/v1/me", store, identity, consent });
-  const queue = createQueue(window, {
-    url: host + "/v1/b",
-    writeKey,
-    store,
-    onDelivered: segments.watch,
+const WAITING_MAX = 200;
+const refusal = Error("no consent");
+
+// The decision and the anonymous id are added last: before a decision the cookie is not used.
+const stamp = (event) => ({
+  ...event,
+  anonymousId: event.anonymousId || anonymousId(),
+  context: { ...event.context, consent: consentContext() },
+});
+
+const stampAll = () => names("q").forEach((key) => get(key).anonymousId || set(key, stamp(get(key))));
+
+const begin = () => {
+  open();
+  stampAll();
+  startQueue(learnSegments);
+};
+
+const build = (type, fields, options = {}) => ({
+  type,
+  messageId: uuid(),
+  timestamp: iso(),
+  userId: get("user"),
+  ...fields,
+  ...options,
+  context: { ...describeContext(), ...options.context },
+});
+
+// Before a decision events wait in the queue, in memory, as they are. The promise need not be looked at:
+// its rejection is no error of the page.
+const emit = (event) => {
+  const promise = new Promise((resolve, reject) => {
+    if (!allowed() && (preferences() || names("q")[WAITING_MAX])) throw refusal;
+    push(allowed() ? stamp(event) : event, (error) => (error ? reject(error) : resolve(event)));
   });
-  let waiting = []; // events made before the visitor decided: {event, resolve}
+  promise.catch(() => {});
+  return promise;
+};
 
-  function begin() {
-    store.open();
-    queue.restore();
-    segments.ask();
-    release(send);
+// What waits for a decision belongs to the person who leaves, not to the next one.
+const reset = () => {
+  stampAll();
+  forgetUser();
+  forgetSegments();
+};
+
+// A changed decision is an event of its own, so that it counts even if the visitor leaves now. After a
+// withdrawal that event is the last one, and what was stored is removed.
+export const consent = (categoryPreferences, version) => {
+  const before = allowed();
+  if (!decide(categoryPreferences, version)) return;
+  const event = build("track", { event: "Segment Consent Preference Updated", properties: {} });
+  if (allowed()) {
+    before || begin();
+    return emit(event);
   }
+  const told = stamp(event);
+  refuseAll(refusal);
+  forgetSegments();
+  close();
+  before && push(told);
+};
 
-  function release(settle) {
-    waiting.splice(0).forEach(({ event, resolve }) => resolve(settle(event)));
+// The fields of an event from the texts and objects that were given, in Segment's order.
+const shapes = {
+  page: ([first, second], given) => {
+    const names = { category: second && first, name: second || first };
+    return { ...names, properties: { ...describePage(), ...names, ...given } };
+  },
+  track: ([event], properties) => ({ event, properties }),
+  // Only the traits given now are sent: repeating older ones would make them look newer than they are.
+  identify: ([userId], traits) => {
+    const known = get("user");
+    userId && known && userId != known && reset();
+    userId && set("user", userId);
+    set("traits", { ...get("traits"), ...traits });
+    return { userId: get("user"), traits };
+  },
+  group: ([groupId], traits) => ({ groupId, traits }),
+  alias: ([userId, previousId = get("user") || anonymousId()]) => ({ userId, previousId }),
+};
+
+// (…texts, object?, options?, callback?). Numbers are ids; null in the first place is no id.
+const call = (type, args) => {
+  const texts = args.filter((arg) => /st|nu/.test(typeof arg)).map(String);
+  const objects = args.filter((arg) => arg && typeof arg == "object");
+  const callback = args.find((arg) => typeof arg == "function");
+  const promise = emit(build(type, shapes[type](texts, objects[0] || {}), objects[1]));
+  callback && promise.then(callback, callback);
+  fire(type, ...args);
+  return promise;
+};
+
+// What the tag tells by itself, if that is switched on.
+export const track = (word, ...args) => auto(word) && call("track", args);
+export const view = () => auto("page") && call("page", []);
+
+// The page never sees an exception.
+export const createTag = (options) => {
+  configure(options);
+  startStore();
+  const calls = { reset, consent, segments, onSegment, user, on, ready: (callback) => callback() };
+  for (const type in shapes) calls[type] = (...args) => call(type, args);
+  for (const name in calls) {
+    const method = calls[name];
+    calls[name] = (...args) => attempt(() => method(...args));
   }
-
-  // The decision and the anonymous id are added last: before a decision the cookie is not used.
-  function send(event) {
-    event.anonymousId = event.anonymousId || identity.anonymousId();
-    event.context.consent = consent.context();
-    return queue.push(event);
-  }
-
-  function refuse() {
-    return Promise.reject(new Error("The visitor has not given consent."));
-  }
-
-  function build(type, fields) {
-    return {
-      type,
-      messageId: uuid(window),
-      timestamp: new Date(window.Date.now()).toISOString(),
-      userId: identity.userId(),
-      ...fields,
-      context: describePage(window),
-    };
-  }
-
-  function emit(type, fields) {
-    const event = build(type, fields);
-    if (consent.allowed()) return send(event);
-    if (consent.decided()) return refuse();
-    return new Promise((resolve) => waiting.push({ event: copy(event), resolve }));
-  }
-
-  // What waits for a decision belongs to the person who leaves, not to the next one.
-  function reset() {
-    waiting.forEach(({ event }) => (event.anonymousId = event.anonymousId || identity.anonymousId()));
-    identity.reset();
-    segments.forget();
-  }
-
-  const calls = {
-    page(...args) {
-      const names = args.filter((arg) => typeof arg === "string");
-      const name = names.pop();
-      const category = names.pop();
-      const properties = args.find(isObject);
-      const { page } = describePage(window);
-      return emit("page", { name, category, properties: { ...page, name, category, ...properties } });
-    },
-
-    track(event, properties = {}) {
-      return emit("track", { event, properties });
-    },
-
-    // Only the traits given now are sent: repeating older ones would make them look newer than they are.
-    identify(userId, traits) {
-      if (isObject(userId)) [userId, traits] = [undefined, userId];
-      const known = identity.userId();
-      if (userId && known && String(userId) !== known) reset();
-      identity.learn(userId, traits);
-      return emit("identify", { userId: identity.userId(), traits: traits || {} });
-    },
-
-    group(groupId, traits = {}) {
-      return emit("group", { groupId, traits });
-    },
-
-    alias(userId, previousId = identity.userId() || identity.anonymousId()) {
-      return emit("alias", { userId, previousId });
-    },
-
-    reset,
-
-    // A changed decision is an event of its own, so that it counts even if the visitor leaves now.
-    // After a withdrawal that event is the last one, and what was stored is removed.
-    consent(preferences) {
-      const before = consent.allowed();
-      if (!consent.decide(preferences)) return Promise.resolve();
-      const after = consent.allowed();
-      if (after && !before) begin();
-      if (!after) release(refuse);
-      if (!after && !before) return Promise.resolve();
-
-      const told = send(build("track", { event: "Segment Consent Preference Updated", properties: {} }));
-      if (!after) {
-        segments.forget();
-        store.close();
-      }
-      return told;
-    },
-
-    segments: segments.subscribe,
-    user: identity.user,
-  };
-
-  window.addEventListener("pagehide", queue.leave);
-  window.document.addEventListener("visibilitychange", () => {
-    if (window.document.visibilityState === "hidden") queue.leave();
-  });
-  if (consent.allowed()) begin();
-
-  const tag = { version: VERSION };
-  for (const name of Object.keys(calls)) tag[name] = quietly(calls[name]);
-  return tag;
-}
-
-// The page never sees an exception, nor an unhandled rejection from a promise it did not look at.
-function quietly(method) {
-  return (...args) => {
-    let result;
-    try {
-      result = method(...args);
-    } catch (error) {
-      result = Promise.reject(error);
-    }
-    if (result instanceof Promise) result.catch(() => {});
-    return result;
-  };
-}
-
-function isObject(value) {
-  return value !== null && typeof value === "object";
-}
-
-function copy(value) {
-  return JSON.parse(JSON.stringify(value));
-}
+  allowed() && begin();
+  return calls;
+};

@@ -1,28 +1,20 @@
 import assert from "node:assert/strict";
-import { webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { VERSION } from "./context.js";
-import { createFakeWindow, respond } from "./fake-window.js";
-import { install } from "./install.js";
-import { createTag } from "./tag.js";
+import { parse } from "acorn";
+import { plain, respond, startTag } from "./fake-window.js";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const file = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
+const { version } = JSON.parse(file("../package.json"));
 
-function start({ requireConsent = false, ...options } = {}) {
-  const fake = createFakeWindow(options);
-  fake.tag = createTag(fake.window, { host: "https://c.example", writeKey: "KEY", requireConsent });
-  return fake;
-}
-
-test("the version is that of package.json", () => {
-  const file = readFileSync(new URL("../package.json", import.meta.url));
-  assert.equal(VERSION, JSON.parse(file).version);
+test("the tag is a script of ES2018", () => {
+  parse(file("../dist/t.js"), { ecmaVersion: 2018, sourceType: "script" });
 });
 
 test("an event carries identity, page, browser and campaign in Segment's shape", async () => {
-  const url = "https://shop.example/a?utm_source=mail&utm_campaign=spring";
-  const { tag, collector, advance } = start({ url });
+  const url = "https://shop.example/a?utm_source=mail&utm_campaign=spring&gclid=x1";
+  const { tag, collector, advance } = startTag({ url });
   const taken = tag.track("Product Viewed", { sku: "SKU-1" });
   await advance(10);
 
@@ -37,24 +29,19 @@ test("an event carries identity, page, browser and campaign in Segment's shape",
     anonymousId: tag.user().anonymousId,
     timestamp: "2026-01-01T00:00:00.000Z",
     context: {
-      page: {
-        url,
-        path: "/a",
-        title: "A page",
-        referrer: "",
-        search: "?utm_source=mail&utm_campaign=spring",
-      },
+      page: { url, path: "/a", title: "A page", referrer: "", search: new URL(url).search },
       userAgent: "fake",
       locale: "fr-FR",
-      library: { name: "tributary.js", version: VERSION },
-      campaign: { source: "mail", name: "spring" },
+      library: { name: "tributary.js", version },
+      campaign: { source: "mail", name: "spring", gclid: "x1" },
+      consent: {},
     },
   });
   assert.equal((await taken).messageId, event.messageId);
 });
 
 test("page() takes a name, a category and a name, properties, or nothing", async () => {
-  const { tag, collector, advance } = start();
+  const { tag, collector, advance } = startTag();
   tag.page();
   tag.page("Home");
   tag.page("Home", undefined);
@@ -72,8 +59,22 @@ test("page() takes a name, a category and a name, properties, or nothing", async
   assert.equal(collector.events()[0].properties.path, "/a");
 });
 
+test("calls take options and a callback, as analytics.js does", async () => {
+  const { tag, collector, advance } = startTag();
+  const told = [];
+  tag.track("A", { a: 1 }, { timestamp: "2025-01-01T00:00:00Z", context: { ip: "192.0.2.1" } }, ({ event }) => told.push(event));
+  tag.track("B", ({ event }) => told.push(event));
+  await advance(10);
+  const [event] = collector.events();
+  assert.equal(event.timestamp, "2025-01-01T00:00:00Z");
+  assert.equal(event.context.ip, "192.0.2.1");
+  assert.equal(event.context.locale, "fr-FR");
+  assert.deepEqual(event.properties, { a: 1 });
+  assert.deepEqual(told, ["A", "B"]);
+});
+
 test("identify() is remembered and its user id is in every later event, of later pages too", async () => {
-  const before = start();
+  const before = startTag();
   before.tag.identify({ email: "jane@example.com" });
   before.tag.identify(7, { plan: "gold" });
   before.tag.identify(null);
@@ -85,8 +86,8 @@ test("identify() is remembered and its user id is in every later event, of later
   assert.deepEqual([third.userId, third.traits], ["7", {}]);
   assert.deepEqual([group.userId, group.groupId, group.traits], ["7", "g1", { size: 3 }]);
 
-  const after = start({ disk: before.disk });
-  assert.deepEqual(after.tag.user(), {
+  const after = startTag({ disk: before.disk });
+  assert.deepEqual(plain(after.tag.user()), {
     anonymousId: first.anonymousId,
     userId: "7",
     traits: { email: "jane@example.com", plan: "gold" },
@@ -94,7 +95,7 @@ test("identify() is remembered and its user id is in every later event, of later
 });
 
 test("alias() links the user so far, or the anonymous id, to a new user id", async () => {
-  const { tag, collector, advance } = start();
+  const { tag, collector, advance } = startTag();
   tag.alias("new");
   tag.alias("new", "old");
   await advance(10);
@@ -104,58 +105,51 @@ test("alias() links the user so far, or the anonymous id, to a new user id", asy
 });
 
 test("the cookie's anonymous id goes before the stored one and survives its loss", () => {
-  const disk = { trb_aid: "stored" };
-  assert.equal(start({ disk }).tag.user().anonymousId, "stored");
-  assert.equal(start({ disk, cookie: "a=b; trb_aid=given; c=d" }).tag.user().anonymousId, "given");
-  assert.equal(disk.trb_aid, "given");
+  const disk = { trb_aid: '"stored"' };
+  assert.equal(startTag({ disk }).tag.user().anonymousId, "stored");
+  assert.equal(startTag({ disk, cookie: "a=b; trb_aid=given; c=d" }).tag.user().anonymousId, "given");
+  assert.equal(disk.trb_aid, '"given"');
 });
 
 test("reset() makes a new visitor, which the old cookie does not undo", () => {
-  const { tag, disk, window } = start({ cookie: "trb_aid=given" });
+  const { tag, disk, window } = startTag({ cookie: "trb_aid=given" });
   tag.identify("u1", { plan: "gold" });
   tag.reset();
-  const { anonymousId, userId, traits } = tag.user();
+  const { anonymousId, userId, traits } = plain(tag.user());
   assert.match(anonymousId, UUID);
   assert.deepEqual([userId, traits], [undefined, {}]);
-  assert.equal(start({ disk, cookie: "trb_aid=given" }).tag.user().anonymousId, anonymousId);
+  assert.equal(startTag({ disk, cookie: "trb_aid=given" }).tag.user().anonymousId, anonymousId);
   window.document.cookie = "trb_aid=" + anonymousId;
   assert.equal(tag.user().anonymousId, anonymousId);
 });
 
 test("another user in the same browser gets another anonymous id", async () => {
-  const { tag, collector, advance } = start();
+  const { tag, collector, advance } = startTag();
   tag.identify("u1", { plan: "gold" });
   tag.identify("u2");
   await advance(10);
   const [first, second] = collector.events();
   assert.notEqual(first.anonymousId, second.anonymousId);
-  assert.deepEqual(tag.user().traits, {});
-});
-
-test("on a plain http page without crypto.randomUUID ids are still version 4 UUIDs", () => {
-  const fake = createFakeWindow();
-  fake.window.crypto = { getRandomValues: (bytes) => webcrypto.getRandomValues(bytes) };
-  const tag = createTag(fake.window, { host: "http://c.example", writeKey: "KEY" });
-  assert.match(tag.user().anonymousId, UUID);
+  assert.deepEqual(plain(tag.user().traits), {});
 });
 
 test("where the browser refuses localStorage the tag works in memory", async () => {
-  const fake = createFakeWindow();
-  Object.defineProperty(fake.window, "localStorage", {
-    get() {
-      throw new Error("SecurityError");
-    },
-  });
-  const tag = createTag(fake.window, { host: "https://c.example", writeKey: "KEY" });
+  const refuse = (window) =>
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw new Error("SecurityError");
+      },
+    });
+  const { tag, collector, advance } = startTag({ change: refuse });
   tag.identify("u1");
   tag.track("A");
-  await fake.advance(10);
-  assert.deepEqual(fake.collector.events().map(({ userId }) => userId), ["u1", "u1"]);
-  assert.equal(new Set(fake.collector.events().map(({ anonymousId }) => anonymousId)).size, 1);
+  await advance(10);
+  assert.deepEqual(collector.events().map(({ userId }) => userId), ["u1", "u1"]);
+  assert.equal(new Set(collector.events().map(({ anonymousId }) => anonymousId)).size, 1);
 });
 
 test("before a required decision nothing is stored or sent; then all of it, with the decision", async () => {
-  const { tag, collector, advance, disk } = start({ requireConsent: true, cookie: "trb_aid=given" });
+  const { tag, collector, advance, disk } = startTag({ data: { requireConsent: "" }, cookie: "trb_aid=given" });
   const properties = { n: 1 };
   const taken = tag.track("A", properties);
   tag.identify("u1", { plan: "gold" });
@@ -167,20 +161,35 @@ test("before a required decision nothing is stored or sent; then all of it, with
   tag.consent({ analytics: true, marketing: false });
   await advance(10);
   const [first, second, told] = collector.events();
-  assert.deepEqual(first.context.consent, { categoryPreferences: { analytics: true, marketing: false } });
+  assert.deepEqual(first.context.consent, {
+    categoryPreferences: { analytics: true, marketing: false },
+    at: "2026-01-01T00:00:01.000Z",
+  });
   assert.deepEqual([first.anonymousId, first.timestamp, first.properties], ["given", "2026-01-01T00:00:00.000Z", { n: 1 }]);
   assert.equal(second.userId, "u1");
   assert.equal(told.event, "Segment Consent Preference Updated");
   assert.equal((await taken).event, "A");
-  assert.equal(JSON.parse(disk.trb_consent).at, "2026-01-01T00:00:01.000Z");
-  assert.equal(disk.trb_user, "u1");
+  assert.equal(disk.trb_user, '"u1"');
+});
+
+test("data-require-consent may name the category that must be granted", async () => {
+  const { tag, collector, advance } = startTag({ data: { requireConsent: "statistics" } });
+  tag.track("A");
+  tag.consent({ analytics: true, statistics: false });
+  await advance(10);
+  assert.deepEqual(collector.batches, []);
+  tag.consent({ analytics: false, statistics: true });
+  tag.track("B");
+  await advance(10);
+  assert.deepEqual(collector.events().map(({ event }) => event), ["Segment Consent Preference Updated", "B"]);
 });
 
 test("a visitor who refuses leaves nothing but the refusal", async () => {
-  const { tag, collector, advance, disk } = start({ requireConsent: true });
+  const { tag, collector, advance, disk } = startTag({ data: { requireConsent: "" } });
   const refused = [tag.track("A")];
   tag.consent({ analytics: false, marketing: false });
   refused.push(tag.track("B"));
+  tag.identify("u1");
   await advance(1000);
   for (const promise of refused) await assert.rejects(promise, /consent/);
   assert.deepEqual(Object.keys(disk), ["trb_consent"]);
@@ -188,34 +197,85 @@ test("a visitor who refuses leaves nothing but the refusal", async () => {
 });
 
 test("a withdrawal is told to the collector and removes what was stored", async () => {
-  const { tag, collector, advance, disk } = start({ requireConsent: true });
-  tag.consent({ analytics: true });
-  tag.identify("u1");
-  await advance(10);
-  tag.consent({ analytics: false });
-  tag.track("B");
-  await advance(1000);
-  const last = collector.events().pop();
-  assert.equal(last.event, "Segment Consent Preference Updated");
-  assert.deepEqual(last.context.consent.categoryPreferences, { analytics: false });
+  for (const data of [{ requireConsent: "" }, {}]) {
+    const { tag, collector, advance, disk } = startTag({ data });
+    tag.consent({ analytics: true });
+    tag.identify("u1");
+    await advance(10);
+    const { anonymousId } = tag.user();
+    tag.track("never sent");
+    tag.consent({ analytics: false });
+    assert.deepEqual(Object.keys(disk), ["trb_consent"]);
+    tag.track("B");
+    tag.identify("u2");
+    await advance(1000);
+    const last = collector.events().pop();
+    assert.equal(last.event, "Segment Consent Preference Updated");
+    assert.equal(last.anonymousId, anonymousId);
+    assert.deepEqual(last.context.consent.categoryPreferences, { analytics: false });
+    assert.equal(collector.events().length, 3);
+    assert.deepEqual(Object.keys(disk), ["trb_consent"]);
+    assert.deepEqual(plain(tag.user().traits), {});
+  }
+});
+
+test("a withdrawal in one tab binds the others", async () => {
+  const disk = {};
+  const here = startTag({ disk, data: { requireConsent: "" } });
+  here.tag.consent({ analytics: true });
+  await here.advance(10);
+  const other = startTag({ disk, data: { requireConsent: "", auto: "live" } });
+  await other.advance(10);
+  here.tag.consent({ analytics: false });
+  await here.advance(10);
+  other.tag.identify("u2", { plan: "gold" });
+  other.tag.user();
+  const asked = other.collector.asked.length;
+  await other.advance(60000);
   assert.deepEqual(Object.keys(disk), ["trb_consent"]);
+  assert.deepEqual(other.collector.batches, []);
+  assert.equal(other.collector.asked.length, asked);
 });
 
 test("a decision is remembered on later pages and repeating it sends nothing", async () => {
-  const { disk } = start();
-  disk.trb_consent = JSON.stringify({ preferences: { analytics: true } });
-  const { tag, collector, advance, window } = start({ disk, requireConsent: true });
-  window.navigator.globalPrivacyControl = true;
+  const disk = { trb_consent: JSON.stringify({ categoryPreferences: { analytics: true }, at: "2025-12-31T00:00:00.000Z" }) };
+  const { tag, collector, advance } = startTag({ disk, data: { requireConsent: "" } });
   tag.consent({ analytics: true });
   tag.track("A");
   await advance(10);
   const [event, ...others] = collector.events();
-  assert.deepEqual(event.context.consent, { categoryPreferences: { analytics: true }, gpc: true });
+  assert.deepEqual(event.context.consent, { categoryPreferences: { analytics: true }, at: "2025-12-31T00:00:00.000Z" });
   assert.deepEqual(others, []);
 });
 
+test("Global Privacy Control denies marketing and is told", async () => {
+  const change = ({ navigator }) => (navigator.globalPrivacyControl = true);
+  const { tag, collector, advance } = startTag({ data: { requireConsent: "" }, change });
+  tag.consent({ analytics: true, marketing: true });
+  tag.track("A");
+  await advance(10);
+  for (const { context } of collector.events()) {
+    assert.equal(context.consent.gpc, true);
+    assert.deepEqual(context.consent.categoryPreferences, { analytics: true, marketing: false });
+  }
+});
+
+test("in anonymous mode nothing is stored and no cookie is sent or read", async () => {
+  const { tag, collector, advance, disk, happen } = startTag({ data: { auto: "anonymous" }, cookie: "trb_aid=given" });
+  tag.consent({ analytics: true });
+  tag.identify("u1", { plan: "gold" });
+  await advance(10);
+  tag.track("last");
+  happen("pagehide");
+  assert.deepEqual(disk, {});
+  assert.notEqual(collector.events()[0].anonymousId, "given");
+  assert.ok(collector.posts.every(({ credentials }) => credentials === "omit"));
+  assert.equal(collector.events().pop().event, "last");
+  assert.deepEqual(collector.beacons, []);
+});
+
 test("people who log out before deciding are not mixed up afterwards", async () => {
-  const { tag, collector, advance } = start({ requireConsent: true });
+  const { tag, collector, advance } = startTag({ data: { requireConsent: "" } });
   tag.identify("u1");
   tag.identify("u2");
   tag.consent({ analytics: true });
@@ -225,42 +285,90 @@ test("people who log out before deciding are not mixed up afterwards", async () 
   assert.equal(second.anonymousId, told.anonymousId);
 });
 
-test("what cannot be sent rejects quietly", async () => {
-  const { tag, collector, advance } = start();
+test("what cannot be sent rejects quietly, and nonsense does not throw", async () => {
+  const { tag, collector, advance } = startTag();
   const loop = {};
   loop.loop = loop;
   await assert.rejects(tag.track("A", loop));
   collector.answers = [respond(401, { error: { code: "unknown-key", message: "No." } })];
   tag.track("B"); // the test runner would report an unhandled rejection
+  for (const name of Object.keys(tag)) tag[name]();
+  tag.push(["nonsense"]);
   await advance(10);
 });
 
-test("a hidden page and a page that is left flush by beacon", () => {
-  for (const name of ["pagehide", "visibilitychange"]) {
-    const { tag, collector, handlers, window } = start();
-    tag.track("A");
-    if (name === "visibilitychange") handlers[name]();
-    assert.equal(collector.beacons.length, 0);
-    window.document.visibilityState = "hidden";
-    handlers[name]();
-    assert.equal(collector.beacons.length, 1);
-  }
+test("on() hears calls with what they were given", async () => {
+  const { tag, advance } = startTag();
+  const heard = [];
+  const end = tag.on("track", (...args) => heard.push(plain(args)));
+  tag.track("A", { a: 1 });
+  await advance(10);
+  end();
+  tag.track("B");
+  await advance(10);
+  assert.deepEqual(heard, [["A", { a: 1 }]]);
 });
 
 test("calls made before loading are replayed in order, and old references stay good", async () => {
-  const fake = createFakeWindow();
-  const early = (fake.window.tributary = [["track", "A", { a: 1 }], ["nonsense"]]);
+  const early = [["track", "A", { a: 1 }], ["nonsense"]];
   early.push(["identify", "u1"]);
-  let created = 0;
-  const create = () => {
-    created++;
-    return createTag(fake.window, { host: "https://c.example", writeKey: "KEY" });
-  };
-  install(fake.window, create);
-  install(fake.window, create);
+  const { window, collector, advance, run } = startTag({ early });
+  run();
   early.push(["track", "B"]);
-  fake.window.tributary.track("C");
-  await fake.advance(10);
-  assert.equal(created, 1);
-  assert.deepEqual(fake.collector.events().map(({ event, type }) => event || type), ["A", "identify", "B", "C"]);
+  window.tributary.track("C");
+  await advance(10);
+  assert.deepEqual(collector.events().map(({ event, type }) => event || type), ["A", "identify", "B", "C"]);
+});
+
+test("segments of the last visit are there at once with their age, fresh ones come with an event's answer", async () => {
+  const first = startTag();
+  first.collector.segments = ["vip"];
+  first.tag.track("A");
+  await first.advance(10);
+
+  const { tag, collector, advance } = startTag({ disk: first.disk });
+  const seen = [];
+  const heard = [];
+  tag.segments((keys, age) => seen.push([plain(keys), age >= 0]));
+  tag.onSegment("vip", () => heard.push("in"), () => heard.push("out"));
+  assert.deepEqual(seen, [[["vip"], true]]);
+  collector.segments = ["vip", "new"];
+  tag.track("B");
+  await advance(20);
+  collector.segments = ["new"];
+  tag.track("C");
+  await advance(20);
+  assert.deepEqual(seen.map(([keys]) => keys), [["vip"], ["vip", "new"], ["new"]]);
+  assert.deepEqual(heard, ["in", "out"]);
+  assert.deepEqual(collector.asked, [], "no request but the events'");
+});
+
+test("an answer about somebody else says nothing, and reset() forgets the segments", async () => {
+  const { tag, collector, advance } = startTag();
+  const seen = [];
+  tag.segments((keys) => seen.push(plain(keys)));
+  collector.answers = [respond(200, { success: true, me: { anonymousId: "else", segments: ["vip"] } })];
+  tag.track("A");
+  await advance(10);
+  assert.deepEqual(seen, []);
+  collector.segments = ["vip"];
+  tag.track("B");
+  await advance(20);
+  tag.reset();
+  await advance(20);
+  assert.deepEqual(seen, [["vip"], []]);
+});
+
+test("one rule shows and hides elements, and is stored for the next page's first paint", async () => {
+  const rules = [];
+  const sheet = { replaceSync: (css) => rules.push(css) };
+  const early = Object.assign([], { sheet });
+  const { tag, collector, advance, disk } = startTag({ early });
+  collector.segments = ["vip"];
+  tag.track("A");
+  await advance(10);
+  assert.deepEqual(rules, [
+    '[data-segment]:not([data-segment^="!"],[data-segment="vip"]),[data-segment="!vip"]{display:none!important}',
+  ]);
+  assert.equal(JSON.parse(disk.trb_css), rules[0]);
 });

@@ -25,7 +25,7 @@ function loadTag() {
   script.src = collector + "/t.js";
   script.dataset.writeKey = writeKey;
   script.dataset.requireConsent = "";
-  script.dataset.manual = ""; // each page tells its own name
+  script.dataset.auto = "live"; // each page tells its own name; the banner must come at once
   script.onload = showVisitor;
   document.head.append(script);
 }

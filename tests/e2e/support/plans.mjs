@@ -5,7 +5,8 @@ import { startSite, waitUntil } from "./site.mjs";
  * send() uses. The collector knows them all when this returns. */
 export async function startPlanned(t, plans) {
   const keys = Object.keys(plans);
-  const site = await startSite(t, { sources: {}, segments: {}, writeKey: keys[0] });
+  // A collector is ready when it knows a source.
+  const site = await startSite(t, { sources: { other: {} }, segments: {}, writeKey: keys[0] });
   for (const key of keys) {
     await site.hub.put(`/v1/tracking-plans/${key}`, plans[key]);
     await site.hub.put(`/v1/sources/${key}`, { consent: { exempt: true }, tracking_plan: key });

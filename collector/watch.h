@@ -1,0 +1,32 @@
+/* The watch: requests that wait until what the edge knows of a visitor changes.
+ *
+ * Guarantee: whoever was added is woken exactly once: when something was stored about its visitor,
+ * when its time is over, or when the watch is closed; sometimes also without a reason. At most
+ * `waiters_max` wait at once, in memory that is taken at the start. Any thread.
+ */
+#ifndef TRIBUTARY_COLLECTOR_WATCH_H
+#define TRIBUTARY_COLLECTOR_WATCH_H
+
+#include "shared/buf.h"
+#include "shared/clock.h"
+
+struct watch;
+
+/* `wake` is called on the thread that tells the change, on the watch's own or on that which closes;
+ * it may not call the watch. */
+struct watch *watch_open(size_t waiters_max, const struct clock *clock,
+                         void (*wake)(void *user, void *waiter), void *user);
+/* Wake all and free. Nobody may call the watch any more. Closing NULL is allowed. */
+void watch_close(struct watch **watch);
+
+/* Wait for the visitor with this anonymous id, which is not kept. False: too many wait already, or
+ * the watch is closing. True: the waiter may be woken, by another thread, before this returns. */
+MUST_CHECK bool watch_add(struct watch *watch, struct slice anonymous_id, int64_t wait_ms,
+                          void *waiter);
+
+/* Wake those who wait for this visitor. */
+void watch_changed(struct watch *watch, struct slice anonymous_id);
+
+size_t watch_waiters(struct watch *watch);
+
+#endif

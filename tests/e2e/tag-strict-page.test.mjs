@@ -1,0 +1,45 @@
+// A page that allows next to nothing: nonces, no eval, no inline style, Trusted Types, Subresource Integrity.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { SNIPPET, startTagged } from "./support/tagged.mjs";
+import { test } from "./support/site.mjs";
+
+test("the tag works under a strict policy, with integrity and Trusted Types", async (t) => {
+  const shop = await startTagged(t);
+  if (!shop) return;
+  const code = Buffer.from(await (await fetch(`${shop.collector.url}/t.js`)).arrayBuffer());
+  const integrity = `sha384-${createHash("sha384").update(code).digest("base64")}`;
+  shop.put("/", {
+    headers: {
+      "content-security-policy":
+        `default-src 'none'; script-src 'nonce-n1'; connect-src ${shop.collector.url}; style-src 'self'; base-uri 'none'; ` +
+        "require-trusted-types-for 'script'; trusted-types 'none'",
+    },
+    head:
+      `<script nonce="n1">${SNIPPET}</script><script nonce="n1">tributary.track("Early", { n: 1 });</script>` +
+      shop.script({}, `nonce="n1" crossorigin="anonymous" integrity="${integrity}"`),
+    body: '<p data-segment="vip">vip</p><p data-segment="!vip" id="others">others</p>',
+  });
+  await shop.open("/");
+  const events = await shop.events(await shop.anonymousId(), 2);
+  assert.deepEqual(events.map(({ event, type }) => event ?? type).sort(), ["Early", "page"]);
+  await shop.page.waitForFunction(() => !document.querySelector('[data-segment="vip"]').checkVisibility());
+  assert.equal(await shop.page.isVisible("#others"), true);
+  assert.deepEqual(shop.page.complaints, []);
+});
+
+test("a page whose collector does not answer is not harmed", async (t) => {
+  const shop = await startTagged(t);
+  if (!shop) return;
+  await shop.collector.kill("SIGKILL");
+  shop.put("/", {
+    head: `<script>${SNIPPET}</script>${shop.script()}`,
+    body: '<p data-segment="vip" id="vip">vip</p><p data-segment="!vip" id="others">others</p><script>tributary.page(); tributary.track("A");</script>',
+  });
+  const errors = [];
+  shop.page.on("pageerror", (error) => errors.push(String(error)));
+  await shop.page.goto(`${shop.origin}/`);
+  await shop.page.waitForFunction(() => document.getElementById("others").checkVisibility({ checkVisibilityCSS: true }));
+  assert.equal(await shop.page.isVisible("#vip"), false);
+  assert.deepEqual(errors, []);
+});
