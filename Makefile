@@ -31,10 +31,10 @@ SHARED_SRC    := $(call library,shared/*.c)
 # Made of the npm package crawler-user-agents, for the collector's bot filter.
 CRAWLERS      := build/generated/crawlers.c
 CRAWLER_TESTS := build/generated/crawler_vectors.c
-COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c)) $(CRAWLERS)
+COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c collector/*/*.c)) $(CRAWLERS)
 HUB_SRC       := $(filter-out hub/main.c hub/cli/%,$(call library,hub/*.c hub/*/*.c))
 CLI_SRC       := $(call library,hub/cli/*.c)
-UNIT_TESTS    := $(wildcard shared/*_test.c collector/*_test.c hub/*_test.c hub/*/*_test.c)
+UNIT_TESTS    := $(wildcard shared/*_test.c collector/*/*_test.c hub/*_test.c hub/*/*_test.c)
 SIM_TESTS     := $(wildcard tests/simulation/*_test.c)
 FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 
@@ -74,11 +74,11 @@ $(BUILD)/obj/%.o: %.c
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/shared/dictionary.o: shared/dictionary.bin
-$(BUILD)/obj/collector/customers_page.o: collector/customers.html
+$(BUILD)/obj/collector/api/customers_page.o: collector/api/customers.html
 
-$(CRAWLERS) $(CRAWLER_TESTS) &: collector/crawlers.mjs package-lock.json | node_modules
+$(CRAWLERS) $(CRAWLER_TESTS) &: collector/gate/crawlers.mjs package-lock.json | node_modules
 	@echo "  GEN   $(CRAWLERS)"
-	@node collector/crawlers.mjs $(CRAWLERS) $(CRAWLER_TESTS)
+	@node collector/gate/crawlers.mjs $(CRAWLERS) $(CRAWLER_TESTS)
 
 LIBRARY_OBJECTS := $(call objects,$(SHARED_SRC) $(COLLECTOR_SRC) $(HUB_SRC))
 $(BUILD)/libtributary.a: $(LIBRARY_OBJECTS)
@@ -88,7 +88,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/%.o $(BUILD)/libtributary.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
-$(BUILD)/tests/collector/bots_test: $(call objects,$(CRAWLER_TESTS))
+$(BUILD)/tests/collector/gate/bots_test: $(call objects,$(CRAWLER_TESTS))
 .PRECIOUS: $(BUILD)/obj/%.o
 
 # LevelDB and NNG are not instrumented: the thread sanitizer cannot see their locks.

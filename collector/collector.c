@@ -3,9 +3,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "collector/api.h"
-#include "collector/edge_key.h"
-#include "collector/shipper.h"
+#include "collector/api/api.h"
+#include "collector/edge/edge_key.h"
+#include "collector/spool/shipper.h"
 #include "shared/daemon.h"
 #include "shared/localtime.h"
 #include "shared/log.h"

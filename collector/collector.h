@@ -5,16 +5,16 @@
 #define TRIBUTARY_COLLECTOR_COLLECTOR_H
 
 #include <pthread.h>
-#include "collector/committer.h"
-#include "collector/downlink.h"
-#include "collector/drop_folder.h"
-#include "collector/edge.h"
-#include "collector/gate.h"
-#include "collector/refusals.h"
-#include "collector/report.h"
+#include "collector/spool/committer.h"
+#include "collector/edge/downlink.h"
+#include "collector/drop/drop_folder.h"
+#include "collector/edge/edge.h"
+#include "collector/gate/gate.h"
+#include "collector/gate/refusals.h"
+#include "collector/edge/report.h"
 #include "collector/settings.h"
-#include "collector/suppression.h"
-#include "collector/uplink.h"
+#include "collector/gate/suppression.h"
+#include "collector/spool/uplink.h"
 
 struct api;
 

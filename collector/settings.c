@@ -3,7 +3,7 @@
 #include <sodium.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include "collector/cookie.h"
+#include "collector/api/cookie.h"
 #include "shared/buf.h"
 #include "shared/daemon.h"
 #include "shared/limits.h"

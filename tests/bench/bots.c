@@ -3,7 +3,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <time.h>
-#include "collector/bots.h"
+#include "collector/gate/bots.h"
 #include "shared/buf.h"
 
 enum { ROUNDS = 200000, DIFFERENT = 64, TEXT_BYTES = BOTS_BYTES_MAX + 1 };

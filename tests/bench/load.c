@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "collector/request.h"
+#include "collector/request/request.h"
 #include "collector/settings.h"
 #include "shared/block.h"
 #include "shared/clock.h"

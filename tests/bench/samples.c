@@ -12,7 +12,7 @@
 #include <time.h>
 #include <zdict.h>
 #include <zstd.h>
-#include "collector/request.h"
+#include "collector/request/request.h"
 #include "shared/block.h"
 #include "shared/dictionary.h"
 

@@ -1,6 +1,6 @@
 /* Bodies as MessagePack bytes: what msgpack-c reads, body.c finds in the same place, and what was
  * put is read again. Bytes that are no MessagePack do no harm. */
-#include "collector/body.h"
+#include "collector/request/body.h"
 #include "shared/limits.h"
 #include "shared/value.h"
 

@@ -1,5 +1,5 @@
 /* User agents: any bytes have the same answer, computed or remembered, in bounded time. */
-#include "collector/bots.h"
+#include "collector/gate/bots.h"
 
 #include <sodium.h>
 #include "shared/error.h"

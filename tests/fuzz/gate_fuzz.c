@@ -1,6 +1,6 @@
 /* The gate's definitions: bytes from the hub or from an enrolment file. A gate made of anything
  * answers every question, and what it lets pass is a whole event. */
-#include "collector/gate.h"
+#include "collector/gate/gate.h"
 
 #include <sodium.h>
 

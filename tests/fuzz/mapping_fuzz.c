@@ -1,11 +1,11 @@
 /* A mapping, a zero byte, and a file for it: what a mapping makes of rows is JSON that the parser
  * of requests takes, an event for each row that is not at fault. */
-#include "collector/drop_file.h"
+#include "collector/drop/drop_file.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "collector/request.h"
+#include "collector/request/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

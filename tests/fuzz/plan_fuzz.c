@@ -1,7 +1,7 @@
 /* Tracking plans and the checks that read events in place. The input is two MessagePack values
  * after another: a definition, and the body of an event; bytes in any other shape are tried too.
  */
-#include "collector/plan.h"
+#include "collector/gate/plan.h"
 #include "shared/cursor.h"
 #include "shared/suppression.h"
 

@@ -1,6 +1,6 @@
 /* Requests in Segment's API, as one event and as a batch: every event that is not refused has what
  * request.h promises, and can be stored and read back. */
-#include "collector/request.h"
+#include "collector/request/request.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* What Snowplow's trackers send, as the JSON of a POST and as the parameters of a GET ("name=value"
  * lines): every event that is not refused has what request.h promises, and can be stored. */
-#include "collector/snowplow.h"
+#include "collector/request/snowplow.h"
 
 #include "shared/json.h"
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include <sodium.h>
-#include "collector/edge.h"
+#include "collector/edge/edge.h"
 #include "hub/card.h"
 #include "hub/poll_answer.h"
 #include "shared/json.h"

@@ -1,0 +1,280 @@
+/* GET /v1/customers: a customer's card, for the till, clienteling and the call centre. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "collector/api/api_internal.h"
+
+enum { LOOKUP_MS_MAX = 2000 };
+
+static void write_consents(struct json_writer *w, const msgpack_object *consents)
+{
+    static const char *const names[] = {"granted", "at", "source"};
+    json_open_object(w);
+    for (uint32_t i = 0; i < consents->via.map.size; i++) {
+        const msgpack_object *triple = &consents->via.map.ptr[i].val;
+        struct slice category;
+        int64_t at = 0;
+        if (!value_text(&consents->via.map.ptr[i].key, &category) ||
+            triple->type != MSGPACK_OBJECT_ARRAY || triple->via.array.size != 3) {
+            continue;
+        }
+        json_key_slice(w, category);
+        json_open_object(w);
+        json_key(w, names[0]);
+        json_value(w, &triple->via.array.ptr[0]);
+        json_key(w, names[1]);
+        (void)value_int(&triple->via.array.ptr[1], &at);
+        json_time(w, at);
+        json_key(w, names[2]);
+        json_value(w, &triple->via.array.ptr[2]);
+        json_close_object(w);
+    }
+    json_close_object(w);
+}
+
+static void write_identifiers(struct json_writer *w, const msgpack_object *identifiers)
+{
+    json_open_array(w);
+    for (uint32_t i = 0; i < identifiers->via.array.size; i++) {
+        const msgpack_object *pair = &identifiers->via.array.ptr[i];
+        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2) {
+            json_open_object(w);
+            json_key(w, "type");
+            json_value(w, &pair->via.array.ptr[0]);
+            json_key(w, "value");
+            json_value(w, &pair->via.array.ptr[1]);
+            json_close_object(w);
+        }
+    }
+    json_close_array(w);
+}
+
+static void write_segment_names(struct json_writer *w, const msgpack_object *segments)
+{
+    json_open_object(w);
+    for (uint32_t i = 0; i < segments->via.array.size; i++) {
+        const msgpack_object *one = &segments->via.array.ptr[i];
+        struct slice key;
+        if (one->type == MSGPACK_OBJECT_ARRAY && one->via.array.size == 3 &&
+            value_text(&one->via.array.ptr[0], &key)) {
+            json_key_slice(w, key);
+            json_value(w, &one->via.array.ptr[2]);
+        }
+    }
+    json_close_object(w);
+}
+
+static void write_purchases(struct json_writer *w, const msgpack_object *purchases)
+{
+    static const char *const names[] = {"event", "total", "currency", "orderId", "source"};
+    json_open_array(w);
+    for (uint32_t i = 0; purchases != NULL && i < purchases->via.array.size; i++) {
+        const msgpack_object *one = &purchases->via.array.ptr[i];
+        int64_t at = 0;
+        if (one->type != MSGPACK_OBJECT_ARRAY || one->via.array.size != CARD_PURCHASE_MEMBERS ||
+            !value_int(&one->via.array.ptr[0], &at)) {
+            continue;
+        }
+        json_open_object(w);
+        json_key(w, "at");
+        json_time(w, at);
+        for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
+            json_key(w, names[m]);
+            json_value(w, &one->via.array.ptr[m + 1]);
+        }
+        json_close_object(w);
+    }
+    json_close_array(w);
+}
+
+static void add_headers(struct api *api, struct http_request *http)
+{
+    bool connected = downlink_is_connected(api->collector->downlink);
+    http_add_header(http, "Cache-Control", slice_text("no-store"));
+    http_add_header(http, "Tributary-Hub", slice_text(connected ? "connected" : "unreachable"));
+}
+
+static void answer_customer(struct api *api, struct http_request *http, struct scratch *s,
+                            const struct wire_card *card)
+{
+    struct json_writer w;
+    json_writer_init(&w, &s->body);
+    json_open_object(&w);
+    json_key(&w, "profileId");
+    msgpack_object id = {.type = MSGPACK_OBJECT_BIN};
+    id.via.bin.ptr = (const char *)card->profile_id.data;
+    id.via.bin.size = (uint32_t)card->profile_id.len;
+    json_value(&w, &id);
+    json_key(&w, "identifiers");
+    write_identifiers(&w, card->identifiers);
+    json_key(&w, "known");
+    json_bool(&w, card->is_known);
+    json_key(&w, "segments");
+    api_write_segments(&w, card->segments);
+    json_key(&w, "segmentNames");
+    write_segment_names(&w, card->segments);
+    json_key(&w, "traits");
+    json_value(&w, card->traits);
+    json_key(&w, "consents");
+    write_consents(&w, card->consents);
+    json_key(&w, "purchases");
+    write_purchases(&w, card->purchases);
+    json_key(&w, "asOf");
+    json_time(&w, card->as_of_ms);
+    json_close_object(&w);
+    add_headers(api, http);
+    http_answer(http, 200, "application/json", buf_slice(&s->body));
+}
+
+static bool has_token(const struct api *api, const struct http_request *http)
+{
+    struct slice given = http_header(http, "Authorization");
+    struct slice bearer = slice_text("Bearer ");
+    struct slice wanted = slice_text(api->collector->enrolment.customer_token);
+    if (!slice_starts_with(given, bearer) || wanted.len == 0) {
+        return false;
+    }
+    given = slice_skip(given, bearer.len);
+    return given.len == wanted.len && sodium_memcmp(given.data, wanted.data, wanted.len) == 0;
+}
+
+/* A request without any token is no guess. */
+bool api_authorize(struct api *api, struct http_request *http)
+{
+    int64_t now_ms = clock_now_ms(&clock_real);
+    struct slice address = http_client_address(http);
+    int64_t wait_ms = token_guard_wait_ms(api->token_guard, address, now_ms);
+    if (wait_ms > 0) {
+        char seconds[24];
+        snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms + 999) / 1000);
+        http_add_header(http, "Retry-After", slice_text(seconds));
+        http_answer_error(http, 429, "too-many-wrong-tokens",
+                          "Too many wrong tokens came from this address; try again later.", NULL);
+        return false;
+    }
+    if (has_token(api, http)) {
+        return true;
+    }
+    if (http_header(http, "Authorization").len > 0) {
+        token_guard_note_wrong(api->token_guard, address, now_ms);
+    }
+    http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
+    http_answer_error(http, 401, "unauthorized",
+                      "A valid customer token is needed: customer_token of the enrolment file.",
+                      NULL);
+    return false;
+}
+
+struct first_query {
+    struct slice name;
+    struct slice value;
+    unsigned count;
+};
+
+static void on_query(void *user, struct slice name, struct slice value)
+{
+    struct first_query *q = user;
+    if (q->count++ == 0) {
+        q->name = name;
+        q->value = value;
+    }
+}
+
+struct waiting {
+    struct api *api;
+    struct http_request *http;
+    struct identifier id; /* in `arena`: the request's memory may go */
+    struct arena arena;
+};
+
+static void answer_unknown(struct api *api, struct http_request *http, bool reachable)
+{
+    add_headers(api, http);
+    http_answer_error(http, 404, "unknown-customer",
+                      reachable
+                          ? "Nobody has this identifier."
+                          : "This edge does not know the identifier and cannot reach the hub.",
+                      NULL);
+}
+
+static void on_looked_up(void *user, enum downlink_lookup result, const struct wire_card *card)
+{
+    struct waiting *waiting = user;
+    struct api *api = waiting->api;
+    struct scratch *s = api_take_scratch(api);
+    if (card != NULL) {
+        answer_customer(api, waiting->http, s, card);
+    } else {
+        answer_unknown(api, waiting->http, result != DOWNLINK_UNREACHABLE);
+    }
+    api_give_scratch(api, s);
+    http_resume(waiting->http);
+    arena_done(&waiting->arena);
+    free(waiting);
+    pthread_mutex_lock(&api->lock);
+    api->lookups--;
+    pthread_cond_signal(&api->lookups_done);
+    pthread_mutex_unlock(&api->lock);
+}
+
+static void ask_hub(struct api *api, struct http_request *http, struct identifier id)
+{
+    struct waiting *waiting = memory_allocate_zeroed(sizeof *waiting);
+    waiting->api = api;
+    waiting->http = http;
+    arena_init(&waiting->arena, 512);
+    waiting->id = (struct identifier){arena_copy(&waiting->arena, id.type),
+                                      arena_copy(&waiting->arena, id.value)};
+    pthread_mutex_lock(&api->lock);
+    api->lookups++;
+    pthread_mutex_unlock(&api->lock);
+    http_suspend(http);
+    downlink_look_up(api->collector->downlink, waiting->id, LOOKUP_MS_MAX, on_looked_up, waiting);
+}
+
+/* What is wrong with the question; NULL: nothing. */
+static const char *query_mistake(const struct first_query *q)
+{
+    if (q->count == 0) {
+        return "Name an identifier, as in ?email=jane@example.com, ?phone=… or ?loyalty_id=…";
+    }
+    if (q->count > 1) {
+        return "Ask for one identifier at a time: this request names several.";
+    }
+    if (q->name.len == 0 || q->name.len > LIMIT_NAME_BYTES) {
+        return "The type of an identifier has 1 to 128 bytes, as in ?email=jane@example.com.";
+    }
+    if (q->value.len == 0) {
+        return "The identifier is empty: give its value behind the \"=\".";
+    }
+    return q->value.len > LIMIT_IDENTIFIER_BYTES ? "An identifier has at most 256 bytes." : NULL;
+}
+
+void api_get_customer(struct api *api, struct http_request *http)
+{
+    struct first_query q = {0};
+    struct wire_card card;
+    if (!api_authorize(api, http)) {
+        return;
+    }
+    http_each_query(http, on_query, &q);
+    const char *mistake = query_mistake(&q);
+    if (mistake != NULL) {
+        http_answer_error(http, 400, "invalid-query", mistake, NULL);
+        return;
+    }
+    struct scratch *s = api_take_scratch(api);
+    pthread_rwlock_rdlock(&api->collector->gate_lock);
+    enum identifier_normalizer normalizer = gate_normalizer(api->collector->gate, q.name);
+    pthread_rwlock_unlock(&api->collector->gate_lock);
+    struct identifier id = {q.name, identifier_normalize(normalizer, q.value, &s->arena)};
+    if (id.value.len == 0) {
+        http_answer_error(http, 400, "invalid-identifier",
+                          "The value does not look like an identifier of this type.", NULL);
+    } else if (api_read_card(api, id, s, &card)) {
+        answer_customer(api, http, s, &card);
+    } else {
+        ask_hub(api, http, id);
+    }
+    api_give_scratch(api, s);
+}

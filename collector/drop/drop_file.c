@@ -1,0 +1,323 @@
+#include "collector/drop/drop_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* An event of the allowed size takes no more, even if each of its bytes has to be escaped; and a
+ * batch that has room for one more row has room for this. */
+enum { CHUNK_BYTES = 64 * 1024, EVENT_JSON_BYTES_MAX = 6 * LIMIT_EVENT_BYTES };
+
+struct drop_file {
+    int fd;
+    struct slice name;
+    struct mapping *mapping;
+    struct csv_record record;
+    struct buf data; /* read; [at, len) is still to be looked at */
+    size_t at;
+    struct drop_position position; /* of data[at] */
+    bool is_end;                   /* nothing follows data */
+};
+
+void drop_batch_init(struct drop_batch *batch)
+{
+    *batch = (struct drop_batch){0};
+    buf_init(&batch->json, LIMIT_REQUEST_BYTES);
+    arena_init(&batch->arena, 4096);
+}
+
+void drop_batch_done(struct drop_batch *batch)
+{
+    buf_done(&batch->json);
+    arena_done(&batch->arena);
+}
+
+/* ---- Bytes ---- */
+
+static struct slice rest(const struct drop_file *f)
+{
+    return slice_make(f->data.data + f->at, f->data.len - f->at);
+}
+
+static void consume(struct drop_file *f, size_t len)
+{
+    const uint8_t *at = f->data.data + f->at;
+    const uint8_t *end = at + len;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        f->position.line++;
+        at++;
+    }
+    f->at += len;
+    f->position.offset += len;
+}
+
+/* Read more behind the rest: a whole row of the allowed size, if the file has it. */
+static bool read_more(struct drop_file *f, struct error *err)
+{
+    size_t left = f->data.len - f->at;
+    memmove(f->data.data, f->data.data + f->at, left);
+    f->data.len = left;
+    f->at = 0;
+    while (!f->is_end && f->data.len < f->data.capacity) {
+        ssize_t n = read(f->fd, f->data.data + f->data.len, f->data.capacity - f->data.len);
+        if (n < 0 && errno != EINTR) {
+            return error_set(err, ERROR_UNAVAILABLE, "cannot read the file: %s", strerror(errno));
+        }
+        f->is_end = n == 0;
+        f->data.len += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* ---- Taking one row off the rest ---- */
+
+enum take {
+    TAKE_ROW,
+    TAKE_BLANK,
+    TAKE_FAULT,
+    TAKE_MORE, /* the row does not end in what is read */
+};
+
+struct taken {
+    struct mapping_row row;
+    const char *fault;
+};
+
+/* Drop a line that is too long; the rest of it may not be read yet. */
+static bool skip_line(struct drop_file *f, struct error *err)
+{
+    for (;;) {
+        struct slice text = rest(f);
+        const uint8_t *newline = text.len == 0 ? NULL : memchr(text.data, '\n', text.len);
+        consume(f, newline == NULL ? text.len : (size_t)(newline - text.data) + 1);
+        if (newline != NULL || f->is_end) {
+            return true;
+        }
+        if (!read_more(f, err)) {
+            return false;
+        }
+    }
+}
+
+static struct slice without_line_end(struct slice text)
+{
+    text.len -= text.len > 0 && text.data[text.len - 1] == '\n';
+    text.len -= text.len > 0 && text.data[text.len - 1] == '\r';
+    return text;
+}
+
+static enum take take_record(struct drop_file *f, struct taken *ret)
+{
+    struct slice text = rest(f);
+    size_t used;
+    enum csv_result result = csv_read(text, f->is_end, &f->record, &used);
+    if (result == CSV_INCOMPLETE) {
+        return TAKE_MORE;
+    }
+    ret->row.bytes = without_line_end(slice_make(text.data, used));
+    consume(f, used);
+    if (result != CSV_RECORD) {
+        ret->fault = csv_fault_sentence(result);
+        return TAKE_FAULT;
+    }
+    return f->record.count == 1 && f->record.cells[0].len == 0 ? TAKE_BLANK : TAKE_ROW;
+}
+
+static enum take take_line(struct drop_file *f, struct taken *ret)
+{
+    struct slice text = rest(f);
+    const uint8_t *newline = memchr(text.data, '\n', text.len);
+    if (newline == NULL && !f->is_end) {
+        return TAKE_MORE;
+    }
+    size_t used = newline == NULL ? text.len : (size_t)(newline - text.data) + 1;
+    struct slice line = without_line_end(slice_make(text.data, used));
+    while (line.len > 0 && (line.data[0] == ' ' || line.data[0] == '\t')) {
+        line = slice_skip(line, 1);
+    }
+    ret->row.bytes = line;
+    consume(f, used);
+    return line.len == 0 ? TAKE_BLANK : TAKE_ROW;
+}
+
+static enum take take(struct drop_file *f, struct taken *ret)
+{
+    *ret = (struct taken){.row = {.file = f->name, .line = f->position.line}};
+    enum take take = mapping_is_csv(f->mapping) ? take_record(f, ret) : take_line(f, ret);
+    if (take == TAKE_ROW && ret->row.bytes.len > DROP_ROW_BYTES_MAX) {
+        ret->fault = "the row is longer than 128 KiB";
+        return TAKE_FAULT;
+    }
+    if (take == TAKE_ROW && memchr(ret->row.bytes.data, 0, ret->row.bytes.len) != NULL) {
+        ret->fault = "the row has a zero byte";
+        return TAKE_FAULT;
+    }
+    return take;
+}
+
+/* The next row or fault; *ret_end at the end of the file. */
+static bool next_row(struct drop_file *f, struct taken *ret, bool *ret_end, struct error *err)
+{
+    *ret_end = false;
+    for (;;) {
+        bool is_empty = f->at == f->data.len;
+        if (is_empty && f->is_end) {
+            *ret_end = true;
+            return true;
+        }
+        enum take result = is_empty ? TAKE_MORE : take(f, ret);
+        if (result == TAKE_ROW || result == TAKE_FAULT) {
+            return true;
+        }
+        if (result == TAKE_MORE && f->at == 0 && f->data.len == f->data.capacity) {
+            ret->fault = mapping_is_csv(f->mapping)
+                             ? "the row is longer than 128 KiB, or a quote in it is not closed"
+                             : "the row is longer than 128 KiB";
+            return skip_line(f, err);
+        }
+        if (result == TAKE_MORE && !read_more(f, err)) {
+            return false;
+        }
+    }
+}
+
+/* ---- The file ---- */
+
+static bool check_start(struct drop_file *f, struct error *err)
+{
+    struct slice text = rest(f);
+    if (text.len >= 2 &&
+        (memcmp(text.data, "\xff\xfe", 2) == 0 || memcmp(text.data, "\xfe\xff", 2) == 0)) {
+        return error_set(err, ERROR_INVALID,
+                         "the file is UTF-16; let the till write UTF-8 or windows-1252");
+    }
+    if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+        f->at += 3;
+        f->position.offset += 3;
+    }
+    return true;
+}
+
+static bool read_header(struct drop_file *f, struct error *err)
+{
+    struct taken header;
+    bool is_end;
+    if (!next_row(f, &header, &is_end, err)) {
+        return false;
+    }
+    if (is_end) {
+        return true; /* an empty file has no rows, and nothing to find fault with */
+    }
+    if (header.fault != NULL) {
+        return error_set(err, ERROR_INVALID, "the header cannot be read: %s", header.fault);
+    }
+    return mapping_bind(f->mapping, &f->record, err);
+}
+
+static bool start(struct drop_file *f, struct drop_position from, struct error *err)
+{
+    f->position = (struct drop_position){.line = 1};
+    if (!read_more(f, err) || !check_start(f, err) ||
+        (mapping_has_header(f->mapping) && !read_header(f, err))) {
+        return false;
+    }
+    if (from.offset <= f->position.offset) {
+        return true;
+    }
+    if (lseek(f->fd, (off_t)from.offset, SEEK_SET) < 0) {
+        return error_set(err, ERROR_UNAVAILABLE, "cannot read the file: %s", strerror(errno));
+    }
+    f->position = from;
+    f->at = f->data.len;
+    f->is_end = false;
+    return true;
+}
+
+bool drop_file_open(int fd, const char *name, struct mapping *mapping, struct drop_position from,
+                    struct drop_file **ret, struct error *err)
+{
+    struct drop_file *f = memory_allocate_zeroed(sizeof *f);
+    f->fd = fd;
+    f->name = slice_text(name);
+    f->mapping = mapping;
+    buf_init(&f->data, DROP_ROW_BYTES_MAX + CHUNK_BYTES);
+    bool made = buf_reserve(&f->data, f->data.len_max);
+    ensure(made);
+    csv_record_init(&f->record);
+    mapping_prepare(mapping, &f->record);
+    if (!start(f, from, err)) {
+        drop_file_close(&f);
+        return false;
+    }
+    *ret = f;
+    return true;
+}
+
+void drop_file_close(struct drop_file **file)
+{
+    struct drop_file *f = *file;
+    if (f != NULL) {
+        close(f->fd);
+        buf_done(&f->data);
+        csv_record_done(&f->record);
+        free(f);
+        *file = NULL;
+    }
+}
+
+static struct slice keep(struct drop_batch *batch, const char *text)
+{
+    return arena_copy(&batch->arena, slice_text(text));
+}
+
+static void add_row(struct drop_file *f, struct drop_batch *batch, const struct taken *taken)
+{
+    struct drop_row *row = &batch->rows[batch->row_count++];
+    struct error err;
+    struct slice column;
+    size_t start = batch->json.len;
+    *row = (struct drop_row){.line = taken->row.line};
+    if (taken->fault != NULL) {
+        row->fault = keep(batch, taken->fault);
+        return;
+    }
+    if (batch->event_count > 0) {
+        buf_put_u8(&batch->json, ',');
+    }
+    bool fine =
+        mapping_is_csv(f->mapping)
+            ? mapping_put_record(f->mapping, &f->record, &taken->row, &batch->json, &column, &err)
+            : mapping_put_line(f->mapping, &taken->row, &batch->json, &column, &err);
+    if (fine && batch->json.len - start > EVENT_JSON_BYTES_MAX) {
+        fine = error_set(&err, ERROR_FULL, "the row makes an event that is too large");
+    }
+    if (fine) {
+        batch->event_count++;
+    } else {
+        batch->json.len = start;
+        row->column = arena_copy(&batch->arena, column);
+        row->fault = keep(batch, err.message);
+    }
+}
+
+bool drop_file_read(struct drop_file *f, struct drop_batch *batch, struct error *err)
+{
+    bool is_end = false;
+    arena_clear(&batch->arena);
+    buf_clear(&batch->json);
+    batch->row_count = 0;
+    batch->event_count = 0;
+    buf_put_slice(&batch->json, slice_text("{\"batch\":["));
+    while (!is_end && batch->row_count < DROP_BATCH_ROWS && batch->json.len < DROP_BATCH_BYTES) {
+        struct taken taken = {.row = {.line = f->position.line}};
+        if (!next_row(f, &taken, &is_end, err)) {
+            return false;
+        }
+        if (!is_end) {
+            add_row(f, batch, &taken);
+        }
+    }
+    buf_put_slice(&batch->json, slice_text("]}"));
+    batch->end = f->position;
+    return true;
+}

@@ -1,0 +1,229 @@
+#include "collector/drop/drop_file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static const char csv_json[] =
+    "{\"files\": \"a\", \"source\": \"s\", \"event\": {\"type\": \"track\","
+    "\"event\": {\"column\": \"what\", \"required\": true}}}";
+static const char lines_json[] = "{\"files\": \"a\", \"source\": \"s\", \"format\": \"ndjson\"}";
+
+static struct mapping *mapping_of(const char *json)
+{
+    struct mapping *mapping = NULL;
+    struct error err;
+    if (!mapping_new(slice_text("till"), slice_text(json), &mapping, &err)) {
+        fail_msg("%s", err.message);
+    }
+    return mapping;
+}
+
+static int file_with(struct slice contents)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_int_equal(fwrite(contents.data, 1, contents.len, file), contents.len);
+    assert_int_equal(fflush(file), 0);
+    int fd = dup(fileno(file));
+    fclose(file);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
+
+/* All rows from a position: "+LINE" for an event, "-LINE:fault" for another, and the events'
+ * JSON behind. *from moves to the end of the first batch. */
+static void read_rows(const char *json, struct slice contents, struct drop_position *from,
+                      struct buf *rows, struct buf *events)
+{
+    struct mapping *mapping = mapping_of(json);
+    struct drop_file *file;
+    struct drop_batch batch;
+    struct error err;
+    bool is_first = true;
+    drop_batch_init(&batch);
+    if (!drop_file_open(file_with(contents), "file", mapping, *from, &file, &err)) {
+        buf_put_format(rows, "!%s", err.message);
+        drop_batch_done(&batch);
+        mapping_free(&mapping);
+        return;
+    }
+    do {
+        assert_true(drop_file_read(file, &batch, &err));
+        assert_true(batch.json.len <= LIMIT_REQUEST_BYTES);
+        for (size_t i = 0; i < batch.row_count; i++) {
+            const struct drop_row *row = &batch.rows[i];
+            buf_put_format(rows, "%c%llu%s%.*s ", row->fault.len > 0 ? '-' : '+',
+                           (unsigned long long)row->line, row->fault.len > 0 ? ":" : "",
+                           (int)row->fault.len,
+                           row->fault.len > 0 ? (const char *)row->fault.data : "");
+        }
+        buf_put_slice(events, buf_slice(&batch.json));
+        *from = is_first ? batch.end : *from;
+        is_first = false;
+    } while (batch.row_count > 0);
+    assert_int_equal(batch.end.offset, contents.len);
+    drop_file_close(&file);
+    drop_batch_done(&batch);
+    mapping_free(&mapping);
+}
+
+static void check(const char *json, struct slice contents, const char *expected)
+{
+    struct drop_position from = {0, 0};
+    struct buf rows;
+    struct buf events;
+    buf_init(&rows, 1024 * 1024);
+    buf_init(&events, SIZE_MAX);
+    read_rows(json, contents, &from, &rows, &events);
+    buf_put_u8(&rows, 0);
+    assert_string_equal((const char *)rows.data, expected);
+    buf_done(&rows);
+    buf_done(&events);
+}
+
+static void check_text(const char *json, const char *contents, const char *expected)
+{
+    check(json, slice_text(contents), expected);
+}
+
+static void rows_keep_their_lines_and_blank_ones_do_not_count(void **state)
+{
+    (void)state;
+    check_text(csv_json, "what\na\n\n\"b\nc\"\r\n\r\nd", "+2 +4 +7 ");
+    check_text(csv_json, "\xef\xbb\xbfwhat\r\na\r\n", "+2 ");
+    check_text(csv_json, "\n\nwhat\na\n", "+4 ");
+    check_text(csv_json, "what\n", "");
+    check_text(csv_json, "", "");
+    check_text(csv_json, "\xef\xbb\xbf", "");
+    check_text(lines_json, "{}\n\n  {\"a\":1}\r\n{}", "+1 +3 +4 ");
+}
+
+static void a_wrong_row_costs_no_other(void **state)
+{
+    (void)state;
+    check_text(csv_json, "what\na\n \nb,c\nd\n",
+               "+2 -3:this is required and empty -4:the row has 2 cells, the header 1 +5 ");
+    check(csv_json, slice_make("what\na\0\nb\n", 10), "-2:the row has a zero byte +3 ");
+    check_text(lines_json, "{}\n{\n[]\n{}",
+               "+1 -2:the line is no JSON -3:the line is no JSON object +4 ");
+}
+
+static void a_file_that_cannot_be_read_at_all_is_refused(void **state)
+{
+    (void)state;
+    check(csv_json, slice_make("\xff\xfew\0h\0", 6),
+          "!the file is UTF-16; let the till write UTF-8 or windows-1252");
+    check_text(csv_json, "that\na\n", "!the header has no column \"what\"");
+    check_text(csv_json, "wh\"at\na\n",
+               "!the header cannot be read: a quote stands where none may; a cell with quotes in "
+               "it is quoted as a whole, and its own quotes are doubled");
+}
+
+/* `before`, then `count` times 'x', then `behind`. */
+static void put_long(struct buf *text, const char *before, size_t count, const char *behind)
+{
+    buf_put_slice(text, slice_text(before));
+    assert_true(buf_reserve(text, count));
+    memset(text->data + text->len, 'x', count);
+    text->len += count;
+    buf_put_slice(text, slice_text(behind));
+}
+
+static void rows_without_end_are_passed_over_in_bounded_memory(void **state)
+{
+    struct buf text;
+    (void)state;
+    buf_init(&text, SIZE_MAX);
+    put_long(&text, "what\na\n", 10 * 1024 * 1024, "\nb\n");
+    check(csv_json, buf_slice(&text),
+          "+2 -3:the row is longer than 128 KiB, or a quote in it is not closed +4 ");
+    buf_clear(&text);
+    put_long(&text, "{}\n", DROP_ROW_BYTES_MAX + 1, "\n{}");
+    check(lines_json, buf_slice(&text), "+1 -2:the row is longer than 128 KiB +3 ");
+    buf_clear(&text);
+    put_long(&text, "{}\n", 1024 * 1024, "");
+    check(lines_json, buf_slice(&text), "+1 -2:the row is longer than 128 KiB ");
+    /* An open quote costs its own line, though everything behind it looks like one cell. */
+    buf_clear(&text);
+    put_long(&text, "what\na\n\"b\n", 100 * 1024, "\n");
+    put_long(&text, "", 100 * 1024, "\nc\n");
+    check(csv_json, buf_slice(&text),
+          "+2 -3:the row is longer than 128 KiB, or a quote in it is not closed "
+          "-4:the row makes an event that is too large -5:the row makes an event that is too large "
+          "+6 ");
+    buf_done(&text);
+}
+
+static void an_event_too_large_for_a_batch_is_refused_and_others_fit(void **state)
+{
+    struct buf text;
+    (void)state;
+    buf_init(&text, SIZE_MAX);
+    /* Each of its bytes takes six in JSON; the batch before it is nearly full. */
+    buf_put_slice(&text, slice_text("what\n"));
+    for (int i = 0; i < 7; i++) {
+        put_long(&text, "", 36 * 1024, "\n");
+    }
+    buf_put_u8(&text, '"');
+    for (int i = 0; i < 60 * 1024; i++) {
+        buf_put_u8(&text, 1);
+    }
+    buf_put_slice(&text, slice_text("\"\nb\n"));
+    check(csv_json, buf_slice(&text),
+          "+2 +3 +4 +5 +6 +7 +8 -9:the row makes an event that is too large +10 ");
+    buf_done(&text);
+}
+
+static void reading_goes_on_where_a_batch_has_ended(void **state)
+{
+    enum { ROWS = 2500 };
+    struct drop_position from = {0, 0};
+    struct buf text;
+    struct buf rows;
+    struct buf events;
+    struct buf rest;
+    struct buf rest_events;
+    (void)state;
+    buf_init(&text, SIZE_MAX);
+    buf_init(&rows, SIZE_MAX);
+    buf_init(&events, SIZE_MAX);
+    buf_init(&rest, SIZE_MAX);
+    buf_init(&rest_events, SIZE_MAX);
+    buf_put_slice(&text, slice_text("\xef\xbb\xbfwhat\r\n"));
+    for (int i = 0; i < ROWS; i++) {
+        buf_put_format(&text, "\"event\n%d\"\r\n", i);
+    }
+    read_rows(csv_json, buf_slice(&text), &from, &rows, &events);
+    assert_int_equal(from.line, 2 + 2 * DROP_BATCH_ROWS);
+    struct drop_position again = from;
+    read_rows(csv_json, buf_slice(&text), &again, &rest, &rest_events);
+    /* The same rows with the same message ids. */
+    assert_true(rest_events.len < events.len);
+    assert_memory_equal(events.data + events.len - rest_events.len, rest_events.data,
+                        rest_events.len);
+    assert_memory_equal(rows.data + rows.len - rest.len, rest.data, rest.len);
+    buf_done(&text);
+    buf_done(&rows);
+    buf_done(&events);
+    buf_done(&rest);
+    buf_done(&rest_events);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_keep_their_lines_and_blank_ones_do_not_count),
+        cmocka_unit_test(a_wrong_row_costs_no_other),
+        cmocka_unit_test(a_file_that_cannot_be_read_at_all_is_refused),
+        cmocka_unit_test(rows_without_end_are_passed_over_in_bounded_memory),
+        cmocka_unit_test(an_event_too_large_for_a_batch_is_refused_and_others_fit),
+        cmocka_unit_test(reading_goes_on_where_a_batch_has_ended),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

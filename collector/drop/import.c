@@ -1,0 +1,99 @@
+#include "collector/drop/import.h"
+
+#include "collector/collector.h"
+
+/* What the committer's thread tells the one that waits. */
+struct outcome {
+    pthread_mutex_t lock;
+    pthread_cond_t known;
+    bool is_awaited; /* something of the request was handed over */
+    bool is_known;
+    bool fine;
+    struct error err;
+};
+
+static void on_committed(void *user, const struct error *err)
+{
+    struct outcome *outcome = user;
+    pthread_mutex_lock(&outcome->lock);
+    outcome->is_known = true;
+    outcome->fine = err == NULL;
+    if (err != NULL) {
+        outcome->err = *err;
+    }
+    pthread_cond_signal(&outcome->known);
+    pthread_mutex_unlock(&outcome->lock);
+}
+
+static bool wait_for(struct outcome *outcome, struct error *err)
+{
+    pthread_mutex_lock(&outcome->lock);
+    while (!outcome->is_known) {
+        pthread_cond_wait(&outcome->known, &outcome->lock);
+    }
+    pthread_mutex_unlock(&outcome->lock);
+    if (!outcome->fine) {
+        *err = outcome->err;
+    }
+    return outcome->fine;
+}
+
+/* The times that a file gives are right as they are; `timestamp` is the one that was corrected,
+ * where it came out of somebody's archive. */
+static void take_times_as_given(struct request *request)
+{
+    request->sent_ms = TIME_ABSENT;
+    for (size_t i = 0; i < request->count; i++) {
+        struct request_event *e = &request->events[i];
+        e->sent_ms = TIME_ABSENT;
+        e->original_ms = e->timestamp_ms != TIME_ABSENT ? TIME_ABSENT : e->original_ms;
+    }
+}
+
+/* Inside the gate's read lock, because events refer to the source's key. */
+static enum import_result hand_over(struct collector *c, struct slice write_key,
+                                    struct request *request, struct outcome *outcome,
+                                    struct error *err)
+{
+    struct committer_waiter waiter = {on_committed, outcome};
+    struct visit visit; /* of nobody: a file comes from no browser and no address */
+    const struct gate_source *source = gate_find_source(c->gate, write_key);
+    if (source == NULL) {
+        error_set(err, ERROR_UNAVAILABLE, "no source has the write key \"%.*s\"",
+                  write_key.len > 64 ? 64 : (int)write_key.len, (const char *)write_key.data);
+        return IMPORT_NO_SOURCE;
+    }
+    take_times_as_given(request);
+    request_stamp(request, gate_source_key(source), clock_now_ms(c->clock));
+    visit_init(&visit);
+    visit.rules = gate_rules(source);
+    visit.bots = c->bots;
+    visit.suppression = c->suppression;
+    visit.arena = &request->arena;
+    (void)gate_pass_all(source, &visit, request, c->refusals);
+    outcome->is_awaited = request_is_stored(request);
+    bool fine = !outcome->is_awaited || committer_add_for(c->committer, request, &waiter, err);
+    visit_done(&visit);
+    return fine ? IMPORT_DURABLE : IMPORT_LATER;
+}
+
+enum import_result import_events(struct collector *c, struct slice write_key,
+                                 struct request *request, struct error *err)
+{
+    struct outcome outcome = {0};
+    if (spool_bytes(c->spool) / 9 * 10 >= (uint64_t)c->settings.spool_bytes_max) {
+        error_set(err, ERROR_FULL, "the spool is nine tenths full");
+        return IMPORT_LATER;
+    }
+    pthread_mutex_init(&outcome.lock, NULL);
+    pthread_cond_init(&outcome.known, NULL);
+    pthread_rwlock_rdlock(&c->gate_lock);
+    enum import_result result = hand_over(c, write_key, request, &outcome, err);
+    pthread_rwlock_unlock(&c->gate_lock);
+    if (result == IMPORT_DURABLE && outcome.is_awaited && !wait_for(&outcome, err)) {
+        result = IMPORT_LATER;
+    }
+    pthread_mutex_destroy(&outcome.lock);
+    pthread_cond_destroy(&outcome.known);
+    return result;
+}

@@ -1,0 +1,318 @@
+#include "collector/gate/gate.h"
+
+#include <stdlib.h>
+#include "collector/gate/plan.h"
+#include "collector/gate/withdrawal.h"
+
+struct gate_source {
+    struct slice key;
+    bool is_exempt;
+    const msgpack_object *required; /* array of categories, or NULL */
+    const msgpack_object *origins;
+    struct rules rules;
+    struct rate *rate;
+    const struct suppression_types *types; /* of the gate */
+    const struct tracking_plan *plan;
+};
+
+struct gate_plan {
+    struct slice key;
+    struct tracking_plan *plan;
+};
+
+struct gate {
+    struct buf state;
+    msgpack_zone zone;
+    uint64_t version;
+    size_t source_count;
+    struct gate_source *sources; /* by key */
+    struct rate *rates;          /* one for each source: the only part that changes */
+    struct suppression_types types;
+    size_t plan_count;
+    struct gate_plan *plans;
+};
+
+static int compare_sources(const void *a, const void *b)
+{
+    return slice_compare(((const struct gate_source *)a)->key,
+                         ((const struct gate_source *)b)->key);
+}
+
+static const msgpack_object *array_or_null(const msgpack_object *object)
+{
+    return value_is(object, MSGPACK_OBJECT_ARRAY) ? object : NULL;
+}
+
+/* One that does not compile here comes of a newer hub: its sources are checked without. */
+static void read_plans(struct gate *gate, const msgpack_object *plans)
+{
+    uint32_t count = value_is(plans, MSGPACK_OBJECT_MAP) ? plans->via.map.size : 0;
+    gate->plans = memory_allocate_zeroed((count + 1) * sizeof *gate->plans);
+    for (uint32_t i = 0; i < count; i++) {
+        struct gate_plan *to = &gate->plans[gate->plan_count];
+        struct schema_place where;
+        struct error err;
+        if (value_text(&plans->via.map.ptr[i].key, &to->key) &&
+            tracking_plan_new(&plans->via.map.ptr[i].val, &to->plan, &where, &err)) {
+            gate->plan_count++;
+        }
+    }
+}
+
+static const struct tracking_plan *find_plan(const struct gate *gate, const msgpack_object *name)
+{
+    struct slice key;
+    for (size_t i = 0; value_text(name, &key) && i < gate->plan_count; i++) {
+        if (slice_equal(gate->plans[i].key, key)) {
+            return gate->plans[i].plan;
+        }
+    }
+    return NULL;
+}
+
+static void read_sources(struct gate *gate, const msgpack_object *sources)
+{
+    uint32_t count = value_is(sources, MSGPACK_OBJECT_MAP) ? sources->via.map.size : 0;
+    gate->sources = memory_allocate_zeroed(count * sizeof *gate->sources);
+    gate->rates = memory_allocate_zeroed(count * sizeof *gate->rates);
+    for (uint32_t i = 0; i < count; i++) {
+        const msgpack_object *source = &sources->via.map.ptr[i].val;
+        const msgpack_object *consent = value_member_c(source, "consent");
+        struct gate_source *to = &gate->sources[gate->source_count];
+        if (!value_text(&sources->via.map.ptr[i].key, &to->key)) {
+            continue;
+        }
+        (void)value_bool(value_member_c(consent, "exempt"), &to->is_exempt);
+        to->required = array_or_null(value_member_c(consent, "required"));
+        to->origins = array_or_null(value_member_c(source, "origins"));
+        to->rules = rules_read(source);
+        to->rate = &gate->rates[gate->source_count];
+        to->types = &gate->types;
+        to->plan = find_plan(gate, value_member_c(source, "tracking_plan"));
+        gate->source_count++;
+    }
+    qsort(gate->sources, gate->source_count, sizeof *gate->sources, compare_sources);
+}
+
+static void read_types(struct gate *gate, const msgpack_object *normalizers)
+{
+    uint32_t count = value_is(normalizers, MSGPACK_OBJECT_MAP) ? normalizers->via.map.size : 0;
+    for (uint32_t i = 0; i < count && gate->types.count < LIMIT_IDENTIFIER_TYPES; i++) {
+        const msgpack_object_kv *kv = &normalizers->via.map.ptr[i];
+        struct slice type;
+        int64_t normalizer;
+        if (value_text(&kv->key, &type)) {
+            bool is_known = value_int(&kv->val, &normalizer) && normalizer >= 0 &&
+                            normalizer <= NORMALIZE_PHONE;
+            gate->types.types[gate->types.count].type = type;
+            gate->types.types[gate->types.count].normalizer =
+                is_known ? (enum identifier_normalizer)normalizer
+                         : identifier_normalizer_default(type);
+            gate->types.count++;
+        }
+    }
+}
+
+bool gate_new(struct slice state, struct gate **ret, struct error *err)
+{
+    struct gate *gate = memory_allocate_zeroed(sizeof *gate);
+    msgpack_object root = {.type = MSGPACK_OBJECT_NIL};
+    int64_t version = 0;
+    bool made = msgpack_zone_init(&gate->zone, 8192);
+    ensure(made);
+    buf_init(&gate->state, 16 * 1024 * 1024);
+    if (!buf_append(&gate->state, state.data, state.len) ||
+        (state.len > 0 && !value_unpack(buf_slice(&gate->state), &gate->zone, &root, err))) {
+        gate_free(&gate);
+        return error_set(err, ERROR_CORRUPT, "the gate's definitions cannot be read");
+    }
+    (void)value_int(value_member_c(&root, "version"), &version);
+    gate->version = (uint64_t)version;
+    read_types(gate, value_member_c(&root, "normalizers"));
+    read_plans(gate, value_member_c(&root, "tracking_plans"));
+    read_sources(gate, value_member_c(&root, "sources"));
+    *ret = gate;
+    return true;
+}
+
+void gate_free(struct gate **gate)
+{
+    if (*gate != NULL) {
+        for (size_t i = 0; i < (*gate)->plan_count; i++) {
+            tracking_plan_free(&(*gate)->plans[i].plan);
+        }
+        free((*gate)->plans);
+        free((*gate)->sources);
+        free((*gate)->rates);
+        msgpack_zone_destroy(&(*gate)->zone);
+        buf_done(&(*gate)->state);
+        free(*gate);
+        *gate = NULL;
+    }
+}
+
+uint64_t gate_version(const struct gate *gate)
+{
+    return gate->version;
+}
+
+const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key)
+{
+    struct gate_source wanted = {.key = write_key};
+    return gate->source_count == 0 ? NULL
+                                   : bsearch(&wanted, gate->sources, gate->source_count,
+                                             sizeof *gate->sources, compare_sources);
+}
+
+bool gate_has_sources(const struct gate *gate)
+{
+    return gate->source_count > 0;
+}
+
+struct slice gate_source_key(const struct gate_source *source)
+{
+    return source->key;
+}
+
+const struct tracking_plan *gate_source_plan(const struct gate_source *source)
+{
+    return source->plan;
+}
+
+static const struct consent_preference *find_preference(const struct request_event *event,
+                                                        struct slice category)
+{
+    for (size_t i = event->preference_count; i-- > 0;) {
+        if (slice_equal(event->preferences[i].category, category)) {
+            return &event->preferences[i];
+        }
+    }
+    return NULL;
+}
+
+static struct refusal check_category(const struct request_event *event, struct slice category)
+{
+    static const char pointer[] = "/context/consent/categoryPreferences";
+    const struct consent_preference *preference = find_preference(event, category);
+    if (preference == NULL) {
+        return (struct refusal){
+            "consent-missing", "The event does not say that storing it was consented to.", pointer};
+    }
+    if (!preference->granted) {
+        return (struct refusal){"consent-denied", "The person has not consented to storing.",
+                                pointer};
+    }
+    return (struct refusal){NULL, NULL, NULL};
+}
+
+const struct rules *gate_rules(const struct gate_source *source)
+{
+    return &source->rules;
+}
+
+bool gate_take_rate(const struct gate_source *source, uint64_t events, int64_t now_ns,
+                    int64_t *ret_wait_ns)
+{
+    return rate_take(source->rate, source->rules.rate, events, now_ns, ret_wait_ns);
+}
+
+void gate_continue(struct gate *gate, struct gate *old)
+{
+    for (size_t i = 0; old != NULL && i < gate->source_count; i++) {
+        const struct gate_source *same = gate_find_source(old, gate->sources[i].key);
+        if (same != NULL) {
+            rate_continue(gate->sources[i].rate, same->rate);
+        }
+    }
+}
+
+struct refusal gate_check(const struct gate_source *source, const struct request_event *event)
+{
+    struct refusal refusal = {NULL, NULL, NULL};
+    uint32_t count = source->required == NULL ? 0 : source->required->via.array.size;
+    bool has_category = source->is_exempt;
+    for (uint32_t i = 0; !source->is_exempt && i < count && refusal.code == NULL; i++) {
+        struct slice category;
+        if (value_text(&source->required->via.array.ptr[i], &category)) {
+            refusal = check_category(event, category);
+            has_category = true;
+        }
+    }
+    return has_category ? refusal : check_category(event, slice_text("analytics"));
+}
+
+static bool is_suppressed(const struct gate_source *source, const struct visit *visit,
+                          const struct request_event *e)
+{
+    return visit->suppression != NULL &&
+           suppression_refuses(visit->suppression, source->types, &e->event, visit->arena);
+}
+
+void gate_pass(const struct gate_source *source, struct visit *visit, struct request *request,
+               struct request_event *e)
+{
+    rules_object(visit, e);
+    e->refusal = rules_check(visit, e);
+    if (e->refusal.code == NULL && is_suppressed(source, visit, e)) {
+        e->refusal = (struct refusal){"suppressed", "This person's events are not taken.", NULL};
+    }
+    if (e->refusal.code != NULL) {
+        return;
+    }
+    e->refusal = gate_check(source, e);
+    if (e->refusal.code != NULL) {
+        if (strcmp(e->refusal.code, "consent-denied") == 0) {
+            withdrawal_make(visit, e, &rand_secure);
+        }
+        return;
+    }
+    if (source->plan != NULL) {
+        plan_pass(source->plan, request, e);
+    }
+    if (e->refusal.code == NULL) {
+        e->refusal = rules_change(visit, e);
+    }
+}
+
+size_t gate_pass_all(const struct gate_source *source, struct visit *visit, struct request *request,
+                     struct refusals *refusals)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < request->count; i++) {
+        struct request_event *e = &request->events[i];
+        if (e->refusal.code == NULL) {
+            gate_pass(source, visit, request, e);
+        }
+        if (e->refusal.code != NULL) {
+            refusals_count(refusals, source->key, e->refusal.code);
+            if (refused++ < REFUSALS_LAST_OF_SOURCE) {
+                refusals_note(refusals, source->key, &e->refusal, e);
+            }
+        }
+    }
+    return refused;
+}
+
+bool gate_allows_origin(const struct gate *gate, struct slice origin)
+{
+    for (size_t s = 0; origin.len > 0 && s < gate->source_count; s++) {
+        const msgpack_object *origins = gate->sources[s].origins;
+        for (uint32_t i = 0; origins != NULL && i < origins->via.array.size; i++) {
+            struct slice allowed;
+            if (value_text(&origins->via.array.ptr[i], &allowed) && slice_equal(allowed, origin)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+const struct suppression_types *gate_identifier_types(const struct gate *gate)
+{
+    return &gate->types;
+}
+
+enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type)
+{
+    return suppression_normalizer(&gate->types, type);
+}

@@ -1,0 +1,273 @@
+#include "collector/gate/gate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "shared/json.h"
+
+/* What the hub would send; registry_gate() writes the same. */
+static const char definitions[] =
+    "{\"version\":7,\"sources\":{"
+    "\"web\":{\"consent\":{\"required\":[\"analytics\"]},\"origins\":[\"https://shop.example\"]},"
+    "\"strict\":{\"consent\":{\"required\":[\"analytics\",\"marketing\"]}},"
+    "\"till\":{\"consent\":{\"exempt\":true,\"required\":[\"analytics\"]}},"
+    "\"app\":{\"origins\":[\"https://app.example\",\"https://beta.app.example\"]},"
+    "\"odd\":{\"consent\":7,\"origins\":\"https://odd.example\"},"
+    "\"odder\":null,"
+    "\"planned\":{\"tracking_plan\":\"shop\"},"
+    "\"newer\":{\"tracking_plan\":\"future\"},"
+    "\"astray\":{\"tracking_plan\":7}},"
+    "\"tracking_plans\":{\"shop\":{\"events\":{\"Sold\":{}}},"
+    "\"future\":{\"events\":{\"Sold\":{\"properties\":{\"oneOf\":[]}}}},\"odd\":7},"
+    "\"normalizers\":{\"user_id\":0,\"mail\":1,\"email\":0,\"broken\":9}}";
+
+struct fixture {
+    struct gate *gate;
+    struct request request;
+};
+
+static struct gate *gate_of(const char *json)
+{
+    struct gate *gate = NULL;
+    struct error err;
+    struct buf state;
+    buf_init(&state, 1024 * 1024);
+    assert_int_equal(json_read(slice_text(json), &state), JSON_FINE);
+    if (!gate_new(buf_slice(&state), &gate, &err)) {
+        fail_msg("%s: %s", json, err.message);
+    }
+    buf_done(&state);
+    return gate;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    f->gate = gate_of(definitions);
+    request_init(&f->request);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    gate_free(&f->gate);
+    request_done(&f->request);
+    free(f);
+    return 0;
+}
+
+static void test_a_source_is_found_by_its_whole_write_key_alone(void **state)
+{
+    static const char *const known[] = {"web", "strict", "till", "app", "odd", "odder"};
+    static const char *const unknown[] = {"", "we", "webb", "WEB", "zzz", "a"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const struct gate_source *source = gate_find_source(f->gate, slice_text(known[i]));
+        assert_non_null(source);
+        assert_true(slice_is(gate_source_key(source), known[i]));
+    }
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        assert_null(gate_find_source(f->gate, slice_text(unknown[i])));
+    }
+    assert_int_equal(gate_version(f->gate), 7);
+}
+
+static const struct {
+    const char *what;
+    const char *source;
+    const char *preferences; /* of the event, as JSON; NULL: none */
+    const char *code;        /* NULL: passes */
+} consents[] = {
+    {"granted", "web", "{\"analytics\":true}", NULL},
+    {"another category does not matter", "web", "{\"analytics\":true,\"marketing\":false}", NULL},
+    {"denied", "web", "{\"analytics\":false}", "consent-denied"},
+    {"no word of consent", "web", NULL, "consent-missing"},
+    {"no word of the category", "web", "{\"marketing\":true}", "consent-missing"},
+    {"an empty map", "web", "{}", "consent-missing"},
+    {"the category in another case", "web", "{\"Analytics\":true}", "consent-missing"},
+    {"a text is no consent", "web", "{\"analytics\":\"true\"}", "consent-missing"},
+    {"a number is no consent", "web", "{\"analytics\":1}", "consent-missing"},
+    {"nested deeper is no consent", "web", "{\"x\":{\"analytics\":true}}", "consent-missing"},
+    {"a list is no consent", "web", "[true]", "consent-missing"},
+    {"given twice, the last counts", "web", "{\"analytics\":true,\"analytics\":false}",
+     "consent-denied"},
+    {"all required categories are asked for", "strict", "{\"analytics\":true,\"marketing\":true}",
+     NULL},
+    {"one of two is missing", "strict", "{\"analytics\":true}", "consent-missing"},
+    {"one of two is denied", "strict", "{\"marketing\":false,\"analytics\":true}",
+     "consent-denied"},
+    {"an exempt source needs none", "till", NULL, NULL},
+    {"an exempt source asks for none", "till", "{\"analytics\":false}", NULL},
+    {"a source that names no category needs analytics", "app", NULL, "consent-missing"},
+    {"and has it denied", "app", "{\"analytics\":false}", "consent-denied"},
+    {"or granted", "app", "{\"analytics\":true}", NULL},
+    {"a source whose consent is of the wrong type names none", "odd", NULL, "consent-missing"},
+    {"a source of the wrong type names none", "odder", "{\"marketing\":true}", "consent-missing"},
+};
+
+static void test_what_a_source_requires_decides_what_passes(void **state)
+{
+    struct fixture *f = *state;
+    struct rand rand;
+    rand_seeded_init(&rand, 1);
+    for (size_t i = 0; i < sizeof consents / sizeof *consents; i++) {
+        struct buf json;
+        buf_init(&json, 4096);
+        buf_put_format(&json, "{\"userId\":\"u\",\"event\":\"E\"%s%s%s}",
+                       consents[i].preferences == NULL
+                           ? ""
+                           : ",\"context\":{\"consent\":{\"categoryPreferences\":",
+                       consents[i].preferences == NULL ? "" : consents[i].preferences,
+                       consents[i].preferences == NULL ? "" : "}}");
+        request_parse(&f->request, EVENT_TRACK, buf_slice(&json), &rand);
+        buf_done(&json);
+        assert_int_equal(f->request.count, 1);
+        struct refusal refusal = gate_check(
+            gate_find_source(f->gate, slice_text(consents[i].source)), &f->request.events[0]);
+        bool as_expected =
+            consents[i].code == NULL
+                ? refusal.code == NULL
+                : refusal.code != NULL && strcmp(refusal.code, consents[i].code) == 0;
+        if (!as_expected) {
+            fail_msg("%s: %s", consents[i].what, refusal.code == NULL ? "passed" : refusal.code);
+        }
+    }
+}
+
+static void test_rates_go_on_when_the_definitions_change(void **state)
+{
+    static const char limited[] = "{\"sources\":{\"a\":{},\"web\":{\"rate\":{"
+                                  "\"events_per_second\":1,\"burst\":10}}}}";
+    static const char fewer[] = "{\"sources\":{\"web\":{\"rate\":{\"events_per_second\":1,"
+                                "\"burst\":5}},\"z\":{\"rate\":{\"events_per_second\":1}}}}";
+    const int64_t second = 1000000000;
+    const int64_t now = 100 * second;
+    struct gate *old = gate_of(limited);
+    struct gate *gate = gate_of(fewer);
+    int64_t wait;
+    (void)state;
+    const struct gate_source *web = gate_find_source(old, slice_text("web"));
+    assert_true(gate_take_rate(gate_find_source(old, slice_text("a")), 2500, now, &wait));
+    assert_true(gate_take_rate(web, 8, now, &wait));
+    assert_false(gate_take_rate(web, 3, now, &wait));
+    assert_int_equal(wait, second);
+    gate_continue(old, NULL); /* the first gate of all follows none */
+    gate_continue(gate, old);
+    gate_free(&old);
+    web = gate_find_source(gate, slice_text("web"));
+    assert_false(gate_take_rate(web, 1, now, &wait));
+    assert_int_equal(wait, 4 * second);
+    assert_true(gate_take_rate(gate_find_source(gate, slice_text("z")), 1, now, &wait));
+    gate_free(&gate);
+}
+
+static void test_only_named_origins_may_send_cookies(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(gate_allows_origin(f->gate, slice_text("https://shop.example")));
+    assert_true(gate_allows_origin(f->gate, slice_text("https://beta.app.example")));
+    assert_false(gate_allows_origin(f->gate, slice_text("https://shop.example.evil")));
+    assert_false(gate_allows_origin(f->gate, slice_text("http://shop.example")));
+    assert_false(gate_allows_origin(f->gate, slice_text("https://odd.example")));
+    assert_false(gate_allows_origin(f->gate, slice_text("")));
+    assert_false(gate_allows_origin(f->gate, slice_text("null")));
+}
+
+static void test_normalisers_are_those_of_the_hub_and_else_the_default(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(gate_normalizer(f->gate, slice_text("mail")), NORMALIZE_EMAIL);
+    assert_int_equal(gate_normalizer(f->gate, slice_text("email")), NORMALIZE_TRIM);
+    assert_int_equal(gate_normalizer(f->gate, slice_text("phone")), NORMALIZE_PHONE);
+    assert_int_equal(gate_normalizer(f->gate, slice_text("broken")), NORMALIZE_TRIM);
+}
+
+static void test_without_definitions_a_gate_knows_no_source(void **state)
+{
+    static const char *const empty[] = {"{}", "{\"sources\":[]}", "{\"sources\":{}}",
+                                        "{\"version\":\"x\",\"sources\":null}"};
+    struct gate *gate;
+    struct error err;
+    (void)state;
+    assert_true(gate_new(slice_make(NULL, 0), &gate, &err));
+    assert_null(gate_find_source(gate, slice_text("web")));
+    assert_false(gate_allows_origin(gate, slice_text("https://shop.example")));
+    assert_int_equal(gate_version(gate), 0);
+    gate_free(&gate);
+    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
+        gate = gate_of(empty[i]);
+        assert_null(gate_find_source(gate, slice_text("web")));
+        gate_free(&gate);
+    }
+    gate_free(&gate); /* closing NULL is allowed */
+}
+
+static void test_damaged_definitions_are_refused(void **state)
+{
+    static const char *const damaged[] = {"\xc1", "\x81", "\x81\xa7sources", "{}"};
+    struct gate *gate = NULL;
+    struct error err;
+    (void)state;
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        assert_false(gate_new(slice_text(damaged[i]), &gate, &err));
+        assert_int_equal(err.kind, ERROR_CORRUPT);
+    }
+}
+
+static void test_a_gate_keeps_a_copy_of_its_definitions(void **state)
+{
+    struct buf bytes;
+    struct gate *gate;
+    struct error err;
+    (void)state;
+    buf_init(&bytes, 4096);
+    assert_int_equal(json_read(slice_text("{\"sources\":{\"web\":{}}}"), &bytes), JSON_FINE);
+    assert_true(gate_new(buf_slice(&bytes), &gate, &err));
+    memset(bytes.data, 0, bytes.len);
+    buf_done(&bytes);
+    assert_non_null(gate_find_source(gate, slice_text("web")));
+    gate_free(&gate);
+}
+
+static void test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const without[] = {"web", "newer", "astray"};
+    assert_non_null(gate_source_plan(gate_find_source(f->gate, slice_text("planned"))));
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+        assert_null(gate_source_plan(gate_find_source(f->gate, slice_text(without[i]))));
+    }
+}
+
+static void test_the_types_for_the_suppression_list_are_those_of_the_rules(void **state)
+{
+    struct fixture *f = *state;
+    const struct suppression_types *types = gate_identifier_types(f->gate);
+    assert_int_equal(types->count, 4);
+    assert_int_equal(suppression_normalizer(types, slice_text("mail")), NORMALIZE_EMAIL);
+    assert_int_equal(suppression_normalizer(types, slice_text("phone")), NORMALIZE_PHONE);
+}
+
+#define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(test_a_source_is_found_by_its_whole_write_key_alone),
+        WITH(test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it),
+        WITH(test_the_types_for_the_suppression_list_are_those_of_the_rules),
+        WITH(test_what_a_source_requires_decides_what_passes),
+        cmocka_unit_test(test_rates_go_on_when_the_definitions_change),
+        WITH(test_only_named_origins_may_send_cookies),
+        WITH(test_normalisers_are_those_of_the_hub_and_else_the_default),
+        cmocka_unit_test(test_without_definitions_a_gate_knows_no_source),
+        cmocka_unit_test(test_damaged_definitions_are_refused),
+        cmocka_unit_test(test_a_gate_keeps_a_copy_of_its_definitions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
