@@ -18,6 +18,7 @@ export async function openBrowser(t, options = {}) {
     executablePath: PROGRAM,
     args: [
       "--no-sandbox",
+      `--user-agent=${USER_AGENT}`,
       "--disable-gpu",
       "--disable-quic",
       "--no-first-run",
@@ -28,7 +29,7 @@ export async function openBrowser(t, options = {}) {
     ],
   });
   t.after(() => browser.close());
-  const page = await browser.newPage({ userAgent: USER_AGENT, ...options });
+  const page = await browser.newPage(options);
   page.setDefaultTimeout(10_000);
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
