@@ -2,6 +2,7 @@
 #ifndef TRIBUTARY_HUB_API_INTERNAL_H
 #define TRIBUTARY_HUB_API_INTERNAL_H
 
+#include <pthread.h>
 #include "hub/api/api.h"
 #include "shared/http.h"
 #include "shared/json.h"
@@ -10,6 +11,7 @@
 struct call {
     struct hub *hub;
     struct http_request *http;
+    pthread_mutex_t *changing; /* held from reading a definition to writing it back changed */
     struct arena arena;
     struct buf body; /* of the answer */
     struct buf json; /* the request's body as MessagePack */
