@@ -52,7 +52,8 @@ void api_metrics(struct call *call);
 
 void api_write_profile(struct json_writer *w, const struct profile *profile,
                        const struct catalog *catalog);
-/* An event as members of an object that is open, in the form in which it was sent. */
+/* An event as members of an object that is open, in the form in which it was sent; without members
+ * of the client's own that are named like those that the hub writes. */
 void api_write_event_members(struct json_writer *w, const struct event *event);
 /* A collector's refusals of the last hour by reason, as the member "refusalsLastHour". */
 void api_write_refusal_sums(struct call *call, struct slice collector);
