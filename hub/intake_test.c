@@ -93,9 +93,21 @@ static int set_up(void **state)
     return 0;
 }
 
+static void set_holds(struct fixture *f, bool holds)
+{
+    pthread_mutex_lock(&f->lock);
+    f->holds = holds;
+    pthread_cond_broadcast(&f->wake);
+    while (holds && !f->is_held) {
+        pthread_cond_wait(&f->wake, &f->lock);
+    }
+    pthread_mutex_unlock(&f->lock);
+}
+
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
+    set_holds(f, false);
     intake_close(&f->intake);
     collectors_free(&f->collectors);
     registry_close(&f->registry);
@@ -142,17 +154,6 @@ static void wait_for_answers(struct fixture *f, unsigned count)
 {
     pthread_mutex_lock(&f->lock);
     while (f->answered < count) {
-        pthread_cond_wait(&f->wake, &f->lock);
-    }
-    pthread_mutex_unlock(&f->lock);
-}
-
-static void set_holds(struct fixture *f, bool holds)
-{
-    pthread_mutex_lock(&f->lock);
-    f->holds = holds;
-    pthread_cond_broadcast(&f->wake);
-    while (holds && !f->is_held) {
         pthread_cond_wait(&f->wake, &f->lock);
     }
     pthread_mutex_unlock(&f->lock);
