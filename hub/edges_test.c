@@ -245,7 +245,7 @@ static void look_up(struct fixture *f, uint32_t *ret_members, uint32_t *ret_card
 
 static void assert_refused(struct fixture *f)
 {
-    enum wire_status status;
+    enum wire_status status = WIRE_STORED;
     assert_true(f->type == WIRE_REFUSAL && wire_read_refusal(&f->members, &status));
     assert_int_equal(status, WIRE_REVOKED);
 }
