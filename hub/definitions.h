@@ -8,7 +8,7 @@ struct definitions;
 
 struct definitions *definitions_new(void);
 void definitions_free(struct definitions **definitions);
-/* Compile what the registry holds now. */
+/* Compile what the registry holds now. Calls of several threads take turns. */
 void definitions_reload(struct definitions *definitions, struct registry *registry);
 
 /* Borrow the catalog until definitions_release(), on the same thread. */

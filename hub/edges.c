@@ -13,6 +13,9 @@ enum { WAIT_MS_MAX = 60000, NOT_READY_MS = 20 };
 struct parked {
     struct parked *next;
     struct poll_asked asked;
+    const struct seal_channel *channel; /* that the poll came by */
+    size_t collector_id_len;
+    uint8_t collector_id[SEAL_COLLECTOR_ID_MAX];
     int64_t deadline_ms;
     int64_t due_ms; /* when to look again; INT64_MAX: when there is news */
     struct edges_waiter waiter;
@@ -37,11 +40,27 @@ struct edges {
     pthread_t thread;
 };
 
+/* The collector may have been revoked since it polled, or enrolled again with another key: no card
+ * is for it any more. */
+static bool is_revoked(struct edges *e, const struct parked *parked)
+{
+    struct slice id = slice_make(parked->collector_id, parked->collector_id_len);
+    struct collector_keys keys;
+    return !collectors_find(e->parts.collectors, id, &keys) || keys.is_revoked ||
+           keys.channel != parked->channel;
+}
+
 /* Answer the poll if there is something to say, or if it must be answered now. */
 static bool try_answer(struct edges *e, struct parked *parked, bool must)
 {
     struct buf message;
     buf_init(&message, SIZE_MAX / 2);
+    if (is_revoked(e, parked)) {
+        wire_write_refusal(WIRE_REVOKED, &message);
+        parked->waiter.answer(parked->waiter.user, buf_slice(&message));
+        buf_done(&message);
+        return true;
+    }
     enum poll_outcome outcome = poll_answer(&e->parts, &parked->asked, &message);
     bool answers = must || outcome == POLL_HAS_NEWS;
     if (answers) {
@@ -214,6 +233,7 @@ static void note_contact(struct collector_figures *f, void *user)
     f->spool_bytes = c->poll->spool_bytes;
     f->gate_version = c->poll->gate_version;
     f->cache_is_told = c->poll->cache.is_told;
+    f->is_first_version = !c->poll->cache.is_told;
     memcpy(f->cache_id, c->poll->cache.id, sizeof f->cache_id);
     f->cache_scope_version = c->poll->cache.scope_version;
     f->cache_is_refilling = c->poll->cache.place.len > 0;
@@ -230,6 +250,10 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     int64_t wait = poll->wait_ms < 0             ? 0
                    : poll->wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX
                                                  : poll->wait_ms;
+    p->channel = keys->channel;
+    ensure(collector_id.len <= sizeof p->collector_id);
+    p->collector_id_len = collector_id.len;
+    memcpy(p->collector_id, collector_id.data, collector_id.len);
     p->asked.collector = keys->number;
     p->deadline_ms = clock_now_ms(e->parts.clock) + wait;
     p->due_ms = 0; /* look once at once */
@@ -253,14 +277,14 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
 /* The card of a profile that was looked up. What is in the collector's scope it may keep, and then
  * gets its changes from now on. */
 static bool put_looked_up(struct edges *e, uint32_t collector, const struct profile *profile,
-                          struct buf *card)
+                          bool is_full, struct buf *card)
 {
     struct buf message;
     const struct catalog *catalog = definitions_borrow(e->parts.definitions);
     const struct catalog_scope *scope = catalog_scope_of(catalog, collector);
     bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
     bool keeps = !is_wide || catalog_scope_holds(catalog, scope, profile);
-    card_write(profile, catalog, clock_now_ms(e->parts.clock), true, card);
+    card_write(profile, catalog, clock_now_ms(e->parts.clock), is_full, card);
     definitions_release(e->parts.definitions);
     if (!is_wide) {
         buf_init(&message, 256);
@@ -271,9 +295,10 @@ static bool put_looked_up(struct edges *e, uint32_t collector, const struct prof
     return keeps;
 }
 
-void edges_look_up(struct edges *e, const struct collector_keys *keys,
+void edges_look_up(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter)
 {
+    bool is_short = collectors_figures(e->parts.collectors, collector_id).is_first_version;
     struct profile *profile;
     struct error err;
     struct buf card;
@@ -288,10 +313,10 @@ void edges_look_up(struct edges *e, const struct collector_keys *keys,
     buf_init(&card, LIMIT_WIRE_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
     if (profile != NULL) {
-        keeps = put_looked_up(e, keys->number, profile, &card);
+        keeps = put_looked_up(e, keys->number, profile, !is_short, &card);
         profile_free(&profile);
     }
-    wire_write_lookup_reply(buf_slice(&card), keeps, &message);
+    wire_write_lookup_reply(buf_slice(&card), is_short, keeps, &message);
     waiter.answer(waiter.user, buf_slice(&message));
     buf_done(&card);
     buf_done(&message);

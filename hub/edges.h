@@ -42,11 +42,13 @@ void edges_set_workers(struct edges *edges, struct workers *workers);
 void edges_stop(struct edges *edges);
 void edges_close(struct edges **edges);
 
-/* The poll is copied. */
+/* The poll is copied. One that waits when its collector is revoked is refused. */
 void edges_poll(struct edges *edges, struct slice collector_id, const struct collector_keys *keys,
                 const struct wire_poll *poll, struct edges_waiter waiter);
-void edges_look_up(struct edges *edges, const struct collector_keys *keys,
-                   const struct wire_lookup *lookup, struct edges_waiter waiter);
+/* A collector whose last poll was of the first version is answered in that version. */
+void edges_look_up(struct edges *edges, struct slice collector_id,
+                   const struct collector_keys *keys, const struct wire_lookup *lookup,
+                   struct edges_waiter waiter);
 
 /* A collector's outbox, or SHARED_OUTBOX, has something new; the definitions changed. */
 void edges_notify(struct edges *edges, uint32_t collector);

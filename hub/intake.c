@@ -5,8 +5,7 @@
 #include "hub/receipts.h"
 #include "shared/log.h"
 
-/* Keys of epochs lie in locked pages: only so many are kept ready. */
-enum { OFFSET_NOISE_MS = 1000, EPOCHS_MAX = 256 };
+enum { OFFSET_NOISE_MS = 1000 };
 
 /* An epoch that is open: its key, and which of its blocks are here. */
 struct open_epoch {
@@ -83,19 +82,22 @@ static void close_epoch(struct open_epoch *e)
     free(e);
 }
 
-/* Close the one that was opened first and that nobody uses; it can be opened again. */
-static void close_oldest(struct intake *in)
+/* Close the one that was opened first and that nobody uses; it can be opened again. False: all are
+ * in use. */
+static bool close_oldest(struct intake *in)
 {
     struct open_epoch **oldest = NULL;
     for (struct open_epoch **link = &in->epochs; *link != NULL; link = &(*link)->next) {
         oldest = (*link)->users == 0 ? link : oldest;
     }
-    if (oldest != NULL) {
-        struct open_epoch *e = *oldest;
-        *oldest = e->next;
-        in->epoch_count--;
-        close_epoch(e);
+    if (oldest == NULL) {
+        return false;
     }
+    struct open_epoch *e = *oldest;
+    *oldest = e->next;
+    in->epoch_count--;
+    close_epoch(e);
+    return true;
 }
 
 static struct open_epoch *open_epoch(struct intake *in, struct slice id,
@@ -129,8 +131,7 @@ static struct open_epoch *open_epoch(struct intake *in, struct slice id,
     e->number = open.epoch;
     e->seal = seal;
     e->receipts = receipts;
-    if (in->epoch_count >= EPOCHS_MAX) {
-        close_oldest(in);
+    while (in->epoch_count >= INTAKE_EPOCHS_MAX && close_oldest(in)) {
     }
     e->next = in->epochs;
     in->epochs = e;
@@ -288,6 +289,14 @@ struct intake *intake_open(struct eventlog *log, struct collectors *collectors,
     return in;
 }
 
+size_t intake_epochs(struct intake *in)
+{
+    pthread_mutex_lock(&in->epochs_lock);
+    size_t count = in->epoch_count;
+    pthread_mutex_unlock(&in->epochs_lock);
+    return count;
+}
+
 void intake_close(struct intake **intake)
 {
     struct intake *in = *intake;
@@ -351,7 +360,8 @@ static void enqueue(struct intake *in, struct pending *p)
     pthread_mutex_unlock(&in->lock);
 }
 
-/* The block under its epoch, decrypted once to see that it is genuine. */
+/* The block under its epoch, decrypted once to see that it is genuine. The epoch stays open until
+ * release_epoch(). */
 static struct open_epoch *verify(struct intake *in, struct slice id,
                                  const struct collector_keys *keys, const struct wire_block *block,
                                  struct seal_block *ret, struct error *err)
@@ -360,6 +370,9 @@ static struct open_epoch *verify(struct intake *in, struct slice id,
     buf_init(&plain, LIMIT_WIRE_BYTES);
     pthread_mutex_lock(&in->epochs_lock);
     struct open_epoch *e = open_epoch(in, id, keys, block->header, err);
+    if (e != NULL) {
+        e->users++;
+    }
     pthread_mutex_unlock(&in->epochs_lock);
     if (e != NULL &&
         (!seal_block_peek(block->block, ret, err) || !seal_open_block(e->seal, ret, &plain, err))) {

@@ -3,6 +3,8 @@
  * Guarantee: a block is answered "stored" only after it is durable in the log. Blocks of a
  * revoked collector, altered ones and ones not of their epoch are refused, counted and logged;
  * one that is there already is answered "replayed". What arrives during one commit is the next.
+ * An epoch stays open while blocks of it are under way; beyond INTAKE_EPOCHS_MAX the others are
+ * closed, those that were opened first before those that came later.
  *
  * intake_take() may be called by any thread and does not wait for the disk.
  */
@@ -13,6 +15,9 @@
 #include "shared/wire.h"
 
 struct intake;
+
+/* Keys of epochs lie in locked pages: only so many are kept ready. */
+enum { INTAKE_EPOCHS_MAX = 256 };
 
 /* Who waits for a block's answer; `answer` is called once, on any thread. */
 struct intake_waiter {
@@ -30,5 +35,8 @@ void intake_close(struct intake **intake);
 void intake_take(struct intake *intake, struct slice collector_id,
                  const struct collector_keys *keys, const struct wire_block *block,
                  struct intake_waiter waiter);
+
+/* How many epochs are open. */
+size_t intake_epochs(struct intake *intake);
 
 #endif

@@ -96,7 +96,7 @@ static void dispatch(struct messages *m, struct slice id, const struct collector
         return;
     }
     if (type == WIRE_LOOKUP && wire_read_lookup(members, &lookup)) {
-        edges_look_up(m->edges, keys, &lookup, (struct edges_waiter){answer, x});
+        edges_look_up(m->edges, id, keys, &lookup, (struct edges_waiter){answer, x});
         return;
     }
     answer_refusal(x, WIRE_DAMAGED);

@@ -1,5 +1,5 @@
 /* The registry: what operators and marketers have defined - sources, tracking plans, segments,
- * identity rules, traits for the edge, and the enrolled collectors.
+ * identity rules, traits for the edge, which events are purchases, and the enrolled collectors.
  *
  * A change is checked whole before it is taken, and is durable, together with its record in the
  * log, when the call returns. Partitions get it in the order of the log; collectors get the part

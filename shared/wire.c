@@ -399,16 +399,18 @@ bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret)
     return m.fine && ret->type.len <= LIMIT_NAME_BYTES && ret->value.len <= LIMIT_IDENTIFIER_BYTES;
 }
 
-void wire_write_lookup_reply(struct slice card, bool keeps, struct buf *out)
+void wire_write_lookup_reply(struct slice card, bool is_short, bool keeps, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, 3, WIRE_LOOKUP);
+    start(&p, out, is_short ? 2 : 3, WIRE_LOOKUP);
     if (card.len == 0) {
         msgpack_pack_nil(&p);
     } else {
         buf_put_slice(out, card);
     }
-    pack_bool(&p, keeps);
+    if (!is_short) {
+        pack_bool(&p, keeps);
+    }
 }
 
 bool wire_read_lookup_reply(const msgpack_object *members, const msgpack_object **ret_card,

@@ -158,9 +158,10 @@ MUST_CHECK bool wire_read_poll_reply(const msgpack_object *members, struct wire_
 void wire_write_lookup(const struct wire_lookup *message, struct buf *out);
 MUST_CHECK bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret);
 /* `card` is one card, or empty where nobody has that identifier; `keeps` says that it is in the
- * collector's scope, so that it may be kept. */
-void wire_write_lookup_reply(struct slice card, bool keeps, struct buf *out);
-/* *ret_card is NULL where nobody has it. */
+ * collector's scope, so that it may be kept. A short reply is for an older collector, which keeps
+ * every card and is not told so. */
+void wire_write_lookup_reply(struct slice card, bool is_short, bool keeps, struct buf *out);
+/* *ret_card is NULL where nobody has it. A short reply keeps its card. */
 MUST_CHECK bool wire_read_lookup_reply(const msgpack_object *members,
                                        const msgpack_object **ret_card, bool *ret_keeps);
 

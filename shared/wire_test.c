@@ -327,19 +327,24 @@ static void test_a_lookup_and_its_reply_read_back(void **state)
     buf_init(&bytes, 4096);
     put_card(&bytes);
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(buf_slice(&bytes), false, &f->bytes);
-    buf_done(&bytes);
+    wire_write_lookup_reply(buf_slice(&bytes), false, false, &f->bytes);
     assert_true(read_message(f) && f->type == WIRE_LOOKUP);
     assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
     assert_false(keeps);
-    f->members.via.array.size--; /* of an earlier version */
+    assert_int_equal(f->members.via.array.size, 3);
+
+    buf_clear(&f->bytes);
+    wire_write_lookup_reply(buf_slice(&bytes), true, false, &f->bytes);
+    buf_done(&bytes);
+    assert_true(read_message(f) && f->type == WIRE_LOOKUP);
+    assert_int_equal(f->members.via.array.size, 2); /* for an earlier version */
     assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
     assert_true(keeps);
     assert_non_null(found);
     assert_true(wire_read_card(found, &card));
 
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(slice_make(NULL, 0), false, &f->bytes);
+    wire_write_lookup_reply(slice_make(NULL, 0), false, false, &f->bytes);
     assert_true(read_message(f));
     assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
     assert_null(found);

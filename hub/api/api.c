@@ -9,6 +9,7 @@ enum { BODY_BYTES_MAX = 1024 * 1024, ANSWER_BYTES_MAX = 60 * 1024 * 1024 };
 struct api {
     struct hub *hub;
     struct http_server *server;
+    pthread_mutex_t changing;
 };
 
 bool call_read_json(struct call *call, msgpack_object *ret)
@@ -169,7 +170,7 @@ static void route(struct call *call, struct slice method, struct slice rest)
 static void handle_v1(struct api *api, struct http_request *http, struct slice method,
                       struct slice rest)
 {
-    struct call call = {.hub = api->hub, .http = http};
+    struct call call = {.hub = api->hub, .http = http, .changing = &api->changing};
     if (!is_authorized(api, http)) {
         http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
         http_answer_error(http, 401, "unauthorized", "A valid API token is needed.", NULL);
@@ -223,7 +224,9 @@ bool api_open(struct hub *hub, struct api **ret, struct error *err)
         .request_ms_max = 20000,
     };
     api->hub = hub;
+    pthread_mutex_init(&api->changing, NULL);
     if (!http_server_open(&options, on_request, api, &api->server, err)) {
+        pthread_mutex_destroy(&api->changing);
         free(api);
         return false;
     }
@@ -240,6 +243,7 @@ void api_close(struct api **api)
 {
     if (*api != NULL) {
         http_server_close(&(*api)->server);
+        pthread_mutex_destroy(&(*api)->changing);
         free(*api);
         *api = NULL;
     }

@@ -402,6 +402,15 @@ static void revoke(struct call *call, struct slice key)
     buf_done(&bytes);
 }
 
+/* One at a time: a new scope that was made of an older definition would undo a revocation. */
+static void change(struct call *call, struct slice key,
+                   void (*make)(struct call *call, struct slice key))
+{
+    pthread_mutex_lock(call->changing);
+    make(call, key);
+    pthread_mutex_unlock(call->changing);
+}
+
 void api_collectors(struct call *call, struct slice method, struct slice key)
 {
     if (key.len == 0 && slice_is(method, "GET")) {
@@ -409,9 +418,9 @@ void api_collectors(struct call *call, struct slice method, struct slice key)
     } else if (key.len > 0 && slice_is(method, "GET")) {
         show_collector(call, key);
     } else if (key.len > 0 && slice_is(method, "PUT")) {
-        put(call, key);
+        change(call, key, put);
     } else if (key.len > 0 && slice_is(method, "DELETE")) {
-        revoke(call, key);
+        change(call, key, revoke);
     } else {
         http_answer_error(call->http, 405, "method-not-allowed",
                           "A collector takes GET, PUT and DELETE.", NULL);

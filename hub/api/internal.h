@@ -2,6 +2,7 @@
 #ifndef TRIBUTARY_HUB_API_INTERNAL_H
 #define TRIBUTARY_HUB_API_INTERNAL_H
 
+#include <pthread.h>
 #include "hub/api/api.h"
 #include "shared/http.h"
 #include "shared/json.h"
@@ -10,6 +11,7 @@
 struct call {
     struct hub *hub;
     struct http_request *http;
+    pthread_mutex_t *changing; /* held from reading a definition to writing it back changed */
     struct arena arena;
     struct buf body; /* of the answer */
     struct buf json; /* the request's body as MessagePack */
@@ -50,7 +52,8 @@ void api_metrics(struct call *call);
 
 void api_write_profile(struct json_writer *w, const struct profile *profile,
                        const struct catalog *catalog);
-/* An event as members of an object that is open, in the form in which it was sent. */
+/* An event as members of an object that is open, in the form in which it was sent; without members
+ * of the client's own that are named like those that the hub writes. */
 void api_write_event_members(struct json_writer *w, const struct event *event);
 /* A collector's refusals of the last hour by reason, as the member "refusalsLastHour". */
 void api_write_refusal_sums(struct call *call, struct slice collector);

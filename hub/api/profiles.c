@@ -228,6 +228,20 @@ struct listing {
     bool links_only; /* of a journal: what still joins identifiers, not what was refused */
 };
 
+/* What an answer says of an event itself: a client's member of the same name does not stand beside
+ * it, where it could be taken for it. */
+static bool is_of_head(struct slice key)
+{
+    static const char *const names[] = {"id",     "collector",   "messageId", "type",
+                                        "event",  "name",        "timestamp", "receivedAt",
+                                        "source", "anonymousId", "userId"};
+    bool is_one = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !is_one; i++) {
+        is_one = slice_is(key, names[i]);
+    }
+    return is_one;
+}
+
 void api_write_event_members(struct json_writer *w, const struct event *event)
 {
     json_key(w, "messageId");
@@ -254,7 +268,7 @@ void api_write_event_members(struct json_writer *w, const struct event *event)
     }
     for (uint32_t i = 0; i < event->body_map.via.map.size; i++) {
         struct slice key;
-        if (value_text(&event->body_map.via.map.ptr[i].key, &key)) {
+        if (value_text(&event->body_map.via.map.ptr[i].key, &key) && !is_of_head(key)) {
             json_key_slice(w, key);
             json_value(w, &event->body_map.via.map.ptr[i].val);
         }

@@ -63,19 +63,37 @@ static bool look_at(void *user, const struct quarantine_entry *entry)
     return true;
 }
 
+/* Where to begin: behind the "next" of an earlier answer. False: answered with 400. */
+static bool read_cursor(struct call *call, struct slice text, struct quarantine_id *ret)
+{
+    *ret = (struct quarantine_id){0, 0};
+    if (text.len > 0 && !quarantine_id_parse(text, ret)) {
+        http_answer_error(call->http, 400, "invalid-query",
+                          "\"cursor\" must be the \"next\" of an earlier answer.", NULL);
+        return false;
+    }
+    return true;
+}
+
+/* Where to go on; null at the end. */
+static void write_next(struct json_writer *w, const struct scan *s)
+{
+    json_key(w, "next");
+    if (s->more) {
+        json_cstr(w, quarantine_id_format(s->last).text);
+    } else {
+        json_null(w);
+    }
+}
+
 static void list(struct call *call)
 {
     struct scan s = {.call = call,
                      .filter = {http_query(call->http, "source"), http_query(call->http, "event")}};
-    struct slice cursor = http_query(call->http, "cursor");
-    struct quarantine_id after = {0, 0};
+    struct quarantine_id after;
     struct error err;
-    if (!call_read_limit(call, 100, LIST_MAX, &s.limit)) {
-        return;
-    }
-    if (cursor.len > 0 && !quarantine_id_parse(cursor, &after)) {
-        http_answer_error(call->http, 400, "invalid-query",
-                          "\"cursor\" must be the \"next\" of an earlier answer.", NULL);
+    if (!call_read_limit(call, 100, LIST_MAX, &s.limit) ||
+        !read_cursor(call, http_query(call->http, "cursor"), &after)) {
         return;
     }
     json_open_object(&call->w);
@@ -86,12 +104,7 @@ static void list(struct call *call)
         return;
     }
     json_close_array(&call->w);
-    json_key(&call->w, "next");
-    if (s.more) {
-        json_cstr(&call->w, quarantine_id_format(s.last).text);
-    } else {
-        json_null(&call->w);
-    }
+    write_next(&call->w, &s);
     json_close_object(&call->w);
     call_answer(call, 200);
 }
@@ -118,10 +131,13 @@ static bool read_ids(struct call *call, const msgpack_object *list, struct scan 
     return true;
 }
 
-/* {"ids":[…]}, or {"source":…, "event":…} with one or both, or {"all":true}. */
+/* {"ids":[…]}, or {"source":…, "event":…} with one or both, or {"all":true}; the latter two with
+ * the "cursor" that an earlier answer gave as "next". */
 static bool select_events(struct call *call, struct scan *s)
 {
     msgpack_object body;
+    struct slice cursor = slice_make(NULL, 0);
+    struct quarantine_id after;
     struct error err;
     bool all = false;
     if (!call_read_json(call, &body)) {
@@ -141,7 +157,11 @@ static bool select_events(struct call *call, struct scan *s)
     if (!all && s->filter.source.len == 0 && s->filter.event.len == 0) {
         return refuse(call, "Name \"ids\", a \"source\", an \"event\", or say \"all\":true.", NULL);
     }
-    if (!quarantine_each(call->hub->quarantine, (struct quarantine_id){0, 0}, look_at, s, &err)) {
+    (void)value_text(value_member_c(&body, "cursor"), &cursor);
+    if (!read_cursor(call, cursor, &after)) {
+        return false;
+    }
+    if (!quarantine_each(call->hub->quarantine, after, look_at, s, &err)) {
         call_answer_failure(call, &err);
         return false;
     }
@@ -166,6 +186,7 @@ static void take(struct call *call, bool release)
     json_int(&call->w, (int64_t)count);
     json_key(&call->w, "more");
     json_bool(&call->w, s.more);
+    write_next(&call->w, &s);
     json_close_object(&call->w);
     call_answer(call, 200);
 }

@@ -18,6 +18,11 @@ struct selection {
     const char *words[IDS_MAX + 1]; /* the verb, and ids behind it */
 };
 
+/* Where a listing or a selection goes on; empty at its beginning. */
+struct place {
+    char text[64];
+};
+
 /* ---- The listing ---- */
 
 /* "/properties/total minimum, …" */
@@ -64,37 +69,69 @@ static void put_parameter(struct buf *path, const char *name, const char *value)
     }
 }
 
-static bool list(struct client *client, const struct selection *s, struct error *err)
+/* Take the answer's "next" as the place to go on at. False: that was the end. */
+static bool take_next(const msgpack_object *answer, struct place *place)
 {
-    struct client_reply reply;
+    struct slice next;
+    place->text[0] = 0;
+    if (!value_text(value_member_c(answer, "next"), &next) || next.len >= sizeof place->text) {
+        return false;
+    }
+    memcpy(place->text, next.data, next.len);
+    place->text[next.len] = 0;
+    return next.len > 0;
+}
+
+/* One answer: *ret_events refers into the reply. *place: where it begins, then where the next one
+ * does. */
+static bool get_events(struct client *client, const struct selection *s, struct place *place,
+                       struct client_reply *reply, const msgpack_object **ret_events,
+                       struct error *err)
+{
     struct buf path;
     buf_init(&path, PATH_BYTES_MAX);
     buf_put_format(&path, "/v1/quarantine?limit=%" PRId64, s->limit);
     put_parameter(&path, "source", s->source);
     put_parameter(&path, "event", s->event);
+    put_parameter(&path, "cursor", place->text[0] == 0 ? NULL : place->text);
     buf_put_u8(&path, 0);
+    bool got = client_get(client, (const char *)path.data, reply, err);
+    buf_done(&path);
+    if (!got) {
+        return false;
+    }
+    (void)take_next(&reply->json, place);
+    *ret_events = value_member_c(&reply->json, "events");
+    return value_is(*ret_events, MSGPACK_OBJECT_ARRAY) ||
+           error_set(err, ERROR_CORRUPT, "the hub's answer has no \"events\"");
+}
+
+/* The hub looks at a bounded number at once: ask until it has found some. */
+static bool list(struct client *client, const struct selection *s, struct error *err)
+{
+    struct client_reply reply;
+    struct place place = {""};
+    const msgpack_object *events = NULL;
+    bool got;
     client_reply_init(&reply);
-    bool got = client_get(client, (const char *)path.data, &reply, err);
-    const msgpack_object *events = got ? value_member_c(&reply.json, "events") : NULL;
-    const msgpack_object *next = got ? value_member_c(&reply.json, "next") : NULL;
-    if (got && !value_is(events, MSGPACK_OBJECT_ARRAY)) {
-        got = error_set(err, ERROR_CORRUPT, "the hub's answer has no \"events\"");
-    } else if (got && events->via.array.size == 0) {
+    do {
+        got = get_events(client, s, &place, &reply, &events, err);
+    } while (got && events->via.array.size == 0 && place.text[0] != 0);
+    if (got && events->via.array.size == 0) {
         printf("Nothing is in quarantine.\n");
     } else if (got) {
         print_events(events);
     }
-    if (got && value_is(next, MSGPACK_OBJECT_STR)) {
+    if (got && place.text[0] != 0) {
         printf("There are more.\n");
     }
     client_reply_done(&reply);
-    buf_done(&path);
     return got;
 }
 
 /* ---- Release and discard ---- */
 
-static void put_selection(const struct selection *s, struct buf *out)
+static void put_selection(const struct selection *s, const struct place *place, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
@@ -115,33 +152,38 @@ static void put_selection(const struct selection *s, struct buf *out)
         json_key(&w, "event");
         json_cstr(&w, s->event);
     }
+    if (place->text[0] != 0) {
+        json_key(&w, "cursor");
+        json_cstr(&w, place->text);
+    }
     json_key(&w, "all");
     json_bool(&w, s->all);
     json_close_object(&w);
 }
 
-/* The hub takes a bounded number at once: ask until there are no more. */
+/* The hub looks at a bounded number at once and takes a part of these: ask on until the end. */
 static bool take(struct client *client, const struct selection *s, struct error *err)
 {
     bool release = strcmp(s->words[0], "release") == 0;
     const char *path = release ? "/v1/quarantine/release" : "/v1/quarantine/discard";
     const char *member = release ? "released" : "discarded";
     struct client_reply reply;
+    struct place place = {""};
     struct buf body;
     int64_t total = 0;
     bool more = true;
     bool fine = true;
     buf_init(&body, BODY_BYTES_MAX);
-    put_selection(s, &body);
     client_reply_init(&reply);
     while (fine && more) {
         int64_t count = 0;
-        more = false;
+        buf_clear(&body);
+        put_selection(s, &place, &body);
         fine = client_call(client, "POST", path, buf_slice(&body), &reply, err) &&
                (value_int(value_member_c(&reply.json, member), &count) ||
                 error_set(err, ERROR_CORRUPT, "the hub's answer has no \"%s\"", member));
         total += count;
-        more = fine && count > 0 && value_bool(value_member_c(&reply.json, "more"), &more) && more;
+        more = fine && take_next(&reply.json, &place);
     }
     if (fine) {
         printf("%" PRId64 " event%s %s.\n", total, total == 1 ? " is" : "s are", member);

@@ -416,8 +416,7 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
         return false;
     }
     if (!found && event_is_withdrawal(&a.event)) {
-        p->stats.unidentified++; /* nobody whom the hub knows: there is nothing to withdraw */
-        return true;
+        return true; /* nobody whom the hub knows: there is nothing to withdraw */
     }
     if (!found) {
         return begin_profile(p, &a, err);

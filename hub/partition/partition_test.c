@@ -466,6 +466,7 @@ static void test_a_withdrawal_makes_no_profile_of_somebody_unknown(void **state)
     assert_int_equal(stats(f).profiles, 0);
     assert_int_equal(count_keys(f, "i"), 0);
     assert_int_equal(count_keys(f, "t"), 0);
+    assert_int_equal(stats(f).unidentified, 0);
 }
 
 static void test_a_withdrawal_counts_for_each_of_its_identifiers_and_joins_none(void **state)

@@ -155,6 +155,29 @@ test("a quarantined event is answered with success, waits, and counts once when 
   });
 });
 
+test("behind 20,000 others in quarantine an event is found, released and discarded by its name", async (t) => {
+  const site = await planned(t, { holding: { unplanned: "quarantine" } });
+  const others = 20_010;
+  for (let from = 0; from < others; from += 2000) {
+    const count = Math.min(2000, others - from);
+    await site.collector.send(Array.from({ length: count }, (_, i) => ({ ...order(`${from + i}`, {}), event: "Odd" })));
+  }
+  await waitUntil(async () => (await site.hub.overview()).quarantinedEvents === others);
+  await site.collector.send(["one", "two"].map((id) => ({ ...order(id, {}), event: `Rare ${id}` })));
+  await waitUntil(async () => (await site.hub.overview()).quarantinedEvents === others + 2);
+  assert.match(await site.cli("quarantine", "--event", "Rare one"), /Rare one/);
+  assert.match(await site.cli("quarantine", "release", "--event", "Rare one"), /^1 event is released/);
+  assert.equal((await event(site, "one")).event, "Rare one");
+  assert.match(await site.cli("quarantine", "discard", "--event", "Rare two"), /^1 event is discarded/);
+  const first = await site.hub.api("POST", "/v1/quarantine/discard", { event: "Rare two" });
+  assert.deepEqual({ ...first.body, next: typeof first.body.next }, { discarded: 0, more: true, next: "string" });
+  const last = await site.hub.api("POST", "/v1/quarantine/discard", { event: "Rare two", cursor: first.body.next });
+  assert.deepEqual(last.body, { discarded: 0, more: false, next: null });
+  assert.equal((await site.hub.api("POST", "/v1/quarantine/discard", { all: true, cursor: "?" })).status, 400);
+  assert.match(await site.cli("quarantine", "discard", "--all"), new RegExp(`^${others} events are discarded`));
+  assert.match(await site.cli("quarantine"), /Nothing is in quarantine/);
+});
+
 test("what a definition may not say is refused with its place", async (t) => {
   const site = await startSite(t, { sources: { other: {} }, segments: {} });
   const put = (body) => site.hub.api("PUT", "/v1/tracking-plans/web", body);
