@@ -266,11 +266,10 @@ void gate_pass(const struct gate_source *source, struct visit *visit, struct req
         }
         return;
     }
-    if (source->plan != NULL) {
+    /* First the rules: they keep to the client's limit, the plan may write beyond it. */
+    e->refusal = rules_change(visit, e);
+    if (e->refusal.code == NULL && source->plan != NULL) {
         plan_pass(source->plan, request, e);
-    }
-    if (e->refusal.code == NULL) {
-        e->refusal = rules_change(visit, e);
     }
 }
 
