@@ -425,9 +425,10 @@ void api_close(struct api **api)
     }
     pthread_mutex_unlock(&a->lock);
     edge_on_change(a->collector->edge, NULL, NULL);
-    watch_close(&a->watch); /* answers whoever waits */
+    watch_stop(a->watch); /* answers whoever waits; requests under way still ask it */
     http_server_close(&a->server);
     http_server_close(&a->https_server);
+    watch_close(&a->watch);
     certificate_close(&a->certificate);
     tag_free(&a->tag);
     tag_free(&a->analytics_js);
