@@ -255,3 +255,17 @@ test("a question that cannot be answered is told what is wrong with it", async (
   assert.equal(refused.status, 429, "not even the right token is looked at");
   assert.equal(refused.error.code, "too-many-wrong-tokens");
 });
+
+test("behind a trusted proxy the guesses of one client do not lock out another", async (t) => {
+  const { till } = await startShops(t);
+  const ask = (client, token) =>
+    fetch(`${till.url}/v1/customers?email=${email(0)}`, {
+      headers: { authorization: `Bearer ${token}`, "x-forwarded-for": client },
+    });
+  await till.kill();
+  till.args.push("--trusted_proxies", "127.0.0.1");
+  await till.start();
+  for (let n = 0; n < 10; n++) assert.equal((await ask("198.51.100.7", `guess-${n}`)).status, 401);
+  assert.equal((await ask("198.51.100.7", till.customerToken)).status, 429);
+  assert.notEqual((await ask("198.51.100.8", till.customerToken)).status, 429);
+});
