@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SERVER_WRITE_KEY } from "../demo/segments.mjs";
+import { alterVault } from "./support/leveldb-log.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
 const VIP = { name: "VIP", where: { trait: "tier", eq: "gold" } };
@@ -140,6 +141,34 @@ test("a box whose cache was lost, or whose key is another, is filled again", asy
   await filled(hub, "till", "everybody");
   await hub.kill();
   assert.deepEqual(await known(till, 3), [0, 1, 2]);
+});
+
+test("a box whose suppression list or gate was altered on the disk starts, and is filled again", async (t) => {
+  const { hub, till } = await startShops(t);
+  await setScope(hub, "till", { kind: "everybody" });
+  await filled(hub, "till", "everybody");
+  await hub.put("/v1/suppressions", { identifiers: [{ type: "user_id", value: "nobody" }] });
+  await hub.put("/v1/sources/newer", {});
+  const isTold = async () => {
+    const metrics = await (await fetch(`${till.url}/metrics`)).text();
+    return (
+      metrics.includes("\ntributary_suppressed_identifiers 1\n") &&
+      till.log.some((line) => line.includes("gate-changed"))
+    );
+  };
+  await waitUntil(isTold, { timeout: 30_000, what: "the list and the gate" });
+  for (const kind of ["y", "g"]) {
+    const { id } = (await hub.get("/v1/collectors/till")).cache;
+    await till.kill();
+    assert.ok(alterVault(join(till.dataDir, "edge"), kind) > 0, `records "${kind}" were altered`);
+    till.log.length = 0;
+    await till.start();
+    assert.ok(till.log.some((line) => line.includes("edge-emptied")), till.tail());
+    await waitUntil(async () => (await hub.get("/v1/collectors/till")).cache.id !== id, { what: "the new cache" });
+    await filled(hub, "till", "everybody");
+    await waitUntil(isTold, { timeout: 30_000, what: "the list and the gate again" });
+    assert.equal((await till.customer("email", email(2))).status, 200);
+  }
 });
 
 test("a refill goes on where it was after the box and the hub were killed in it", async (t) => {
