@@ -52,16 +52,40 @@ static bool open_spool(struct collector *c, struct error *err)
     return true;
 }
 
+/* The last definitions that arrived. Those that this collector cannot read are passed over: it then
+ * asks the hub for what is newer than the enrolment's. */
+static bool read_kept_gate(struct collector *c, struct error *err)
+{
+    struct buf state;
+    struct error refused;
+    buf_init(&state, LIMIT_WIRE_BYTES);
+    bool fine = edge_gate_state(c->edge, &state, err);
+    if (fine && !gate_new(buf_slice(&state), &c->gate, &refused)) {
+        log_warn("gate-refused", "Those kept in the edge cache: %s", refused.message);
+    }
+    buf_done(&state);
+    return fine;
+}
+
+static void close_edge(struct collector *c)
+{
+    gate_free(&c->gate);
+    suppression_close(&c->suppression);
+    edge_close(&c->edge);
+    store_close(&c->edge_store);
+}
+
+/* The cache, and what else stands in its store. */
 static bool open_edge(struct collector *c, const char *path, const uint8_t *key, struct error *err)
 {
-    if (!store_leveldb_open(path, &edge_options, &c->edge_store, err)) {
-        return false;
+    bool fine = store_leveldb_open(path, &edge_options, &c->edge_store, err) &&
+                edge_open(c->edge_store, key, &c->edge, err) &&
+                suppression_open(c->edge_store, edge_vault(c->edge), &c->suppression, err) &&
+                read_kept_gate(c, err);
+    if (!fine) {
+        close_edge(c);
     }
-    if (!edge_open(c->edge_store, key, &c->edge, err)) {
-        store_close(&c->edge_store);
-        return false;
-    }
-    return true;
+    return fine;
 }
 
 /* A cache that cannot be read is no loss that the hub could not make good. */
@@ -102,8 +126,7 @@ static bool open_stores(struct collector *c, struct error *err)
     if (!store_leveldb_open(path, &spool_options, &c->spool_store, err) || !open_spool(c, err)) {
         return false;
     }
-    return open_or_empty_edge(c, err) &&
-           suppression_open(c->edge_store, edge_vault(c->edge), &c->suppression, err);
+    return open_or_empty_edge(c, err);
 }
 
 static void set_gate(struct collector *c, struct gate *gate)
@@ -133,24 +156,15 @@ static void on_gate_changed(void *user, struct slice state)
 /* The last definitions that arrived, or those of the enrolment, whichever are newer. */
 static bool load_gate(struct collector *c, struct error *err)
 {
-    struct buf state;
-    struct gate *kept = NULL;
-    struct gate *enrolled = NULL;
-    buf_init(&state, 16 * 1024 * 1024);
-    bool fine = edge_gate_state(c->edge, &state, err) && gate_new(buf_slice(&state), &kept, err) &&
-                gate_new(buf_slice(&c->enrolment.gate_state), &enrolled, err);
-    buf_done(&state);
-    if (fine && gate_version(kept) < gate_version(enrolled)) {
-        struct gate *swap = kept;
-        kept = enrolled;
-        enrolled = swap;
+    struct gate *enrolled;
+    if (!gate_new(buf_slice(&c->enrolment.gate_state), &enrolled, err)) {
+        return error_add_context(err, "gate_state_file");
     }
-    gate_free(&enrolled);
-    if (!fine) {
-        gate_free(&kept);
-        return false;
+    if (c->gate == NULL || gate_version(c->gate) < gate_version(enrolled)) {
+        set_gate(c, enrolled);
+    } else {
+        gate_free(&enrolled);
     }
-    set_gate(c, kept);
     return true;
 }
 
@@ -343,17 +357,14 @@ void collector_close(struct collector **collector)
     downlink_close(&c->downlink);
     clock_offset_free(&c->clock_offset);
     seal_channel_free(&c->channel);
-    gate_free(&c->gate);
     report_close(&c->report);
     refusals_free(&c->refusals);
     bots_free(&c->bots);
-    suppression_close(&c->suppression);
-    edge_close(&c->edge);
+    close_edge(c);
     lanes_free(&c->lanes);
     eras_close(&c->eras);
     spool_close(&c->spool);
     disk_space_free(&c->disk);
-    store_close(&c->edge_store);
     store_close(&c->spool_store);
     enrolment_done(&c->enrolment);
     pthread_rwlock_destroy(&c->gate_lock);

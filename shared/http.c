@@ -153,24 +153,38 @@ static enum MHD_Result queue_answer(struct http_request *r)
     return result;
 }
 
+static void refuse(struct http_request *r, unsigned status, const char *code, const char *message)
+{
+    const struct http_server *server = r->owner->server;
+    if (server->refused != NULL) {
+        server->refused(server->user, r, code, message);
+    }
+    http_answer_error(r, status, code, message, NULL);
+}
+
+/* Have the request answered, now or later. */
+static void handle(struct http_request *r)
+{
+    static const char too_large[] = "request-too-large";
+    struct http_server *server = r->owner->server;
+    struct error err;
+    if (r->received > server->body_bytes_max) {
+        refuse(r, 413, too_large, "The request is over the size limit.");
+    } else if (!r->is_gzip || r->body.len == 0 || unpack(r, &err)) {
+        http_enter(r->owner, HTTP_WORKING);
+        server->handler(server->user, r);
+    } else if (err.kind == ERROR_FULL) {
+        refuse(r, 413, too_large, "The request unpacks to more than the size limit.");
+    } else {
+        refuse(r, 400, "invalid-gzip", "The body is labelled gzip but does not unpack.");
+    }
+}
+
 static enum MHD_Result finish(struct http_request *r)
 {
-    struct error err;
     if (!r->handled) {
         r->handled = true;
-        if (r->received > r->owner->server->body_bytes_max) {
-            http_answer_error(r, 413, "request-too-large", "The request is over the size limit.",
-                              NULL);
-        } else if (r->is_gzip && r->body.len > 0 && !unpack(r, &err)) {
-            bool large = err.kind == ERROR_FULL;
-            http_answer_error(r, large ? 413 : 400, large ? "request-too-large" : "invalid-gzip",
-                              large ? "The request unpacks to more than the size limit."
-                                    : "The body is labelled gzip but does not unpack.",
-                              NULL);
-        } else {
-            http_enter(r->owner, HTTP_WORKING);
-            r->owner->server->handler(r->owner->server->user, r);
-        }
+        handle(r);
         if (r->suspended) {
             return MHD_YES; /* libmicrohttpd calls again after the resume */
         }

@@ -25,6 +25,11 @@ struct http_server;
 struct http_request;
 
 typedef void http_handler(void *user, struct http_request *request);
+/* Called in place of the handler where the server answers by itself, because the body is too large
+ * or not what it is labelled as, before that answer is set: may look at the head and add headers.
+ * `code` and `message` are those of the answer and live for ever. */
+typedef void http_refused(void *user, struct http_request *request, const char *code,
+                          const char *message);
 
 struct tls;
 
@@ -40,6 +45,7 @@ struct http_options {
         common_body; /* an answer given often, made once; must live as long as the server */
     const char *common_type;
     int64_t request_ms_max;
+    http_refused *refused; /* NULL: nobody asks */
 };
 
 MUST_CHECK bool http_server_open(const struct http_options *options, http_handler *handler,

@@ -64,6 +64,7 @@ struct http_server {
     int wake; /* eventfd: the doorkeeper shall look at what is asked of it */
     struct tls *tls;
     http_handler *handler;
+    http_refused *refused; /* or NULL */
     void *user;
     size_t body_bytes_max;
     int64_t request_ms_max;

@@ -139,6 +139,7 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
     ensure(server->wake >= 0);
     server->tls = o->tls;
     server->handler = handler;
+    server->refused = o->refused;
     server->user = user;
     server->body_bytes_max = o->body_bytes_max;
     server->request_ms_max = o->request_ms_max;

@@ -24,6 +24,7 @@ struct fixture {
     pthread_cond_t changed;
     struct http_request *suspended[64];
     int count;
+    int refused;
 };
 
 static void put_pair(void *user, struct slice name, struct slice value)
@@ -90,6 +91,18 @@ static void handle(void *user, struct http_request *request)
     buf_done(&text);
 }
 
+static void tell_refused(void *user, struct http_request *request, const char *code,
+                         const char *message)
+{
+    struct fixture *f = user;
+    http_add_header(request, "X-Refused", slice_text(code));
+    http_add_header(request, "X-Sentence", slice_text(message));
+    http_add_header(request, "X-Path", http_path(request));
+    pthread_mutex_lock(&f->lock);
+    f->refused++;
+    pthread_mutex_unlock(&f->lock);
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = memory_allocate_zeroed(sizeof *f);
@@ -98,7 +111,8 @@ static int set_up(void **state)
                                    .connections_max = 200,
                                    .body_bytes_max = BODY_MAX,
                                    .idle_seconds_max = 5,
-                                   .request_ms_max = DEADLINE_MS};
+                                   .request_ms_max = DEADLINE_MS,
+                                   .refused = tell_refused};
     struct error err;
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
@@ -377,6 +391,33 @@ static void test_gzip_that_is_damaged_or_cut_gets_400(void **state)
                      400);
     assert_int_equal(post(*state, "Content-Encoding: gzip\r\n", "plain", 5, answer, sizeof answer),
                      400);
+}
+
+static void test_what_the_server_refuses_by_itself_is_told_and_may_get_headers(void **state)
+{
+    static const char nonsense[] = "\x1f\x8b no gzip";
+    struct fixture *f = *state;
+    uint8_t packed[8192];
+    char answer[4096];
+    char *body = memory_allocate_zeroed(BODY_MAX + 1);
+    size_t len = pack_gzip(BODY_MAX + 1, packed, sizeof packed);
+    assert_int_equal(post(f, "", body, BODY_MAX + 1, answer, sizeof answer), 413);
+    assert_non_null(strstr(answer, "X-Refused: request-too-large\r\n"));
+    assert_non_null(strstr(answer, "X-Sentence: The request is over the size limit.\r\n"));
+    assert_non_null(strstr(answer, "X-Path: /"));
+    assert_int_equal(post(f, "Content-Encoding: gzip\r\n", packed, len, answer, sizeof answer),
+                     413);
+    assert_non_null(strstr(answer, "X-Refused: request-too-large\r\n"));
+    assert_int_equal(
+        post(f, "Content-Encoding: gzip\r\n", nonsense, sizeof nonsense, answer, sizeof answer),
+        400);
+    assert_non_null(strstr(answer, "X-Refused: invalid-gzip\r\n"));
+    assert_int_equal(f->refused, 3);
+    assert_int_equal(post(f, "", body, BODY_MAX, answer, sizeof answer), 200);
+    assert_int_equal(ask(f, "GET /error HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 422);
+    assert_null(strstr(answer, "X-Refused"));
+    assert_int_equal(f->refused, 3);
+    free(body);
 }
 
 static void test_a_body_that_drips_past_the_deadline_is_cut_off(void **state)
@@ -687,6 +728,7 @@ int main(void)
         TEST(test_gzip_is_unpacked_within_the_limit),
         TEST(test_gzip_is_known_in_any_case_and_other_codings_are_left_alone),
         TEST(test_gzip_that_is_damaged_or_cut_gets_400),
+        TEST(test_what_the_server_refuses_by_itself_is_told_and_may_get_headers),
         TEST(test_a_body_that_drips_past_the_deadline_is_cut_off),
         TEST(test_a_head_that_drips_past_the_deadline_is_cut_off),
         TEST(test_an_idle_connection_outlives_the_deadline_of_requests),

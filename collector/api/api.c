@@ -328,6 +328,15 @@ static void on_request(void *user, struct http_request *http)
     }
 }
 
+/* A page of another origin may read only an answer that has the headers for it. */
+static void on_refused(void *user, struct http_request *http, const char *code, const char *message)
+{
+    struct api *api = user;
+    atomic_fetch_add_explicit(&api->requests, 1, memory_order_relaxed);
+    add_cors(api, http);
+    api_note_refused_request(api, &(struct refusal){code, message, NULL});
+}
+
 static bool open_https(struct api *api, const struct http_options *plain, struct error *err)
 {
     const struct settings *settings = &api->collector->settings;
@@ -361,6 +370,7 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
         .request_ms_max = settings->request_ms_max,
         .common_body = slice_text(api_success),
         .common_type = "application/json",
+        .refused = on_refused,
     };
     api->collector = collector;
     pthread_mutex_init(&api->lock, NULL);
@@ -425,9 +435,10 @@ void api_close(struct api **api)
     }
     pthread_mutex_unlock(&a->lock);
     edge_on_change(a->collector->edge, NULL, NULL);
-    watch_close(&a->watch); /* answers whoever waits */
+    watch_stop(a->watch); /* answers whoever waits; requests under way still ask it */
     http_server_close(&a->server);
     http_server_close(&a->https_server);
+    watch_close(&a->watch);
     certificate_close(&a->certificate);
     tag_free(&a->tag);
     tag_free(&a->analytics_js);

@@ -142,7 +142,11 @@ static bool has_token(const struct api *api, const struct http_request *http)
 bool api_authorize(struct api *api, struct http_request *http)
 {
     int64_t now_ms = clock_now_ms(&clock_real);
-    struct slice address = http_client_address(http);
+    struct address client;
+    /* Where a trusted proxy does not say whose it is, the request counts as the proxy's own. */
+    struct slice address = visit_find_address(http, &api->collector->trusted_proxies, &client)
+                               ? address_bytes(&client)
+                               : http_client_address(http);
     int64_t wait_ms = token_guard_wait_ms(api->token_guard, address, now_ms);
     if (wait_ms > 0) {
         char seconds[24];

@@ -197,11 +197,16 @@ static size_t pass_gate(struct api *api, const struct gate_source *source,
     return gate_pass_all(source, &s->visit, &s->request, collector->refusals);
 }
 
-static void refuse_request(struct api *api, struct http_request *http, unsigned status,
-                           const struct refusal *refusal)
+void api_note_refused_request(struct api *api, const struct refusal *refusal)
 {
     refusals_count(api->collector->refusals, slice_make(NULL, 0), refusal->code);
     refusals_note(api->collector->refusals, slice_make(NULL, 0), refusal, NULL);
+}
+
+static void refuse_request(struct api *api, struct http_request *http, unsigned status,
+                           const struct refusal *refusal)
+{
+    api_note_refused_request(api, refusal);
     http_answer_error(http, status, refusal->code, refusal->message, refusal->field);
 }
 

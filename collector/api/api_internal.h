@@ -75,6 +75,9 @@ enum { API_WRITE_KEY_BYTES = 256 };
 struct slice api_write_key(struct http_request *http, const struct request *request,
                            char scratch[API_WRITE_KEY_BYTES]);
 
+/* Count and note a request that is refused as a whole, of no source that is known. */
+void api_note_refused_request(struct api *api, const struct refusal *refusal);
+
 /* api_snowplow.c: what Snowplow's trackers send. */
 #define API_SNOWPLOW_COOKIE "sp"
 void api_post_snowplow(struct api *api, struct http_request *http);

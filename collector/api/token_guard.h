@@ -1,8 +1,8 @@
 /* Slows down whoever guesses tokens: an address that has sent some wrong ones within a minute is
  * refused, whatever it sends, until that minute is over.
  *
- * Memory is fixed: addresses share slots by a keyed hash, and those of one IPv6 network are one. It
- * knows the address of the connection only; behind a reverse proxy all clients are one. Any thread.
+ * Memory is fixed: addresses share slots by a keyed hash, and those of one IPv6 network are one.
+ * Behind a reverse proxy that the settings do not trust all clients are one. Any thread.
  */
 #ifndef TRIBUTARY_COLLECTOR_TOKEN_GUARD_H
 #define TRIBUTARY_COLLECTOR_TOKEN_GUARD_H

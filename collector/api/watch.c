@@ -98,17 +98,25 @@ struct watch *watch_open(size_t waiters_max, const struct clock *clock,
     return w;
 }
 
+void watch_stop(struct watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool is_first = !w->closing;
+    w->closing = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+    if (is_first) {
+        pthread_join(w->thread, NULL);
+    }
+}
+
 void watch_close(struct watch **watch)
 {
     struct watch *w = *watch;
     if (w == NULL) {
         return;
     }
-    pthread_mutex_lock(&w->lock);
-    w->closing = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
+    watch_stop(w);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->changed);
     free(w->entries);

@@ -1,7 +1,7 @@
 /* The watch: requests that wait until what the edge knows of a visitor changes.
  *
  * Guarantee: whoever was added is woken exactly once: when something was stored about its visitor,
- * when its time is over, or when the watch is closed; sometimes also without a reason. At most
+ * when its time is over, or when the watch is stopped; sometimes also without a reason. At most
  * `waiters_max` wait at once, in memory that is taken at the start. Any thread.
  */
 #ifndef TRIBUTARY_COLLECTOR_WATCH_H
@@ -12,15 +12,18 @@
 
 struct watch;
 
-/* `wake` is called on the thread that tells the change, on the watch's own or on that which closes;
- * it may not call the watch. */
+/* `wake` is called on the thread that tells the change or on the watch's own; it may not call the
+ * watch. */
 struct watch *watch_open(size_t waiters_max, const struct clock *clock,
                          void (*wake)(void *user, void *waiter), void *user);
-/* Wake all and free. Nobody may call the watch any more. Closing NULL is allowed. */
+/* Wake all, and let nobody wait from now on; returns when all were woken by it. The watch may still
+ * be called. The same thread closes it. */
+void watch_stop(struct watch *watch);
+/* Stop and free. Nobody may call the watch any more. Closing NULL is allowed. */
 void watch_close(struct watch **watch);
 
 /* Wait for the visitor with this anonymous id, which is not kept. False: too many wait already, or
- * the watch is closing. True: the waiter may be woken, by another thread, before this returns. */
+ * the watch has stopped. True: the waiter may be woken, by another thread, before this returns. */
 MUST_CHECK bool watch_add(struct watch *watch, struct slice anonymous_id, int64_t wait_ms,
                           void *waiter);
 

@@ -108,6 +108,20 @@ static void closing_wakes_all(void **state)
     assert_int_equal(f->counts[2], 1);
 }
 
+static void who_comes_after_the_stop_is_sent_away_until_the_watch_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    add(f, "a", LONG_MS, 1);
+    watch_stop(f->watch);
+    assert_int_equal(f->counts[1], 1);
+    assert_false(watch_add(f->watch, slice_text("a"), LONG_MS, f));
+    watch_changed(f->watch, slice_text("a"));
+    assert_int_equal(watch_waiters(f->watch), 0);
+    watch_stop(f->watch);
+    watch_close(&f->watch);
+    assert_int_equal(f->count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +130,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_more_than_the_maximum_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_waiter_whose_time_is_over_is_woken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_wakes_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_comes_after_the_stop_is_sent_away_until_the_watch_is_closed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

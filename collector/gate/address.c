@@ -100,6 +100,12 @@ struct address address_truncate(struct address address)
     return first_bits(address, is_ipv4(address) ? TRUNCATED_IPV4 : TRUNCATED_IPV6);
 }
 
+struct slice address_bytes(const struct address *address)
+{
+    size_t skipped = is_ipv4(*address) ? IPV4_AT : 0;
+    return slice_make(address->bytes + skipped, sizeof address->bytes - skipped);
+}
+
 size_t address_format(struct address address, char ret[ADDRESS_TEXT_BYTES])
 {
     const char *text = is_ipv4(address)

@@ -23,6 +23,8 @@ bool address_parse(struct slice text, struct address *ret);
 bool address_from_socket(const struct sockaddr *socket, struct address *ret);
 /* Its network, which many share: the first 24 bits of IPv4, 48 of IPv6. */
 struct address address_truncate(struct address address);
+/* The 4 bytes of IPv4 or the 16 of IPv6; they lie in *address. */
+struct slice address_bytes(const struct address *address);
 /* As text into `ret`; its length. */
 size_t address_format(struct address address, char ret[ADDRESS_TEXT_BYTES]);
 

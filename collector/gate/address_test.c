@@ -71,6 +71,17 @@ static void test_addresses_are_read_written_and_cut_to_their_network(void **stat
     assert_false(address_parse(slice_make("1.2.3.4\0.5", 10), &none));
 }
 
+static void test_the_bytes_of_an_address_are_those_of_its_family(void **state)
+{
+    struct address ipv4 = address_of("198.51.100.7");
+    struct address ipv6 = address_of("2001:db8::7");
+    (void)state;
+    assert_int_equal(address_bytes(&ipv4).len, 4);
+    assert_memory_equal(address_bytes(&ipv4).data, "\xc6\x33\x64\x07", 4);
+    assert_int_equal(address_bytes(&ipv6).len, 16);
+    assert_ptr_equal(address_bytes(&ipv6).data, ipv6.bytes);
+}
+
 static void test_the_peers_of_sockets_have_the_same_form(void **state)
 {
     struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_addr = {htonl(0xc000024d)}};
@@ -191,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses_are_read_written_and_cut_to_their_network),
+        cmocka_unit_test(test_the_bytes_of_an_address_are_those_of_its_family),
         cmocka_unit_test(test_the_peers_of_sockets_have_the_same_form),
         cmocka_unit_test(test_networks_contain_what_begins_as_they_do),
         cmocka_unit_test(test_a_network_that_is_none_is_named),

@@ -248,8 +248,9 @@ static bool is_suppressed(const struct gate_source *source, const struct visit *
            suppression_refuses(visit->suppression, source->types, &e->event, visit->arena);
 }
 
-void gate_pass(const struct gate_source *source, struct visit *visit, struct request *request,
-               struct request_event *e)
+/* All but the withdrawal, so that the event is still as it was sent where it is refused. */
+static void judge(const struct gate_source *source, struct visit *visit, struct request *request,
+                  struct request_event *e)
 {
     rules_object(visit, e);
     e->refusal = rules_check(visit, e);
@@ -261,17 +262,27 @@ void gate_pass(const struct gate_source *source, struct visit *visit, struct req
     }
     e->refusal = gate_check(source, e);
     if (e->refusal.code != NULL) {
-        if (strcmp(e->refusal.code, "consent-denied") == 0) {
-            withdrawal_make(visit, e, &rand_secure);
-        }
         return;
     }
-    if (source->plan != NULL) {
+    /* First the rules: they keep to the client's limit, the plan may write beyond it. */
+    e->refusal = rules_change(visit, e);
+    if (e->refusal.code == NULL && source->plan != NULL) {
         plan_pass(source->plan, request, e);
     }
-    if (e->refusal.code == NULL) {
-        e->refusal = rules_change(visit, e);
+}
+
+static void withdraw_denied(struct visit *visit, struct request_event *e)
+{
+    if (e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0) {
+        withdrawal_make(visit, e, &rand_secure);
     }
+}
+
+void gate_pass(const struct gate_source *source, struct visit *visit, struct request *request,
+               struct request_event *e)
+{
+    judge(source, visit, request, e);
+    withdraw_denied(visit, e);
 }
 
 size_t gate_pass_all(const struct gate_source *source, struct visit *visit, struct request *request,
@@ -281,13 +292,14 @@ size_t gate_pass_all(const struct gate_source *source, struct visit *visit, stru
     for (size_t i = 0; i < request->count; i++) {
         struct request_event *e = &request->events[i];
         if (e->refusal.code == NULL) {
-            gate_pass(source, visit, request, e);
+            judge(source, visit, request, e);
         }
         if (e->refusal.code != NULL) {
             refusals_count(refusals, source->key, e->refusal.code);
             if (refused++ < REFUSALS_LAST_OF_SOURCE) {
                 refusals_note(refusals, source->key, &e->refusal, e);
             }
+            withdraw_denied(visit, e);
         }
     }
     return refused;

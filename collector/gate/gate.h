@@ -38,7 +38,7 @@ struct refusal gate_check(const struct gate_source *source, const struct request
 const struct rules *gate_rules(const struct gate_source *source);
 
 /* Pass an event of the request through everything: the rules and consent in the order of rules.h,
- * with the suppression list before consent and the tracking plan after it. Sets its refusal,
+ * with the suppression list before consent and the tracking plan at last. Sets its refusal,
  * changes its body, marks it as quarantined, or leaves a withdrawal of it. The visit is one of this
  * source's rules. */
 void gate_pass(const struct gate_source *source, struct visit *visit, struct request *request,

@@ -139,6 +139,42 @@ static void test_what_a_source_requires_decides_what_passes(void **state)
     }
 }
 
+static bool keep_seen(void *user, struct slice source, const struct refusal_seen *seen)
+{
+    (void)source;
+    *(struct refusal_seen *)user = *seen;
+    return false;
+}
+
+static void test_of_a_denied_event_the_refusal_shows_what_was_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct visit visit;
+    struct refusal_seen seen = {0};
+    struct bots *bots = bots_new();
+    struct refusals *refusals = refusals_new(&clock_real);
+    const struct gate_source *web = gate_find_source(f->gate, slice_text("web"));
+    visit_init(&visit);
+    visit.rules = gate_rules(web);
+    visit.bots = bots;
+    visit.arena = &f->request.arena;
+    request_parse(
+        &f->request, EVENT_TRACK,
+        slice_text("{\"userId\":\"u\",\"event\":\"Sold\",\"properties\":{\"a\":1},\"context\":"
+                   "{\"consent\":{\"categoryPreferences\":{\"analytics\":false}}}}"),
+        &rand_secure);
+    assert_int_equal(gate_pass_all(web, &visit, &f->request, refusals), 1);
+    assert_true(f->request.events[0].is_withdrawal);
+    refusals_each_last(refusals, keep_seen, &seen);
+    assert_string_equal(seen.code, "consent-denied");
+    assert_string_equal(seen.type, "track");
+    assert_string_equal(seen.event, "Sold");
+    assert_non_null(strstr(seen.sample, "properties{a:number}"));
+    visit_done(&visit);
+    refusals_free(&refusals);
+    bots_free(&bots);
+}
+
 static void test_rates_go_on_when_the_definitions_change(void **state)
 {
     static const char limited[] = "{\"sources\":{\"a\":{},\"web\":{\"rate\":{"
@@ -262,6 +298,7 @@ int main(void)
         WITH(test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it),
         WITH(test_the_types_for_the_suppression_list_are_those_of_the_rules),
         WITH(test_what_a_source_requires_decides_what_passes),
+        WITH(test_of_a_denied_event_the_refusal_shows_what_was_sent),
         cmocka_unit_test(test_rates_go_on_when_the_definitions_change),
         WITH(test_only_named_origins_may_send_cookies),
         WITH(test_normalisers_are_those_of_the_hub_and_else_the_default),

@@ -48,10 +48,19 @@ static bool is_name(struct slice key)
     return key.len > 0 && key.len <= NAME_BYTES_MAX && digits <= DIGITS_MAX;
 }
 
+static void put_if_name(struct sample *s, struct slice text)
+{
+    if (is_name(text)) {
+        put(s, (const char *)text.data, text.len);
+    } else if (text.len > 0) {
+        put_text(s, more);
+    }
+}
+
 static void put_name(struct sample *s, const struct token *key)
 {
-    if (key->kind == TOKEN_TEXT && is_name(key->text)) {
-        put(s, (const char *)key->text.data, key->text.len);
+    if (key->kind == TOKEN_TEXT && key->text.len > 0) {
+        put_if_name(s, key->text);
     } else {
         put_text(s, more);
     }
@@ -139,23 +148,27 @@ static void put_body(struct sample *s, struct slice body)
     }
 }
 
-void refusal_sample_text(struct slice text, char *ret, size_t size)
+/* Names and numbers of elements stay; a slash or tilde in a name comes escaped, which is none. */
+void refusal_sample_pointer(struct slice pointer, char *ret, size_t size)
 {
-    size_t len = text.len < size ? text.len : size - 1;
-    while (len > 0 && len < text.len && (text.data[len] & 0xc0) == 0x80) {
-        len--;
+    struct sample s = {.out = ret, .size = size - sizeof more};
+    while (pointer.len > 0) {
+        const uint8_t *slash = memchr(pointer.data, '/', pointer.len);
+        size_t len = slash == NULL ? pointer.len : (size_t)(slash - pointer.data);
+        put_if_name(&s, slice_make(pointer.data, len));
+        put_text(&s, slash == NULL ? "" : "/");
+        pointer = slice_skip(pointer, slash == NULL ? len : len + 1);
     }
-    for (size_t i = 0; i < len; i++) {
-        ret[i] = text.data[i] < 0x20 || text.data[i] == 0x7f ? ' ' : (char)text.data[i];
-    }
-    ret[len] = 0;
+    ret[s.len] = 0;
 }
 
 void refusal_sample_event(const struct request_event *e, struct refusal_seen *ret)
 {
     struct sample s = {.out = ret->sample, .size = sizeof ret->sample - sizeof more};
     ret->type = e->event.type < EVENT_TYPES ? event_type_name(e->event.type) : NULL;
-    refusal_sample_text(e->event_name, ret->event, sizeof ret->event);
+    struct sample name = {.out = ret->event, .size = sizeof ret->event - sizeof more};
+    put_if_name(&name, e->event_name);
+    name.out[name.len] = 0;
     put_id(&s, "userId", e->event.user_id);
     put_id(&s, "anonymousId", e->event.anonymous_id);
     put_body(&s, e->event.body);

@@ -126,7 +126,7 @@ void refusals_note(struct refusals *refusals, struct slice source, const struct 
 {
     struct refusal_seen seen = {.at_ms = clock_now_ms(refusals->clock), .code = refusal->code};
     if (refusal->field != NULL) {
-        refusal_sample_text(slice_text(refusal->field), seen.field, sizeof seen.field);
+        refusal_sample_pointer(slice_text(refusal->field), seen.field, sizeof seen.field);
     }
     if (event != NULL) {
         refusal_sample_event(event, &seen);

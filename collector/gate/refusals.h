@@ -22,8 +22,8 @@ struct refusal_seen {
     int64_t at_ms;
     const char *code;
     const char *type; /* of the event; NULL: of a request, or not known */
-    char field[96];   /* JSON pointer; empty: none */
-    char event[64];   /* its name */
+    char field[96];   /* JSON pointer, masked; empty: none */
+    char event[64];   /* its name, if it looks like one */
     char sample[320]; /* its shape */
 };
 

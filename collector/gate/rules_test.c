@@ -40,21 +40,27 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct gate *gate_of(const char *source)
+static struct gate *gate_of_definitions(struct slice json)
 {
     struct gate *gate = NULL;
     struct error err;
-    struct buf json;
     struct buf state;
-    buf_init(&json, 64 * 1024);
     buf_init(&state, 64 * 1024);
+    assert_int_equal(json_read(json, &state), JSON_FINE);
+    assert_true(gate_new(buf_slice(&state), &gate, &err));
+    buf_done(&state);
+    return gate;
+}
+
+static struct gate *gate_of(const char *source)
+{
+    struct buf json;
+    buf_init(&json, 64 * 1024);
     buf_put_slice(&json, slice_text("{\"version\":1,\"sources\":{\"web\":"));
     buf_put_slice(&json, slice_text(source));
     buf_put_slice(&json, slice_text("}}"));
-    assert_int_equal(json_read(buf_slice(&json), &state), JSON_FINE);
-    assert_true(gate_new(buf_slice(&state), &gate, &err));
+    struct gate *gate = gate_of_definitions(buf_slice(&json));
     buf_done(&json);
-    buf_done(&state);
     return gate;
 }
 
@@ -203,6 +209,30 @@ static void test_addresses_are_stored_as_the_source_says(void **state)
         buf_done(&text);
         gate_free(&gate);
     }
+}
+
+/* The hub takes the limit and LIMIT_ANNOTATION_BYTES. */
+static void test_an_event_of_the_limit_may_still_be_annotated(void **state)
+{
+    struct fixture *f = *state;
+    struct buf json;
+    struct gate *gate = gate_of_definitions(
+        slice_text("{\"sources\":{\"web\":{\"consent\":{\"exempt\":true},\"bots\":\"keep\","
+                   "\"tracking_plan\":\"p\"}},\"tracking_plans\":{\"p\":{\"events\":{},"
+                   "\"unplanned\":\"flag\"}}}"));
+    f->visit.objects = false;
+    buf_init(&json, (size_t)2 * LIMIT_EVENT_BYTES);
+    buf_put_format(&json, "{\"userId\":\"u\",\"event\":\"E\",\"properties\":{\"x\":\"");
+    for (int i = 0; i < LIMIT_EVENT_BYTES - 32; i++) {
+        buf_put_u8(&json, 'x');
+    }
+    buf_put_format(&json, "\"}}%c", 0);
+    struct request_event *e = pass(f, gate, EVENT_TRACK, (const char *)json.data);
+    assert_code(e, NULL, "annotated");
+    assert_in_range(e->event.body.len, LIMIT_EVENT_BYTES + 1,
+                    LIMIT_EVENT_BYTES + LIMIT_ANNOTATION_BYTES);
+    gate_free(&gate);
+    buf_done(&json);
 }
 
 static void test_an_event_that_grows_over_the_limit_is_refused(void **state)
@@ -415,6 +445,7 @@ int main(void)
         WITH(test_programs_are_refused_unless_the_source_keeps_them),
         WITH(test_addresses_are_stored_as_the_source_says),
         WITH(test_an_event_that_grows_over_the_limit_is_refused),
+        WITH(test_an_event_of_the_limit_may_still_be_annotated),
         WITH(test_an_objection_denies_the_categories_of_the_source_and_is_noted),
         WITH(test_an_objection_that_the_event_tells_counts_as_well),
         WITH(test_sources_that_name_no_category_do_not_look_at_objections),

@@ -21,8 +21,8 @@ static void add_forwarded(void *user, struct slice line)
     f->len += line.len + 1;
 }
 
-static bool find_address(const struct http_request *http, const struct networks *trusted,
-                         struct address *ret)
+bool visit_find_address(const struct http_request *http, const struct networks *trusted,
+                        struct address *ret)
 {
     struct forwarded forwarded = {.len = 0};
     struct address peer;
@@ -51,7 +51,7 @@ void visit_begin(struct visit *visit, const struct rules *rules, const struct ht
         (may_add_address || !rules->keeps_bots) && visit_is_browser(http, cookie_name);
     visit->objects = rules->objections != NULL && slice_is(http_header(http, "Sec-GPC"), "1");
     visit->has_address =
-        may_add_address && visit->is_browser && find_address(http, trusted, &visit->address);
+        may_add_address && visit->is_browser && visit_find_address(http, trusted, &visit->address);
     visit->user_agent = visit->is_browser && !rules->keeps_bots ? http_header(http, "User-Agent")
                                                                 : slice_make(NULL, 0);
     visit->judged = slice_make(NULL, 0);

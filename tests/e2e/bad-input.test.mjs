@@ -98,6 +98,22 @@ test("a request over the limit is answered with 413, and an event over its own l
   await waitUntil(() => hub.profile("user_id", "small"));
 });
 
+test("a page of another origin reads why its body was refused before anybody looked into it, and it is counted", async (t) => {
+  const { collector } = await startSite(t);
+  const origin = { origin: "https://elsewhere.example" };
+  const large = await collector.post("/v1/batch", Buffer.alloc(600 * 1024, " "), { headers: origin });
+  assert.equal(large.status, 413, large.text);
+  const gzip = await collector.post("/v1/batch", "no gzip", {
+    headers: { ...origin, "content-encoding": "gzip" },
+  });
+  assert.deepEqual([gzip.status, gzip.body?.error?.code], [400, "invalid-gzip"], gzip.text);
+  for (const { headers } of [large, gzip]) assert.equal(headers["access-control-allow-origin"], "*");
+  const metrics = (await collector.get("/metrics")).text;
+  for (const code of ["request-too-large", "invalid-gzip"]) {
+    assert.ok(metrics.includes(`tributary_refused_events_total{source="",reason="${code}"} 1\n`), metrics);
+  }
+});
+
 test("bad items do not taint their batch: each is named with its own code", async (t) => {
   const { hub, collector } = await startSite(t);
   const body = `{"batch":[

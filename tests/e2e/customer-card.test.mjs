@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SERVER_WRITE_KEY } from "../demo/segments.mjs";
+import { alterVault } from "./support/leveldb-log.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
 const VIP = { name: "VIP", where: { trait: "tier", eq: "gold" } };
@@ -142,6 +143,34 @@ test("a box whose cache was lost, or whose key is another, is filled again", asy
   assert.deepEqual(await known(till, 3), [0, 1, 2]);
 });
 
+test("a box whose suppression list or gate was altered on the disk starts, and is filled again", async (t) => {
+  const { hub, till } = await startShops(t);
+  await setScope(hub, "till", { kind: "everybody" });
+  await filled(hub, "till", "everybody");
+  await hub.put("/v1/suppressions", { identifiers: [{ type: "user_id", value: "nobody" }] });
+  await hub.put("/v1/sources/newer", {});
+  const isTold = async () => {
+    const metrics = await (await fetch(`${till.url}/metrics`)).text();
+    return (
+      metrics.includes("\ntributary_suppressed_identifiers 1\n") &&
+      till.log.some((line) => line.includes("gate-changed"))
+    );
+  };
+  await waitUntil(isTold, { timeout: 30_000, what: "the list and the gate" });
+  for (const kind of ["y", "g"]) {
+    const { id } = (await hub.get("/v1/collectors/till")).cache;
+    await till.kill();
+    assert.ok(alterVault(join(till.dataDir, "edge"), kind) > 0, `records "${kind}" were altered`);
+    till.log.length = 0;
+    await till.start();
+    assert.ok(till.log.some((line) => line.includes("edge-emptied")), till.tail());
+    await waitUntil(async () => (await hub.get("/v1/collectors/till")).cache.id !== id, { what: "the new cache" });
+    await filled(hub, "till", "everybody");
+    await waitUntil(isTold, { timeout: 30_000, what: "the list and the gate again" });
+    assert.equal((await till.customer("email", email(2))).status, 200);
+  }
+});
+
 test("a refill goes on where it was after the box and the hub were killed in it", async (t) => {
   const people = 1500;
   const { hub, till } = await startShops(t, { people });
@@ -254,4 +283,18 @@ test("a question that cannot be answered is told what is wrong with it", async (
   const refused = await ask(`?email=${email(0)}`);
   assert.equal(refused.status, 429, "not even the right token is looked at");
   assert.equal(refused.error.code, "too-many-wrong-tokens");
+});
+
+test("behind a trusted proxy the guesses of one client do not lock out another", async (t) => {
+  const { till } = await startShops(t);
+  const ask = (client, token) =>
+    fetch(`${till.url}/v1/customers?email=${email(0)}`, {
+      headers: { authorization: `Bearer ${token}`, "x-forwarded-for": client },
+    });
+  await till.kill();
+  till.args.push("--trusted_proxies", "127.0.0.1");
+  await till.start();
+  for (let n = 0; n < 10; n++) assert.equal((await ask("198.51.100.7", `guess-${n}`)).status, 401);
+  assert.equal((await ask("198.51.100.7", till.customerToken)).status, 429);
+  assert.notEqual((await ask("198.51.100.8", till.customerToken)).status, 429);
 });
