@@ -75,6 +75,9 @@ enum { API_WRITE_KEY_BYTES = 256 };
 struct slice api_write_key(struct http_request *http, const struct request *request,
                            char scratch[API_WRITE_KEY_BYTES]);
 
+/* May this request use the cookie? For holders of the gate's lock. */
+bool api_is_trusted(const struct api *api, const struct http_request *http);
+
 /* api_snowplow.c: what Snowplow's trackers send. */
 #define API_SNOWPLOW_COOKIE "sp"
 void api_post_snowplow(struct api *api, struct http_request *http);
@@ -107,6 +110,8 @@ void api_get_me(struct api *api, struct http_request *http);
 /* What the edge knows of the visitor, as JSON; the version of the card, 0 where there is none. */
 uint64_t api_write_me(struct api *api, struct scratch *scratch, struct slice anonymous_id,
                       struct json_writer *w);
+/* api_link.c: an id goes to another site. */
+void api_get_link(struct api *api, struct http_request *http);
 /* The watch's: answer a request that waited. */
 void api_wake_me(void *api, void *waiter);
 
