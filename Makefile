@@ -92,7 +92,8 @@ $(BUILD)/tests/collector/gate/bots_test: $(call objects,$(CRAWLER_TESTS))
 .PRECIOUS: $(BUILD)/obj/%.o
 
 # LevelDB and NNG are not instrumented: the thread sanitizer cannot see their locks.
-TEST_ENV := $(if $(findstring thread,$(SANITIZE)),TSAN_OPTIONS=ignore_noninstrumented_modules=1)
+TEST_ENV := $(if $(findstring thread,$(SANITIZE)),TSAN_OPTIONS=ignore_noninstrumented_modules=1) \
+            $(if $(findstring address,$(SANITIZE)),LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0)
 TEST_SECONDS ?= 300
 unit: $(TESTS)
 	@for t in $(TESTS); do echo "  TEST  $$t"; $(TEST_ENV) timeout $(TEST_SECONDS) $$t || exit 1; done

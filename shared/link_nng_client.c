@@ -10,7 +10,15 @@
 #include "shared/link.h"
 #include "shared/link_socket.h"
 
-enum { CANCEL_LOOK_MS = 20, CANCEL_MS_MAX = 500, REOPEN_MS = 1000 };
+/* LOST_MS: longer than the longest pause between two dials, RECONNECT_MS_MAX. */
+enum {
+    CANCEL_LOOK_MS = 20,
+    CANCEL_MS_MAX = 500,
+    REOPEN_MS = 1000,
+    RECONNECT_MS_MAX = 5000,
+    LOST_MS = 8000,
+    LOOK_MS = 4000,
+};
 
 /* One request on its way, and the context that it is reused with. */
 struct exchange {
@@ -37,6 +45,8 @@ struct channel {
     int calling;   /* of these, those in their `done` */
     bool is_closing;
     bool was_connected;
+    size_t pipes;          /* connections, which NNG makes one at a time */
+    int64_t lost_since_ns; /* where there is none and was one */
     int64_t silent_since_ns; /* 0: nothing was asked since the last answer */
 };
 
@@ -149,6 +159,18 @@ static void on_connected(nng_pipe pipe, nng_pipe_ev event, void *arg)
     (void)event;
     pthread_mutex_lock(&channel->lock);
     channel->was_connected = true;
+    channel->pipes++;
+    pthread_mutex_unlock(&channel->lock);
+}
+
+static void on_lost(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct channel *channel = arg;
+    (void)pipe;
+    (void)event;
+    pthread_mutex_lock(&channel->lock);
+    channel->pipes -= channel->pipes > 0;
+    channel->lost_since_ns = clock_monotonic_ns(&clock_real);
     pthread_mutex_unlock(&channel->lock);
 }
 
@@ -177,10 +199,11 @@ static bool open_channel(const char *url, struct channel **ret, struct error *er
         return link_socket_fail(err, rv, "opening a socket");
     }
     if ((rv = nng_pipe_notify(channel->socket, NNG_PIPE_EV_ADD_POST, on_connected, channel)) != 0 ||
+        (rv = nng_pipe_notify(channel->socket, NNG_PIPE_EV_REM_POST, on_lost, channel)) != 0 ||
         (rv = nng_dialer_create(&dialer, channel->socket, url)) != 0 ||
         (rv = nng_dialer_set_size(dialer, NNG_OPT_RECVMAXSZ, LIMIT_WIRE_BYTES)) != 0 ||
         (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, 50)) != 0 ||
-        (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, 5000)) != 0 ||
+        (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, RECONNECT_MS_MAX)) != 0 ||
         (rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK)) != 0) {
         nng_close(channel->socket);
         free_channel(channel);
@@ -271,16 +294,23 @@ static bool close_channel(struct channel *channel)
 
 /* ---- The watchdog ---- */
 
-/* How long the channel may stay silent; at most 0: it is to be given up. A channel that never was
- * connected goes on dialling, which a new one would do no better. */
+/* How long the channel may stay as it is; at most 0: it is to be given up, because nothing was
+ * answered for too long, or because it should have dialled again since it lost its connection. A
+ * channel that never was connected goes on dialling, which a new one would do no better. */
 static int64_t patience_ms(struct channel *channel, int64_t silence_ms)
 {
+    int64_t now_ns = clock_monotonic_ns(&clock_real);
+    int64_t left_ms = silence_ms;
     pthread_mutex_lock(&channel->lock);
-    int64_t since_ns = channel->silent_since_ns;
-    bool was_connected = channel->was_connected;
+    if (channel->was_connected && channel->silent_since_ns != 0) {
+        left_ms -= (now_ns - channel->silent_since_ns) / 1000000;
+    }
+    if (channel->was_connected && channel->pipes == 0) {
+        int64_t left_lost_ms = LOST_MS - (now_ns - channel->lost_since_ns) / 1000000;
+        left_ms = left_lost_ms < left_ms ? left_lost_ms : left_ms;
+    }
     pthread_mutex_unlock(&channel->lock);
-    int64_t silent_ms = (clock_monotonic_ns(&clock_real) - since_ns) / 1000000;
-    return since_ns == 0 || !was_connected ? silence_ms : silence_ms - silent_ms;
+    return left_ms;
 }
 
 /* Under the client's lock, which is let go meanwhile. */
@@ -313,7 +343,7 @@ static void *watch(void *arg)
     while (!client->is_stopped) {
         int64_t left_ms = patience_ms(client->channel, client->silence_ms);
         if (left_ms > 0) {
-            daemon_wait(&client->wake, &client->lock, left_ms);
+            daemon_wait(&client->wake, &client->lock, left_ms < LOOK_MS ? left_ms : LOOK_MS);
         } else {
             replace_channel(client);
         }
@@ -354,6 +384,17 @@ static nng_msg *make_message(struct slice bytes)
     rv = nng_msg_append(msg, bytes.data, bytes.len);
     ensure(rv == 0);
     return msg;
+}
+
+bool link_client_is_connected(struct link_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    struct channel *channel = client->channel;
+    pthread_mutex_lock(&channel->lock);
+    bool is_connected = channel->pipes > 0;
+    pthread_mutex_unlock(&channel->lock);
+    pthread_mutex_unlock(&client->lock);
+    return is_connected;
 }
 
 void link_client_request(struct link_client *client, struct slice bytes, int timeout_ms,

@@ -25,7 +25,7 @@ bool uuid_parse(struct slice text, uint8_t ret[UUID_BYTES])
         uint8_t high = digits_from_one[at[places[i]]];
         uint8_t low = digits_from_one[at[places[i] + 1]];
         fine &= high > 0 && low > 0;
-        ret[i] = (uint8_t)((high - 1) << 4 | (low - 1));
+        ret[i] = (uint8_t)((high - 1U) << 4 | (low - 1U));
     }
     return fine;
 }

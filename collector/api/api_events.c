@@ -96,14 +96,13 @@ static struct slice visitor_of(const struct request *request)
 
 /* Set the cookie, take it away, or leave it as it is. */
 static void set_cookie(const struct api *api, struct http_request *http,
-                       const struct request *request, const char *name, bool nothing_taken)
+                       const struct request *request, const char *name)
 {
     char cookie[COOKIE_BYTES];
     const struct settings *settings = &api->collector->settings;
     bool is_secure = api_is_secure(http);
-    bool is_due = nothing_taken || cookie_is_withdrawal(request)
-                      ? cookie_withdraw(settings, name, request, is_secure, http, cookie)
-                      : cookie_follow(settings, name, request, is_secure, http, cookie);
+    bool is_due = cookie_withdraw(settings, name, request, is_secure, http, cookie) ||
+                  cookie_follow(settings, name, request, is_secure, http, cookie);
     if (is_due && api_is_trusted(api, http)) {
         http_add_header(http, "Set-Cookie", slice_text(cookie));
     }
@@ -248,7 +247,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     request_stamp(request, gate_source_key(source), clock_now_ms(api->collector->clock));
     size_t refused = pass_gate(api, source, http, s);
     if (may_identify) {
-        set_cookie(api, http, request, protocol->cookie_name, refused == request->count);
+        set_cookie(api, http, request, protocol->cookie_name);
     }
     if (refused > 0 && !protocol->is_lenient) {
         answer_refused(api, http, s, refused);

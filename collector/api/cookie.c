@@ -69,6 +69,17 @@ bool cookie_is_browser(const struct http_request *http, struct slice cookie)
            http_header(http, "Sec-Fetch-Site").len > 0;
 }
 
+/* It names categories of consent and grants none of them. */
+static bool grants_nothing(const struct request_event *e)
+{
+    for (size_t i = 0; i < e->preference_count; i++) {
+        if (e->preferences[i].granted) {
+            return false;
+        }
+    }
+    return e->preference_count > 0;
+}
+
 bool cookie_follow(const struct settings *settings, const char *name, const struct request *request,
                    bool is_secure, const struct http_request *http, char ret[COOKIE_BYTES])
 {
@@ -76,7 +87,7 @@ bool cookie_follow(const struct settings *settings, const char *name, const stru
     bool has_page_view = false;
     for (size_t i = 0; i < request->count; i++) {
         const struct request_event *e = &request->events[i];
-        if (e->refusal.code == NULL && e->event.anonymous_id.len > 0) {
+        if (e->refusal.code == NULL && e->event.anonymous_id.len > 0 && !grants_nothing(e)) {
             id = e->event.anonymous_id;
             has_page_view |= e->event.type == EVENT_PAGE;
         }
@@ -90,17 +101,6 @@ bool cookie_follow(const struct settings *settings, const char *name, const stru
     return is_due;
 }
 
-bool cookie_is_withdrawal(const struct request *request)
-{
-    const struct request_event *e = &request->events[request->count - 1];
-    for (size_t i = 0; request->count > 0 && i < e->preference_count; i++) {
-        if (e->preferences[i].granted) {
-            return false;
-        }
-    }
-    return request->count > 0 && e->preference_count > 0;
-}
-
 bool cookie_withdraw(const struct settings *settings, const char *name,
                      const struct request *request, bool is_secure, const struct http_request *http,
                      char ret[COOKIE_BYTES])
@@ -109,9 +109,10 @@ bool cookie_withdraw(const struct settings *settings, const char *name,
     bool is_denied = false;
     for (size_t i = 0; has.len > 0 && i < request->count; i++) {
         const struct request_event *e = &request->events[i];
-        bool denies = (e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0) ||
-                      (i == request->count - 1 && cookie_is_withdrawal(request));
-        is_denied |= denies && slice_equal(e->event.anonymous_id, has);
+        bool is_refused = e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0;
+        if (slice_equal(e->event.anonymous_id, has)) {
+            is_denied = is_refused || grants_nothing(e);
+        }
     }
     if (is_denied) {
         write_cookie(settings, name, slice_make("", 0), 0, is_secure, ret);

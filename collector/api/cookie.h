@@ -42,11 +42,9 @@ struct slice cookie_id(const struct http_request *http, const char *name);
 bool cookie_follow(const struct settings *settings, const char *name, const struct request *request,
                    bool is_secure, const struct http_request *http, char ret[COOKIE_BYTES]);
 
-/* Does the newest event, taken or not, grant no category of consent that it names? */
-bool cookie_is_withdrawal(const struct request *request);
-/* Is the cookie to be taken away: an event with its id was refused because consent is denied, or is
- * such a withdrawal? Scripts cannot do it where it is hidden from them. Then *ret is the value of
- * Set-Cookie. For requests of which nothing was taken, and withdrawals. */
+/* Is the cookie to be taken away: the newest event with its id was refused because consent is
+ * denied, or grants no category of consent that it names? Scripts cannot do it where it is hidden
+ * from them. Then *ret is the value of Set-Cookie. */
 bool cookie_withdraw(const struct settings *settings, const char *name,
                      const struct request *request, bool is_secure, const struct http_request *http,
                      char ret[COOKIE_BYTES]);

@@ -211,7 +211,7 @@ bool downlink_is_connected(struct downlink *d)
     bool connected =
         d->answered_ms > 0 && clock_now_ms(d->parts.clock) - d->answered_ms < CONNECTED_MS;
     pthread_mutex_unlock(&d->lock);
-    return connected;
+    return connected && link_client_is_connected(d->parts.link);
 }
 
 int64_t downlink_answered_ms(struct downlink *d)

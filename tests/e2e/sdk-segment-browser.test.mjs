@@ -1,10 +1,11 @@
-// Segment's analytics.js in Chromium, unmodified: its snippet with the collector's address in place of
-// Segment's. The collector serves the script, its settings, and takes its events.
+// Segment's analytics.js in Chromium, unmodified, over HTTPS: its snippet with the collector's address in
+// place of Segment's. The collector serves the script, its settings, and takes its events.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openBrowser } from "./support/browser.mjs";
+import { httpsSettings } from "./support/certificates.mjs";
 import { ROOT } from "./support/cli.mjs";
-import { addressOf, servePages, setBrowserClockWrong } from "./support/pages.mjs";
+import { servePages, setBrowserClockWrong } from "./support/pages.mjs";
 import { freePorts } from "./support/ports.mjs";
 import { arrived, assertTimeBetween, HOUR_MS, KEY, openSource } from "./support/sdk.mjs";
 import { startSite, test } from "./support/site.mjs";
@@ -12,7 +13,7 @@ import { startSite, test } from "./support/site.mjs";
 const SCRIPT = join(ROOT, "node_modules/@segment/analytics-next/dist/umd/standalone.js");
 
 // Segment's snippet, as its users paste it. The SDK learns where its settings are from the script's
-// address if that is https; `_cdn` tells it otherwise.
+// address, because that is https.
 const snippet = (address, options) => `<!doctype html><title>Kettles</title><script>
 !function(){var analytics=window.analytics=window.analytics||[];analytics.invoked=true;
 analytics.methods=["page","identify","track","group","alias","screen","ready","reset","on","user","register"];
@@ -22,20 +23,20 @@ analytics.methods.forEach(function(name){analytics[name]=analytics.factory(name)
 analytics.load=function(key,options){var script=document.createElement("script");script.async=true;
 script.src="${address}/analytics.js/v1/"+key+"/analytics.min.js";
 document.head.appendChild(script);analytics._loadOptions=options};
-analytics._writeKey="${KEY}";analytics._cdn="${address}";analytics.SNIPPET_VERSION="5.2.0";
+analytics._writeKey="${KEY}";analytics.SNIPPET_VERSION="5.2.0";
 analytics.load("${KEY}",${JSON.stringify(options)});analytics.page()}();
 </script>`;
 
 // A site whose page has the snippet, and a browser on it. `requests`: what the page asked for.
 async function openSite(t, { options = {}, clockWrong = 0 } = {}) {
-  const page = await openBrowser(t);
+  const page = await openBrowser(t, { ignoreHTTPSErrors: true });
   if (!page) return undefined;
-  const [port] = await freePorts(1);
+  const [port, httpsPort] = await freePorts(2);
   const site = await startSite(t, {
     sources: openSource([`http://127.0.0.1:${port}`]),
-    settings: { analytics_js_file: SCRIPT },
+    settings: { analytics_js_file: SCRIPT, ...httpsSettings(t, httpsPort) },
   });
-  const address = addressOf(site.collector);
+  const address = `https://127.0.0.1:${httpsPort}`;
   const url = await servePages(t, port, { "/kettles": snippet(address, options), "/favicon.ico": "" });
   const requests = [];
   page.on("request", (request) => requests.push(request.url()));

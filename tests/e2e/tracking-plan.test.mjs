@@ -156,7 +156,7 @@ test("a quarantined event is answered with success, waits, and counts once when 
 });
 
 test("what a definition may not say is refused with its place", async (t) => {
-  const site = await startSite(t, { sources: {}, segments: {} });
+  const site = await startSite(t, { sources: { other: {} }, segments: {} });
   const put = (body) => site.hub.api("PUT", "/v1/tracking-plans/web", body);
   const about = (schema) => ({ events: { Seen: { properties: schema } } });
   for (const [body, field] of [

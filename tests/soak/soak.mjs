@@ -177,6 +177,8 @@ export async function soak({ seconds, cuts, connections = 64, spool = "64MiB", l
     collector.args.push("--spool_bytes_max", spool);
     await line.restore();
     await collector.start();
+    // With its spool full, as behind a line that is cut for long, it is alive and not ready.
+    collector.isReady = async () => (await fetch(`${collector.url}/healthz`)).ok;
 
     const traffic = new Traffic();
     const state = { over: false, answers: {}, memory: [] };

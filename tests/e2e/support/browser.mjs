@@ -8,8 +8,8 @@ const USER_AGENT =
   "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
 /* Open a page in a fresh browser, which is closed at the end of the test. Undefined, and the test
- * skipped, where there is no Chromium. */
-export async function openBrowser(t) {
+ * skipped, where there is no Chromium. `options`: those of Playwright for a page. */
+export async function openBrowser(t, options = {}) {
   if (!existsSync(PROGRAM)) {
     t.skip(`${PROGRAM} is not there`);
     return undefined;
@@ -18,6 +18,7 @@ export async function openBrowser(t) {
     executablePath: PROGRAM,
     args: [
       "--no-sandbox",
+      `--user-agent=${USER_AGENT}`,
       "--disable-gpu",
       "--disable-quic",
       "--no-first-run",
@@ -28,7 +29,7 @@ export async function openBrowser(t) {
     ],
   });
   t.after(() => browser.close());
-  const page = await browser.newPage({ userAgent: USER_AGENT });
+  const page = await browser.newPage(options);
   page.setDefaultTimeout(10_000);
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));

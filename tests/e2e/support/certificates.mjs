@@ -1,6 +1,7 @@
 // Certificates for the scenarios, made with openssl: an authority of our own and what it issues.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const openssl = (...args) => execFileSync("openssl", args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -32,6 +33,17 @@ export class Authority {
     ); // prettier-ignore
     return { certificate: readFileSync(certificate), key: readFileSync(key), name: `edge ${n}` };
   }
+}
+
+/* Settings of a collector with HTTPS on this port, under a certificate of an authority of its own. */
+export function httpsSettings(t, port) {
+  const dir = mkdtempSync(join(tmpdir(), "tributary-tls-"));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const { certificate, key } = new Authority(join(dir, "ca")).issue();
+  const files = { tls_certificate: join(dir, "certificate.pem"), tls_key: join(dir, "key.pem") };
+  writeFileSync(files.tls_certificate, certificate);
+  writeFileSync(files.tls_key, key);
+  return { https_listen: `127.0.0.1:${port}`, ...files };
 }
 
 /* Put a file in another's place as renewals do: the new one whole, in one step. */
