@@ -163,6 +163,7 @@ static bool open_parts(struct hub *h, struct error *err)
         !quarantine_open(h->log, &clock_real, &h->quarantine, err)) {
         return false;
     }
+    registry_set_link_key(h->registry, h->secret_key);
     open_services(h);
     if (!open_partitions(h, err)) {
         return false;

@@ -1,6 +1,7 @@
 #include "hub/registry.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "shared/json.h"
@@ -14,6 +15,8 @@ struct entry {
     int64_t at_ms;
 };
 
+enum { LINK_KEY_BYTES = 32 };
+
 struct registry {
     struct eventlog *log;
     const struct clock *clock;
@@ -25,6 +28,8 @@ struct registry {
     uint64_t gate_version;    /* of the last change that gates see */
     uint64_t traits_version;  /* of the last change of traits */
     uint32_t next_id;
+    bool has_link_key;
+    uint8_t link_key[LINK_KEY_BYTES]; /* of tokens in links */
     size_t count;
     size_t capacity;
     struct entry *entries; /* by kind and key */
@@ -210,6 +215,14 @@ bool registry_open(struct eventlog *log, const struct clock *clock, void (*chang
     return true;
 }
 
+void registry_set_link_key(struct registry *r, const uint8_t hub_secret[SEAL_KEY_BYTES])
+{
+    static const uint8_t purpose[] = "tributary-link-v1"; /* stored: never change */
+    crypto_generichash(r->link_key, sizeof r->link_key, purpose, sizeof purpose, hub_secret,
+                       SEAL_KEY_BYTES);
+    r->has_link_key = true;
+}
+
 void registry_close(struct registry **registry)
 {
     struct registry *r = *registry;
@@ -221,6 +234,7 @@ void registry_close(struct registry **registry)
     }
     free(r->entries);
     pthread_mutex_destroy(&r->lock);
+    sodium_memzero(r->link_key, sizeof r->link_key);
     free(r);
     *registry = NULL;
 }
@@ -450,9 +464,13 @@ static void put_gate(const struct registry *r, struct buf *out)
 {
     msgpack_packer k;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, 4);
+    msgpack_pack_map(&k, r->has_link_key ? 5 : 4);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->gate_version);
+    if (r->has_link_key) {
+        value_pack_cstr(&k, "link_key");
+        value_pack_bin(&k, slice_make(r->link_key, sizeof r->link_key));
+    }
     put_kind(r, &k, "sources", REGISTRY_SOURCE, out);
     put_kind(r, &k, "tracking_plans", REGISTRY_PLAN, out);
     value_pack_cstr(&k, "normalizers");

@@ -11,6 +11,7 @@
 #include "hub/eventlog.h"
 #include "hub/segment/catalog.h"
 #include "shared/clock.h"
+#include "shared/seal.h"
 
 struct registry;
 
@@ -60,6 +61,9 @@ void registry_each(struct registry *registry, enum registry_kind kind,
 /* The definitions for partitions, as catalog_new() takes them, with one more segment put in under
  * the key "preview" where `preview` is not NULL. */
 void registry_catalog(struct registry *registry, const msgpack_object *preview, struct buf *out);
+/* The key of tokens in links, for the definitions for gates; once, before anybody else uses this.
+ * It is derived from the hub's secret key. Without it gates get none. */
+void registry_set_link_key(struct registry *registry, const uint8_t hub_secret[SEAL_KEY_BYTES]);
 /* The definitions for gates; FORMATS.md of shared/ describes them. */
 void registry_gate(struct registry *registry, struct buf *out, uint64_t *ret_version);
 uint64_t registry_gate_version(struct registry *registry);

@@ -499,6 +499,40 @@ static void test_what_gates_get_is_bounded(void **state)
     buf_done(&body);
 }
 
+static void read_link_key(struct fixture *f, uint8_t ret[32])
+{
+    msgpack_zone zone;
+    msgpack_object root;
+    struct slice key;
+    uint64_t version;
+    bool made = msgpack_zone_init(&zone, 1024);
+    assert_true(made);
+    buf_clear(&f->bytes);
+    registry_gate(f->registry, &f->bytes, &version);
+    assert_true(value_unpack(buf_slice(&f->bytes), &zone, &root, &f->err));
+    assert_true(value_bin(value_member_c(&root, "link_key"), &key));
+    assert_int_equal(key.len, 32);
+    memcpy(ret, key.data, 32);
+    msgpack_zone_destroy(&zone);
+}
+
+static void test_gates_get_the_hubs_own_key_of_links(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t secret[SEAL_KEY_BYTES] = {1};
+    uint8_t first[32];
+    uint8_t second[32];
+    registry_set_link_key(f->registry, secret);
+    read_link_key(f, first);
+    read_link_key(f, second);
+    assert_memory_equal(first, second, 32);
+    assert_memory_not_equal(first, secret, 32);
+    secret[0] = 2;
+    registry_set_link_key(f->registry, secret);
+    read_link_key(f, second);
+    assert_memory_not_equal(first, second, 32);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -518,6 +552,7 @@ int main(void)
         WITH(test_a_failed_write_changes_nothing),
         WITH(test_a_source_names_a_tracking_plan_that_is_there_and_the_plan_stays),
         WITH(test_what_gates_get_is_bounded),
+        WITH(test_gates_get_the_hubs_own_key_of_links),
         WITH(test_a_preview_is_compiled_beside_the_others_and_stays_out),
         WITH(test_entries_of_one_kind_come_in_order_until_stopped),
     };

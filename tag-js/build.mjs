@@ -9,13 +9,13 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { minify } from "terser";
 
-const GZIP_BYTES_MAX = 4096; // of what the collector serves
+const GZIP_BYTES_MAX = 4096; // of what the collector serves, and of `gzip -9` of the file too
 const BROTLI_BYTES_MAX = 3800;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 // Names are given in this order. Letters that the rest of the code has often compress best; the order
 // was found by trying, and any other is correct too.
-const LETTERS = "erstlcydpPONaumbnhoixwTgASjfqLIJvMkEVRUCDFHKzBWYGQXZ$_";
+const LETTERS = "eontiupgaCdDcLhlfmsObSyMrxAQY_XTRZFWqUNEIJzH$BVkjGKvPw";
 const nth_identifier = {
   get(n) {
     let name = LETTERS[n % LETTERS.length];
@@ -42,10 +42,14 @@ async function bundle(entry, format, plugins = []) {
   return { code: outputFiles[0].text, inputs: metafile.outputs[Object.keys(metafile.outputs)[0]].inputs };
 }
 
+// A block hides names as well as the function that is called at once, and is shorter.
+const asBlock = (code) => `{${code.match(/^\(\(\)=>\{(.*)\}\)\(\);$/s)[1].replace(/\bvar /g, "let ")}}`;
+
 async function squeeze(code) {
-  const compress = { passes: 3, unsafe_arrows: true, keep_fargs: false };
+  // Comparisons may be turned round: none here is with what is not a number.
+  const compress = { passes: 3, unsafe_arrows: true, unsafe_comps: true, keep_fargs: false };
   const compressed = await minify(code, { ecma: 2018, compress, mangle: false });
-  const named = await minify(compressed.code, { ecma: 2018, compress: false, mangle: { nth_identifier } });
+  const named = await minify(asBlock(compressed.code), { ecma: 2018, compress: false, mangle: { nth_identifier } });
   return named.code.replace(/\bconst\b/g, "let"); // one word for both compresses better
 }
 
@@ -56,6 +60,7 @@ const brotli = (bytes) =>
 const { code, inputs } = await bundle("main.js", "iife");
 const tag = Buffer.from(await squeeze(code));
 const sizes = { gzip: await zopfli(tag), brotli: brotli(tag) };
+const plain = gzipSync(tag, { level: 9 }).length;
 mkdirSync(here("dist"), { recursive: true });
 writeFileSync(here("dist/t.js"), tag);
 writeFileSync(here("dist/t.js.gz"), sizes.gzip);
@@ -64,7 +69,7 @@ writeFileSync(here("dist/index.js"), (await bundle("index.js", "esm")).code);
 
 console.log(
   `dist/t.js: ${tag.length} bytes, gzip ${sizes.gzip.length} of ${GZIP_BYTES_MAX}, ` +
-    `brotli ${sizes.brotli.length} of ${BROTLI_BYTES_MAX} (zlib at level 9: ${gzipSync(tag, { level: 9 }).length})`,
+    `brotli ${sizes.brotli.length} of ${BROTLI_BYTES_MAX} (gzip -9: ${plain})`,
 );
 
 // Compress the bundle without the module's part of it.
@@ -88,7 +93,7 @@ async function shrink(text) {
   return small;
 }
 
-if (sizes.gzip.length > GZIP_BYTES_MAX || sizes.brotli.length > BROTLI_BYTES_MAX) {
+if (Math.max(sizes.gzip.length, plain) > GZIP_BYTES_MAX || sizes.brotli.length > BROTLI_BYTES_MAX) {
   console.error("The tag is over its limit.");
   process.exit(1);
 }

@@ -264,6 +264,8 @@ static bool route_get_cors(struct api *api, struct http_request *http, struct sl
         api_get_source_config(api, http);
     } else if (slice_is(rest, "me")) {
         api_get_me(api, http);
+    } else if (slice_is(rest, "link")) {
+        api_get_link(api, http);
     } else if (slice_is(rest, "customers")) {
         api_get_customer(api, http);
     } else if (slice_is(rest, "refusals")) {

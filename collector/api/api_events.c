@@ -34,10 +34,10 @@ struct slice api_write_key(struct http_request *http, const struct request *requ
     return key.len > 0 ? key : http_query(http, "writeKey");
 }
 
-/* May this request use the cookie? A page of another site may not, unless a source names it: it
- * could tie its visitors' ids to an account of its choice. SameSite does not keep a link there from
- * sending the cookie; Sec-Fetch-Site tells of it. */
-static bool is_trusted(const struct api *api, const struct http_request *http)
+/* A page of another site may not use the cookie, unless a source names it: it could tie its
+ * visitors' ids to an account of its choice. SameSite does not keep a link there from sending the
+ * cookie; Sec-Fetch-Site tells of it. */
+bool api_is_trusted(const struct api *api, const struct http_request *http)
 {
     struct slice site = http_header(http, "Sec-Fetch-Site");
     bool is_here = slice_is(site, "same-origin") || slice_is(site, "same-site");
@@ -76,7 +76,7 @@ static void take_headers(const struct api *api, struct http_request *http, struc
     if (protocol->reads_headers) {
         id = header_id(http, scratch, sizeof scratch);
     }
-    if (id.len == 0 && may_identify && is_trusted(api, http)) {
+    if (id.len == 0 && may_identify && api_is_trusted(api, http)) {
         id = cookie_id(http, protocol->cookie_name);
     }
     request_adopt(request, id);
@@ -103,7 +103,7 @@ static void set_cookie(const struct api *api, struct http_request *http,
     bool is_secure = api_is_secure(http);
     bool is_due = cookie_withdraw(settings, name, request, is_secure, http, cookie) ||
                   cookie_follow(settings, name, request, is_secure, http, cookie);
-    if (is_due && is_trusted(api, http)) {
+    if (is_due && api_is_trusted(api, http)) {
         http_add_header(http, "Set-Cookie", slice_text(cookie));
     }
 }

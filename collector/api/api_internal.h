@@ -77,6 +77,8 @@ struct slice api_write_key(struct http_request *http, const struct request *requ
 
 /* Count and note a request that is refused as a whole, of no source that is known. */
 void api_note_refused_request(struct api *api, const struct refusal *refusal);
+/* May this request use the cookie? For holders of the gate's lock. */
+bool api_is_trusted(const struct api *api, const struct http_request *http);
 
 /* api_snowplow.c: what Snowplow's trackers send. */
 #define API_SNOWPLOW_COOKIE "sp"
@@ -110,6 +112,8 @@ void api_get_me(struct api *api, struct http_request *http);
 /* What the edge knows of the visitor, as JSON; the version of the card, 0 where there is none. */
 uint64_t api_write_me(struct api *api, struct scratch *scratch, struct slice anonymous_id,
                       struct json_writer *w);
+/* api_link.c: an id goes to another site. */
+void api_get_link(struct api *api, struct http_request *http);
 /* The watch's: answer a request that waited. */
 void api_wake_me(void *api, void *waiter);
 

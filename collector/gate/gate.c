@@ -28,6 +28,7 @@ struct gate {
     struct gate_source *sources; /* by key */
     struct rate *rates;          /* one for each source: the only part that changes */
     struct suppression_types types;
+    struct slice link_key;
     size_t plan_count;
     struct gate_plan *plans;
 };
@@ -128,6 +129,7 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
     }
     (void)value_int(value_member_c(&root, "version"), &version);
     gate->version = (uint64_t)version;
+    (void)value_bin(value_member_c(&root, "link_key"), &gate->link_key);
     read_types(gate, value_member_c(&root, "normalizers"));
     read_plans(gate, value_member_c(&root, "tracking_plans"));
     read_sources(gate, value_member_c(&root, "sources"));
@@ -317,6 +319,11 @@ bool gate_allows_origin(const struct gate *gate, struct slice origin)
         }
     }
     return false;
+}
+
+struct slice gate_link_key(const struct gate *gate)
+{
+    return gate->link_key;
 }
 
 const struct suppression_types *gate_identifier_types(const struct gate *gate)

@@ -59,6 +59,10 @@ void gate_continue(struct gate *gate, struct gate *old);
 /* Some source names this origin, so that its pages may send cookies. */
 bool gate_allows_origin(const struct gate *gate, struct slice origin);
 
+/* The key of tokens in links (collector/api/link_token.h); empty: the hub has told none. Borrowed.
+ */
+struct slice gate_link_key(const struct gate *gate);
+
 /* The identifier types of the hub's rules, for the suppression list; borrowed. */
 const struct suppression_types *gate_identifier_types(const struct gate *gate);
 

@@ -10,10 +10,7 @@ export const consentContext = () => ({
 });
 
 // Global Privacy Control denies marketing, whatever was decided.
-export const preferences = () => {
-  const decision = get("consent");
-  return decision && decision.categoryPreferences;
-};
+export const preferences = () => (get("consent") || {}).categoryPreferences;
 
 // May anything be stored or sent? Not before a decision where one is required, and not against it.
 export const allowed = () => {

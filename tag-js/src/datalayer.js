@@ -48,7 +48,7 @@ export const watchDataLayer = () => {
   const read = (entry) =>
     attempt(() => {
       const [command, name, values] = entry[0] ? entry : ["event", entry.event, entry.ecommerce || entry];
-      if (command == "consent" && auto("gcm")) readConsentMode(name, values);
+      if (command == "consent" && auto("gcm") && !values.region) readConsentMode(name, values);
       if (EVENTS[name]) trackCommerce(EVENTS[name], values);
     });
   layer.forEach(read);

@@ -5,7 +5,7 @@ import { get, set } from "./store.js";
 import { attempt, uuid } from "./util.js";
 
 // The collector sets this cookie; unlike script's own storage, browsers let it live for a year.
-const cookie = () => (allowed() && !isAnonymous() && attempt(() => /\btrb_aid=([^;]+)/.exec(document.cookie)[1])) || 0;
+const cookie = () => attempt(() => allowed() && !isAnonymous() && /\btrb_aid=([^;]+)/.exec(document.cookie)[1]);
 
 // The cookie wins, unless it is still the one that reset() left behind.
 export const anonymousId = () => {

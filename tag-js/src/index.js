@@ -1,5 +1,6 @@
 // The npm package: the same tag without its script element.
 import { start } from "./start.js";
+import { calls } from "./tag.js";
 
 let tag;
 
@@ -13,6 +14,7 @@ export function load({ host, ...options }) {
     if (value !== undefined && value !== false) settings[name] = value === true ? "" : value;
   }
   if (Array.isArray(settings.auto)) settings.auto = settings.auto.join(" ");
-  tag = start(settings);
+  start(settings);
+  tag = calls;
   return tag;
 }

@@ -1,6 +1,8 @@
 // Starts the tag from the attributes of its own script element, in the place where the page's calls
 // wait. These calls are made now, in their order.
 import { start } from "./start.js";
+import { calls } from "./tag.js";
+import { attempt } from "./util.js";
 
 const { dataset, src } = document.currentScript;
 
@@ -9,7 +11,8 @@ const { dataset, src } = document.currentScript;
 const target = (window.tributary = window.tributary || []);
 if (!target.user) {
   const waiting = target.slice();
-  Object.assign(target, start({ auto: "page", host: new URL(src).origin, ...target, ...dataset }));
-  target.push = (...calls) => calls.forEach(([method, ...args]) => target[method] && target[method](...args));
+  start({ auto: "page", host: new URL(src).origin, ...target, ...dataset });
+  Object.assign(target, calls);
+  target.push = (...calls) => calls.forEach(([method, ...args]) => attempt(() => target[method](...args)));
   target.push(...waiting);
 }

@@ -17,7 +17,7 @@ test("the module can be imported where there is no window", () => {
 test("the package has the module, its types, the script and the manual, and nothing else", () => {
   const [{ files }] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: here(".."), stdio: ["ignore", "pipe", "ignore"] }));
   const paths = files.map(({ path }) => path).sort();
-  assert.deepEqual(paths, ["README.md", "dist/index.js", "dist/t.js", "package.json", "snippet.js", "src/index.d.ts"]);
+  assert.deepEqual(paths, ["README.md", "dist/index.js", "dist/t.js", "handover.js", "package.json", "snippet.js", "src/index.d.ts"]);
 });
 
 test("the types accept what the manual shows and refuse what is wrong", (t) => {

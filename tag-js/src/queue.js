@@ -11,14 +11,15 @@ import { iso } from "./util.js";
 
 const EVENTS_MAX = 2000;
 const BATCH_EVENTS_MAX = 50;
-const BATCH_CHARS_MAX = 2e4; // browsers refuse keepalive requests and beacons over 64 KiB
+const BATCH_CHARS_MAX = 2e4; // of up to 3 bytes: browsers refuse keepalive requests and beacons over 64 KiB
+const KEEPALIVE_CHARS_MAX = 21e3;
 const RETRY_MS_MIN = 500;
 const RETRY_AFTER_MS_MAX = 3e5;
 const RETRY_MS_MAX = 3e4;
 const PATH = "/v1/b?me=1";
 
 const pending = {}; // by key: how to settle the promise of an event that this page made
-const flying = {}; // by key: is on its way
+let flying = []; // keys of events that are on their way
 let timer;
 let delay = RETRY_MS_MIN;
 let count = 1e6;
@@ -48,7 +49,7 @@ export const online = () => {
   wake(0);
 };
 
-const waiting = () => names("q").filter((key) => !flying[key]);
+const waiting = () => names("q").filter((key) => !flying.includes(key));
 
 const settle = (key, error) => {
   set(key);
@@ -88,15 +89,15 @@ const bodyOf = (keys) => `{"batch":[${keys.map(read)}],"sentAt":"${iso()}","writ
 // Send these events.
 const post = async (keys) => {
   const body = bodyOf(keys); // as text/plain, for which the browser asks no preflight
-  keys.forEach((key) => (flying[key] = 1));
+  flying = keys;
   const { status, seconds, success, rejected = [], error, me } = await ask(PATH, {
     method: "POST",
     body,
-    keepalive: body.length < BATCH_CHARS_MAX + 999,
+    keepalive: body.length < KEEPALIVE_CHARS_MAX,
   });
-  keys.forEach((key) => delete flying[key]);
+  flying = [];
   // An answer counts as taken only if it is the collector's own: a captive portal also says 200.
-  if (success || /^4(?!08|10|29)/.test(status)) {
+  if (success || /^4(?!08|29)/.test(status)) {
     delay = RETRY_MS_MIN;
     keys.forEach((key, at) => settle(key, success ? rejected.find((item) => item.index == at) : error || Error(status)));
     me && onAnswer(me);

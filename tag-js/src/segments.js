@@ -6,7 +6,6 @@ import { fire, on } from "./emitter.js";
 import { anonymousId } from "./identity.js";
 import { get, set } from "./store.js";
 import { show } from "./show.js";
-import { } from "./util.js";
 
 const known = () => get("segments") || {};
 
@@ -25,22 +24,15 @@ export const segments = (callback) => {
   return on("segments", callback);
 };
 
-export const onSegment = (key, enter, leave, inside = false) =>
-  segments((keys) => {
-    if (keys.includes(key) == inside) return;
-    inside = !inside;
-    const callback = inside ? enter : leave;
-    callback && callback();
-  });
+export const onSegment = (key, enter, leave = Object, inside) =>
+  segments((keys) => keys.includes(key) == !inside && ((inside = !inside) ? enter : leave)());
 
 export const forgetSegments = () => tell({ segments: [] });
 
 // The collector answers when something has changed, or after 25 s.
 export const poll = async () => {
   const me =
-    allowed()
-      ? await ask("/v1/me?wait=25s&version=" + (known().version || 0) + "&anonymousId=" + anonymousId())
-      : {};
+    (allowed() && (await ask("/v1/me?wait=25s&version=" + (known().version || 0) + "&anonymousId=" + anonymousId()))) || {};
   learnSegments(me);
   setTimeout(poll, me.segments ? 200 : 3e3);
 };

@@ -6,12 +6,13 @@ import { endView, resume, watchEngagement } from "./engagement.js";
 import { watchPages } from "./pages.js";
 import { leave, online } from "./queue.js";
 import { poll } from "./segments.js";
-import { auto } from "./settings.js";
-import { createTag, view } from "./tag.js";
+import { auto, settings } from "./settings.js";
+import { startTag, view } from "./tag.js";
 import { attempt, listen } from "./util.js";
 
 export const start = (options) => {
-  const tag = createTag(options);
+  Object.assign(settings, options);
+  startTag();
   watchClicks();
   watchEngagement();
   watchDataLayer();
@@ -22,5 +23,4 @@ export const start = (options) => {
   listen("visibilitychange", () => (document.hidden ? endView : resume)());
   listen("pagehide", () => leave(endView()));
   setTimeout(view); // a task of its own
-  return tag;
 };

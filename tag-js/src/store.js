@@ -27,8 +27,7 @@ export const set = (name, value) => {
 
 // The names that begin so, in their order.
 export const names = (start) =>
-  Object.keys(disk)
-    .concat(Object.keys(memory))
+  [...Object.keys(disk), ...Object.keys(memory)]
     .filter((key) => !key.indexOf(PREFIX + start))
     .map((key) => key.slice(4))
     .sort();

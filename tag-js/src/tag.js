@@ -5,7 +5,7 @@ import { fire, on } from "./emitter.js";
 import { anonymousId, forgetUser, user } from "./identity.js";
 import { push, refuseAll, startQueue } from "./queue.js";
 import { forgetSegments, learnSegments, onSegment, segments } from "./segments.js";
-import { auto, configure } from "./settings.js";
+import { auto } from "./settings.js";
 import { close, get, names, open, set, startStore } from "./store.js";
 import { attempt, iso, uuid } from "./util.js";
 
@@ -39,12 +39,12 @@ const build = (type, fields, options = {}) => ({
 
 // Before a decision events wait in the queue, in memory, as they are. The promise need not be looked at:
 // its rejection is no error of the page.
-const emit = (event) => {
+const emit = (event, callback = Object) => {
   const promise = new Promise((resolve, reject) => {
     if (!allowed() && (preferences() || names("q")[WAITING_MAX])) throw refusal;
     push(allowed() ? stamp(event) : event, (error) => (error ? reject(error) : resolve(event)));
   });
-  promise.catch(() => {});
+  promise.then(callback, callback);
   return promise;
 };
 
@@ -95,11 +95,8 @@ const shapes = {
 const call = (type, args) => {
   const texts = args.filter((arg) => /st|nu/.test(typeof arg)).map(String);
   const objects = args.filter((arg) => arg && typeof arg == "object");
-  const callback = args.find((arg) => typeof arg == "function");
-  const promise = emit(build(type, shapes[type](texts, objects[0] || {}), objects[1]));
-  callback && promise.then(callback, callback);
   fire(type, ...args);
-  return promise;
+  return emit(build(type, shapes[type](texts, objects[0] || {}), objects[1]), args.find((arg) => typeof arg == "function"));
 };
 
 // What the tag tells by itself, if that is switched on.
@@ -107,15 +104,13 @@ export const track = (word, ...args) => auto(word) && call("track", args);
 export const view = () => auto("page") && call("page", []);
 
 // The page never sees an exception.
-export const createTag = (options) => {
-  configure(options);
+export const calls = { reset, consent, segments, onSegment, user, on, ready: attempt };
+for (const name in { ...calls, ...shapes }) {
+  const method = calls[name];
+  calls[name] = (...args) => attempt(() => (method ? method(...args) : call(name, args)));
+}
+
+export const startTag = () => {
   startStore();
-  const calls = { reset, consent, segments, onSegment, user, on, ready: (callback) => callback() };
-  for (const type in shapes) calls[type] = (...args) => call(type, args);
-  for (const name in calls) {
-    const method = calls[name];
-    calls[name] = (...args) => attempt(() => method(...args));
-  }
   allowed() && begin();
-  return calls;
 };

@@ -15,4 +15,4 @@ export const listen = (names, handler) =>
 
 // A random UUID (version 4). On plain http pages and in older browsers, where crypto.randomUUID does not
 // exist, it is the one that the browser makes for a blob.
-export const uuid = () => (crypto.randomUUID ? crypto.randomUUID() : URL.createObjectURL(new Blob()).slice(-36));
+export const uuid = () => attempt(() => crypto.randomUUID()) || URL.createObjectURL(new Blob()).slice(-36);

@@ -1,0 +1,107 @@
+/* /v1/link: a visitor's anonymous id goes to another site of the same hub, in a link. */
+#include "collector/api/api_internal.h"
+#include "collector/api/link_token.h"
+
+/* What both sides need. False: answered with what is wrong. Only pages that may use the cookie may
+ * hand it over, or take another's. */
+static bool begin(struct api *api, struct http_request *http, uint8_t ret_key[LINK_KEY_BYTES])
+{
+    struct collector *c = api->collector;
+    pthread_rwlock_rdlock(&c->gate_lock);
+    bool is_trusted = api_is_trusted(api, http);
+    struct slice key = gate_link_key(c->gate);
+    bool has_key = key.len == LINK_KEY_BYTES;
+    if (has_key) {
+        memcpy(ret_key, key.data, LINK_KEY_BYTES);
+    }
+    pthread_rwlock_unlock(&c->gate_lock);
+    if (!is_trusted) {
+        http_answer_error(http, 403, "origin-not-allowed",
+                          "No source names the site that asks among its origins.", NULL);
+    } else if (!has_key) {
+        http_add_header(http, "Retry-After", slice_text("60"));
+        http_answer_error(http, 503, "no-link-key", "The hub has not told the key of links yet.",
+                          NULL);
+    }
+    return is_trusted && has_key;
+}
+
+/* The hub's time where it is known: the other collector's is the same then. */
+static int64_t common_now_ms(struct collector *c)
+{
+    int64_t offset_ms = 0;
+    (void)clock_offset_get(c->clock_offset, &offset_ms);
+    return clock_now_ms(c->clock) + offset_ms;
+}
+
+static void answer_text(struct api *api, struct http_request *http, const char *name,
+                        struct slice text)
+{
+    struct json_writer w;
+    struct scratch *s = api_take_scratch(api);
+    json_writer_init(&w, &s->body);
+    json_open_object(&w);
+    json_key(&w, name);
+    json_text(&w, text);
+    json_close_object(&w);
+    http_answer(http, 200, "application/json", buf_slice(&s->body));
+    api_give_scratch(api, s);
+}
+
+/* Whoever comes to this site gets a token for the id that they have here. */
+static void give(struct api *api, struct http_request *http, const uint8_t key[LINK_KEY_BYTES])
+{
+    char token[LINK_TOKEN_BYTES];
+    struct slice id = http_query(http, "anonymousId");
+    if (id.len == 0) {
+        id = http_cookie(http, api->collector->settings.cookie_name);
+    }
+    if (!cookie_is_id(id)) {
+        http_answer_error(http, 400, "no-anonymous-id",
+                          "There is neither a cookie nor an \"anonymousId\" of up to 128 of "
+                          "A-Z a-z 0-9 - _ . ~",
+                          "anonymousId");
+        return;
+    }
+    link_token_make(key, id, common_now_ms(api->collector), token);
+    answer_text(api, http, "token", slice_text(token));
+}
+
+static void take(struct api *api, struct http_request *http, const uint8_t key[LINK_KEY_BYTES],
+                 struct slice token)
+{
+    const struct settings *settings = &api->collector->settings;
+    char cookie[COOKIE_BYTES];
+    uint8_t scratch[LINK_TOKEN_BYTES];
+    struct slice id;
+    enum link_token_state state =
+        link_token_check(key, token, common_now_ms(api->collector), scratch, &id);
+    if (state == LINK_TOKEN_EXPIRED) {
+        http_answer_error(http, 400, "expired-token", "The token is older than two minutes.",
+                          "token");
+    } else if (state == LINK_TOKEN_WRONG) {
+        http_answer_error(http, 400, "invalid-token",
+                          "The token was not made by a collector of this hub.", "token");
+    } else {
+        if (cookie_is_browser(http, http_cookie(http, settings->cookie_name))) {
+            cookie_format(settings, settings->cookie_name, id, api_is_secure(http), cookie);
+            http_add_header(http, "Set-Cookie", slice_text(cookie));
+        }
+        answer_text(api, http, "anonymousId", id);
+    }
+}
+
+void api_get_link(struct api *api, struct http_request *http)
+{
+    uint8_t key[LINK_KEY_BYTES];
+    struct slice token = http_query(http, "token");
+    http_add_header(http, "Cache-Control", slice_text("no-store"));
+    if (!begin(api, http, key)) {
+        return;
+    }
+    if (token.len > 0) {
+        take(api, http, key, token);
+    } else {
+        give(api, http, key);
+    }
+}
