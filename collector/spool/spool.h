@@ -3,7 +3,9 @@
  * Guarantee: a block that spool_append() has stored survives a power cut, and is handed out until
  * spool_acknowledge() or spool_set_aside() — or, where the spool may drop, until it was dropped to
  * make room, and counted durably with that. Blocks have ascending sequence numbers that are never
- * given twice, also after a restart; each stands in one lane, and lanes are read one by one.
+ * given twice, also after a restart; each stands in one lane, and lanes are read one by one. A
+ * write that failed may have reached the disk all the same: what it stored is then found and handed
+ * out after the next one that succeeds.
  *
  * Threads: one thread appends, one reads; any may acknowledge, and ask for the figures.
  */

@@ -106,7 +106,9 @@ static bool append(struct spool *s, struct spool_entry *entries, size_t count, u
                    int64_t now_ms, struct error *err)
 {
     struct spool_change change;
-    spool_begin_change(s, &change);
+    if (!spool_begin_change(s, &change, err)) {
+        return error_add_context(err, "appending to the spool");
+    }
     if (add_entries(s, entries, count, era, &change) == 0) {
         return error_set(err, ERROR_FULL, "the spool is full: it holds %llu bytes",
                          (unsigned long long)spool_state_bytes(&s->state));
