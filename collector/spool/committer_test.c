@@ -75,9 +75,8 @@ static void on_appended(void *user)
     (void)user;
 }
 
-static void open_with(struct fixture *f, uint64_t spool_bytes_max, size_t block_bytes_max)
+static void open_spool(struct fixture *f, struct spool_options options, size_t block_bytes_max)
 {
-    struct spool_options options = {.bytes_max = spool_bytes_max, .drops_oldest = true};
     assert_true(spool_open(f->store, &options, &f->spool, &f->err));
     assert_true(eras_open(f->store, f->spool, &f->machine.machine, &f->eras, &f->err));
     struct committer_parts parts = {
@@ -90,6 +89,12 @@ static void open_with(struct fixture *f, uint64_t spool_bytes_max, size_t block_
         .appended = on_appended,
     };
     assert_true(committer_open(&parts, &f->committer, &f->err));
+}
+
+static void open_with(struct fixture *f, uint64_t spool_bytes_max, size_t block_bytes_max)
+{
+    open_spool(f, (struct spool_options){.bytes_max = spool_bytes_max, .drops_oldest = true},
+               block_bytes_max);
 }
 
 static void close_all(struct fixture *f)
@@ -279,6 +284,23 @@ static void test_where_there_is_room_for_purchases_only_views_are_answered_503(v
     assert_int_equal(send_batch(f, 2, ORDER "," VIEW)->status, 503);
 }
 
+static void
+test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_place place;
+    open_with(f, NO_LIMIT, NO_LIMIT);
+    assert_int_equal(send_batch(f, 0, ORDER)->status, 0);
+    assert_int_equal(events_at(f, LANE_HIGH, 0, &place), 1);
+    assert_true(spool_acknowledge(f->spool, &place, &f->err));
+    close_all(f);
+    open_spool(f, (struct spool_options){.bytes_max = place.bytes + 50}, NO_LIMIT);
+    assert_int_equal(send_batch(f, 0, ORDER "," VIEW)->status, 503);
+    assert_int_equal(spool_blocks(f->spool), 0);
+    assert_int_equal(committer_stats(f->committer).events, 0);
+    assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -289,6 +311,7 @@ int main(void)
         WITH(test_blocks_are_as_small_as_they_must_be),
         WITH(test_a_failed_commit_is_answered_503_and_leaves_nothing_behind),
         WITH(test_where_there_is_room_for_purchases_only_views_are_answered_503),
+        WITH(test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored),
     };
     seal_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,6 +218,22 @@ static void test_a_full_spool_refuses_until_something_leaves(void **state)
     assert_int_equal(spool_bytes(f->spool), 10);
 }
 
+static void test_where_nothing_may_be_dropped_all_blocks_of_a_write_are_stored_or_none(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_entry entries[] = {{.lane = LANE_HIGH, .block = slice_text("12345")},
+                                    {.lane = LANE_LOW, .block = slice_text("67890")}};
+    spool_close(&f->spool);
+    open_spool(f, 9);
+    assert_false(spool_append(f->spool, entries, 2, ERA, NOW_MS, &f->err));
+    assert_int_equal(f->err.kind, ERROR_FULL);
+    assert_int_equal(spool_blocks(f->spool), 0);
+    cut_power(f);
+    assert_false(has(f, 0));
+    assert_true(spool_append(f->spool, entries, 2, ERA, NOW_MS, &f->err));
+    assert_int_equal(spool_blocks(f->spool), 2);
+}
+
 static void test_the_bound_counts_what_was_there_before_the_restart(void **state)
 {
     struct fixture *f = *state;
@@ -883,6 +899,7 @@ int main(void)
         WITH(test_an_acknowledgement_is_durable_with_the_next_append),
         WITH(test_a_sequence_number_is_never_given_twice),
         WITH(test_a_full_spool_refuses_until_something_leaves),
+        WITH(test_where_nothing_may_be_dropped_all_blocks_of_a_write_are_stored_or_none),
         WITH(test_the_bound_counts_what_was_there_before_the_restart),
         WITH(test_a_failed_write_is_reported_and_its_number_never_given_again),
         WITH(test_a_block_whose_write_failed_late_is_counted_and_handed_out),
