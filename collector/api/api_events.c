@@ -224,6 +224,22 @@ static bool is_over_rate(struct api *api, const struct gate_source *source,
     return true;
 }
 
+/* The committer took nothing. */
+static void answer_not_taken(struct api *api, struct http_request *http, struct slice source,
+                             const struct error *err)
+{
+    static const struct refusal large = {
+        "request-too-large", "With what the source's rules add the request is too large.", NULL};
+    if (err->kind == ERROR_INVALID) {
+        refusals_count(api->collector->refusals, source, large.code);
+        refusals_note(api->collector->refusals, source, &large, NULL);
+        http_answer_error(http, 413, large.code, large.message, NULL);
+        return;
+    }
+    http_add_header(http, "Retry-After", slice_text("1"));
+    http_answer_error(http, 503, "overloaded", "The disk cannot follow; try again later.", NULL);
+}
+
 /* Inside the gate's read lock, because events refer to the source's key. */
 static void take_events(struct api *api, struct http_request *http, struct scratch *s,
                         const struct api_protocol *protocol, bool may_identify)
@@ -255,13 +271,9 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     } else {
         answer_taken(api, http, s, protocol);
     }
-    if (!request_is_stored(request)) {
-        return;
-    }
-    if (!committer_add(api->collector->committer, request, http, &err)) {
-        http_add_header(http, "Retry-After", slice_text("1"));
-        http_answer_error(http, 503, "overloaded", "The disk cannot follow; try again later.",
-                          NULL);
+    if (request_is_stored(request) &&
+        !committer_add(api->collector->committer, request, http, &err)) {
+        answer_not_taken(api, http, gate_source_key(source), &err);
     }
 }
 

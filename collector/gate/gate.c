@@ -267,7 +267,7 @@ void gate_pass(const struct gate_source *source, struct visit *visit, struct req
         return;
     }
     if (source->plan != NULL) {
-        plan_pass(source->plan, request, e);
+        plan_pass(source->plan, visit, request, e);
     }
     if (e->refusal.code == NULL) {
         e->refusal = rules_change(visit, e);

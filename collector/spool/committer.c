@@ -342,7 +342,9 @@ static bool add(struct committer *c, const struct request *request,
 {
     size_t count;
     size_t bytes = commit_group_weigh(request, &count);
-    ensure(bytes <= LIMIT_BLOCK_BYTES && count <= LIMIT_BLOCK_EVENTS);
+    if (bytes > LIMIT_BLOCK_BYTES || count > LIMIT_BLOCK_EVENTS) {
+        return error_set(err, ERROR_INVALID, "%zu events of %zu bytes fit no block", count, bytes);
+    }
     pthread_mutex_lock(&c->lock);
     if (c->closing || c->pending_bytes + bytes > c->parts.pending_bytes_max) {
         pthread_mutex_unlock(&c->lock);

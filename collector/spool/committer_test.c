@@ -301,6 +301,20 @@ test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored(vo
     assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
 }
 
+static void test_what_fits_no_block_is_invalid_and_nothing_of_it_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *large = calloc(1, LIMIT_BLOCK_BYTES);
+    open_with(f, NO_LIMIT, NO_LIMIT);
+    request_parse(&f->request, EVENT_TRACK, slice_text(ORDER), &rand_secure);
+    f->request.events[0].event.body = slice_make(large, LIMIT_BLOCK_BYTES);
+    assert_false(committer_add(f->committer, &f->request, &f->https[0], &f->err));
+    assert_int_equal(f->err.kind, ERROR_INVALID);
+    assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
+    assert_int_equal(committer_stats(f->committer).events, 1);
+    free(large);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -311,6 +325,7 @@ int main(void)
         WITH(test_blocks_are_as_small_as_they_must_be),
         WITH(test_a_failed_commit_is_answered_503_and_leaves_nothing_behind),
         WITH(test_where_there_is_room_for_purchases_only_views_are_answered_503),
+        WITH(test_what_fits_no_block_is_invalid_and_nothing_of_it_is_taken),
         WITH(test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored),
     };
     seal_start();
