@@ -55,7 +55,7 @@ static void refuse_all(struct collector *c, struct slice source, struct request 
 {
     request->refusal = (struct refusal){
         "request-too-large", "With its neighbours and what is added the row is too large.", NULL};
-    refusals_count(c->refusals, source, request->refusal.code);
+    refusals_add(c->refusals, source, request->refusal.code, request->count);
     refusals_note(c->refusals, source, &request->refusal, NULL);
 }
 

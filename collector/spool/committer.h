@@ -27,6 +27,9 @@ struct committer_parts {
     size_t pending_bytes_max;
     size_t block_bytes_max;       /* before compression; one event may be more */
     void (*appended)(void *user); /* on the committer's thread, after blocks reached the spool */
+    /* likewise, or NULL: events of a request are answered 503 with this code, which lives for ever
+     */
+    void (*refused)(void *user, struct slice source, const char *code, size_t events);
     void *user;
 };
 

@@ -67,8 +67,17 @@ struct fixture {
     struct committer *committer;
     struct request request;
     struct http_request https[4];
+    size_t spool_full; /* events refused for that */
+    size_t storage_failed;
     struct error err;
 };
+
+static void on_refused(void *user, struct slice source, const char *code, size_t events)
+{
+    struct fixture *f = user;
+    assert_true(slice_is(source, "till"));
+    *(strcmp(code, "spool-full") == 0 ? &f->spool_full : &f->storage_failed) += events;
+}
 
 static void on_appended(void *user)
 {
@@ -87,6 +96,8 @@ static void open_spool(struct fixture *f, struct spool_options options, size_t b
         .pending_bytes_max = NO_LIMIT,
         .block_bytes_max = block_bytes_max,
         .appended = on_appended,
+        .refused = on_refused,
+        .user = f,
     };
     assert_true(committer_open(&parts, &f->committer, &f->err));
 }
@@ -264,6 +275,7 @@ static void test_a_failed_commit_is_answered_503_and_leaves_nothing_behind(void 
     assert_int_equal(spool_blocks(f->spool), 1);
     struct committer_stats stats = committer_stats(f->committer);
     assert_int_equal(stats.failed_commits, 2);
+    assert_int_equal(f->storage_failed, 5);
     assert_int_equal(stats.events, 1);
 }
 
@@ -282,6 +294,8 @@ static void test_where_there_is_room_for_purchases_only_views_are_answered_503(v
     assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
     assert_int_equal(spool_dropped(f->spool, LANE_HIGH), 1);
     assert_int_equal(send_batch(f, 2, ORDER "," VIEW)->status, 503);
+    assert_int_equal(f->spool_full, 3);
+    assert_int_equal(f->storage_failed, 0);
 }
 
 static void
