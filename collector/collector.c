@@ -245,6 +245,12 @@ static size_t block_bytes_max(const struct collector *c)
     return line == 0 || room > LIMIT_BLOCK_BYTES ? LIMIT_BLOCK_BYTES : (size_t)room;
 }
 
+static void count_refused(void *user, struct slice source, const char *code, size_t events)
+{
+    struct collector *c = user;
+    refusals_add(c->refusals, source, code, events);
+}
+
 static bool open_committer(struct collector *c, struct error *err)
 {
     struct committer_parts parts = {
@@ -255,6 +261,7 @@ static bool open_committer(struct collector *c, struct error *err)
         .pending_bytes_max = (size_t)c->settings.pending_bytes_max,
         .block_bytes_max = block_bytes_max(c),
         .appended = wake_uplink,
+        .refused = count_refused,
         .user = c,
     };
     return committer_open(&parts, &c->committer, err);

@@ -45,8 +45,8 @@ struct channel {
     int calling;   /* of these, those in their `done` */
     bool is_closing;
     bool was_connected;
-    size_t pipes;          /* connections, which NNG makes one at a time */
-    int64_t lost_since_ns; /* where there is none and was one */
+    size_t pipes;            /* connections, which NNG makes one at a time */
+    int64_t lost_since_ns;   /* where there is none and was one */
     int64_t silent_since_ns; /* 0: nothing was asked since the last answer */
 };
 

@@ -100,6 +100,8 @@ struct store *store_memory_open(void);
 void store_memory_crash(struct store *store);
 /* Fail the nth write from now (1: the next) with ERROR_UNAVAILABLE, applying nothing; 0: never. */
 void store_memory_fail_write(struct store *store, unsigned nth);
+/* The same, but apply it: as a disk that has the bytes and fails to say so. */
+void store_memory_fail_late(struct store *store, unsigned nth);
 
 /* For implementations: the table of functions that stands first in every struct store. */
 struct store_methods {

@@ -23,6 +23,7 @@ struct store_memory {
     struct store_batch unsynced; /* what a crash has to lose, replayed over `synced` */
     struct table synced;
     unsigned fail_in;
+    bool fails_late; /* then it is applied all the same */
 };
 
 struct store_snapshot {
@@ -142,7 +143,7 @@ static bool memory_write(struct store *store, const struct store_batch *batch, b
     struct store_memory *s = self(store);
     pthread_mutex_lock(&s->lock);
     bool fails = s->fail_in > 0 && --s->fail_in == 0;
-    if (!fails) {
+    if (!fails || s->fails_late) {
         table_apply(&s->now, batch);
         buf_put_slice(&s->unsynced.ops, buf_slice(&batch->ops));
         if (sync) {
@@ -324,4 +325,11 @@ void store_memory_crash(struct store *store)
 void store_memory_fail_write(struct store *store, unsigned nth)
 {
     self(store)->fail_in = nth;
+    self(store)->fails_late = false;
+}
+
+void store_memory_fail_late(struct store *store, unsigned nth)
+{
+    self(store)->fail_in = nth;
+    self(store)->fails_late = true;
 }

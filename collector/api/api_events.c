@@ -210,22 +210,49 @@ static void refuse_request(struct api *api, struct http_request *http, unsigned 
     http_answer_error(http, status, refusal->code, refusal->message, refusal->field);
 }
 
+/* Count a request of a known source by its events; `is_noted`: and let it be looked at. */
+static void count_request(struct api *api, struct slice source, size_t events,
+                          const struct refusal *refusal, bool is_noted)
+{
+    refusals_add(api->collector->refusals, source, refusal->code, events);
+    if (is_noted) {
+        refusals_note(api->collector->refusals, source, refusal, NULL);
+    }
+}
+
 /* All events of a request or none: a batch that was cut in two would come again whole. */
 static bool is_over_rate(struct api *api, const struct gate_source *source,
                          struct http_request *http, size_t events)
 {
-    static const char code[] = "rate-limited";
+    static const struct refusal refusal = {
+        "rate-limited", "The source sends more events than it may; try again later.", NULL};
     char seconds[24];
     int64_t wait_ns;
     if (gate_take_rate(source, events, clock_monotonic_ns(&clock_real), &wait_ns)) {
         return false;
     }
-    refusals_count(api->collector->refusals, gate_source_key(source), code);
+    count_request(api, gate_source_key(source), events, &refusal, true);
     snprintf(seconds, sizeof seconds, "%lld", (long long)((wait_ns + 999999999) / 1000000000));
     http_add_header(http, "Retry-After", slice_text(seconds));
-    http_answer_error(http, 429, code, "The source sends more events than it may; try again later.",
-                      NULL);
+    http_answer_error(http, 429, refusal.code, refusal.message, NULL);
     return true;
+}
+
+/* The committer took none of so many events. */
+static void answer_not_taken(struct api *api, struct http_request *http, struct slice source,
+                             size_t events, const struct error *err)
+{
+    static const struct refusal large = {
+        "request-too-large", "With what the source's rules add the request is too large.", NULL};
+    static const struct refusal later = {"overloaded", "The disk cannot follow; try again later.",
+                                         NULL};
+    bool is_large = err->kind == ERROR_INVALID;
+    const struct refusal *refusal = is_large ? &large : &later;
+    count_request(api, source, events, refusal, is_large);
+    if (!is_large) {
+        http_add_header(http, "Retry-After", slice_text("1"));
+    }
+    http_answer_error(http, is_large ? 413 : 503, refusal->code, refusal->message, NULL);
 }
 
 /* Inside the gate's read lock, because events refer to the source's key. */
@@ -259,13 +286,9 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     } else {
         answer_taken(api, http, s, protocol);
     }
-    if (!request_is_stored(request)) {
-        return;
-    }
-    if (!committer_add(api->collector->committer, request, http, &err)) {
-        http_add_header(http, "Retry-After", slice_text("1"));
-        http_answer_error(http, 503, "overloaded", "The disk cannot follow; try again later.",
-                          NULL);
+    if (request_is_stored(request) &&
+        !committer_add(api->collector->committer, request, http, &err)) {
+        answer_not_taken(api, http, gate_source_key(source), request->count - refused, &err);
     }
 }
 

@@ -50,6 +50,15 @@ static void take_times_as_given(struct request *request)
     }
 }
 
+/* All or none of it: rows that fit no block never will. */
+static void refuse_all(struct collector *c, struct slice source, struct request *request)
+{
+    request->refusal = (struct refusal){
+        "request-too-large", "With its neighbours and what is added the row is too large.", NULL};
+    refusals_add(c->refusals, source, request->refusal.code, request->count);
+    refusals_note(c->refusals, source, &request->refusal, NULL);
+}
+
 /* Inside the gate's read lock, because events refer to the source's key. */
 static enum import_result hand_over(struct collector *c, struct slice write_key,
                                     struct request *request, struct outcome *outcome,
@@ -74,6 +83,11 @@ static enum import_result hand_over(struct collector *c, struct slice write_key,
     outcome->is_awaited = request_is_stored(request);
     bool fine = !outcome->is_awaited || committer_add_for(c->committer, request, &waiter, err);
     visit_done(&visit);
+    if (!fine && err->kind == ERROR_INVALID) {
+        refuse_all(c, gate_source_key(source), request);
+        outcome->is_awaited = false;
+        fine = true;
+    }
     return fine ? IMPORT_DURABLE : IMPORT_LATER;
 }
 

@@ -269,7 +269,7 @@ static void judge(const struct gate_source *source, struct visit *visit, struct 
     /* First the rules: they keep to the client's limit, the plan may write beyond it. */
     e->refusal = rules_change(visit, e);
     if (e->refusal.code == NULL && source->plan != NULL) {
-        plan_pass(source->plan, request, e);
+        plan_pass(source->plan, visit, request, e);
     }
 }
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include "shared/cursor.h"
 
-/* What may be added to all events of one request: as many as fit name all their violations, the
- * others the first. Blocks have room for it (LIMIT_BLOCK_BYTES). */
-enum { ADDED_BYTES_MAX = 256 * 1024 };
+/* Once the events of a request have grown by so much, the others name their first violation only.
+ */
+enum { DETAILED_BYTES_MAX = 128 * 1024 };
 
 static struct slice copy_text(struct arena *arena, const char *text)
 {
@@ -81,24 +81,29 @@ static void pack_body(struct slice body, const struct schema_violations *found, 
     pack_violations(&p, found);
 }
 
-static void add_violations(struct request *request, struct request_event *e,
+/* False: the request has no room for them. */
+static bool add_violations(struct visit *visit, struct request_event *e,
                            struct schema_violations *found)
 {
     struct buf members;
     struct buf out;
-    if (request->added_bytes > ADDED_BYTES_MAX) {
+    if (visit->growth > DETAILED_BYTES_MAX) {
         found->count = 1;
     }
     buf_init(&members, e->event.body.len);
     buf_init(&out, e->event.body.len + LIMIT_ANNOTATION_BYTES);
     pack_body(e->event.body, found, &members, &out);
-    request->added_bytes += out.len > e->event.body.len ? out.len - e->event.body.len : 0;
-    e->event.body = arena_copy(&request->arena, buf_slice(&out));
+    bool fits = visit_grow(visit, e->event.body.len, out.len);
+    if (fits) {
+        e->event.body = arena_copy(visit->arena, buf_slice(&out));
+    }
     buf_done(&members);
     buf_done(&out);
+    return fits;
 }
 
-void plan_pass(const struct tracking_plan *plan, struct request *request, struct request_event *e)
+void plan_pass(const struct tracking_plan *plan, struct visit *visit, struct request *request,
+               struct request_event *e)
 {
     struct schema_violations found;
     if (e->event.type != EVENT_TRACK) {
@@ -107,8 +112,11 @@ void plan_pass(const struct tracking_plan *plan, struct request *request, struct
     enum plan_verdict verdict = tracking_plan_check(plan, e->event.name, e->event.body, &found);
     if (verdict == PLAN_REFUSE) {
         e->refusal = refusal_of(request, &found);
-    } else if (verdict != PLAN_FINE) {
-        add_violations(request, e, &found);
+    } else if (verdict != PLAN_FINE && !add_violations(visit, e, &found)) {
+        e->refusal =
+            (struct refusal){"request-too-large",
+                             "With what the tracking plan adds the request is too large.", NULL};
+    } else {
         e->event.is_quarantined = verdict == PLAN_QUARANTINE;
     }
 }

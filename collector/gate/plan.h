@@ -7,12 +7,13 @@
 #ifndef TRIBUTARY_COLLECTOR_PLAN_H
 #define TRIBUTARY_COLLECTOR_PLAN_H
 
-#include "collector/request/request.h"
+#include "collector/gate/rules.h"
 #include "shared/tracking_plan.h"
 
 /* Check a track event of the request; other types pass. It goes on as it is, flagged, marked as
- * quarantined, or with the refusal `plan-violation`. A new body lives in the request's arena. */
-void plan_pass(const struct tracking_plan *plan, struct request *request,
+ * quarantined, or with the refusal `plan-violation`; `request-too-large` where visit_grow() has no
+ * room for what is added. A new body lives in the request's arena, which is the visit's. */
+void plan_pass(const struct tracking_plan *plan, struct visit *visit, struct request *request,
                struct request_event *event);
 
 #endif

@@ -11,6 +11,7 @@
 
 struct fixture {
     struct request request;
+    struct visit visit;
     struct tracking_plan *plan;
     struct buf plan_bytes;
     struct buf text;
@@ -21,6 +22,8 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     request_init(&f->request);
+    visit_init(&f->visit);
+    f->visit.arena = &f->request.arena;
     buf_init(&f->plan_bytes, 64 * 1024);
     buf_init(&f->text, 16 * 1024 * 1024);
     assert_true(msgpack_zone_init(&f->zone, 4096));
@@ -31,6 +34,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
+    visit_done(&f->visit);
     request_done(&f->request);
     tracking_plan_free(&f->plan);
     buf_done(&f->plan_bytes);
@@ -53,9 +57,10 @@ static void parse(struct fixture *f, enum event_type type, struct slice json)
 {
     request_parse(&f->request, type, json, &rand_secure);
     assert_null(f->request.refusal.code);
+    f->visit.growth = 0;
     for (size_t i = 0; i < f->request.count; i++) {
         assert_null(f->request.events[i].refusal.code);
-        plan_pass(f->plan, &f->request, &f->request.events[i]);
+        plan_pass(f->plan, &f->visit, &f->request, &f->request.events[i]);
     }
 }
 
@@ -177,6 +182,7 @@ static void test_what_is_added_to_the_largest_request_fits_into_a_block(void **s
         msgpack_object object;
         struct error err;
         bytes += event.len;
+        assert_null(f->request.events[i].refusal.code);
         msgpack_zone_clear(&f->zone);
         assert_true(value_unpack(event, &f->zone, &object, &err));
         const msgpack_object *violations =
@@ -185,9 +191,21 @@ static void test_what_is_added_to_the_largest_request_fits_into_a_block(void **s
         assert_int_equal(violations->via.array.size, i < 100 ? 8 : violations->via.array.size);
         assert_true(violations->via.array.size > 0);
     }
-    assert_in_range(f->request.added_bytes, 256 * 1024, 700 * 1024);
+    assert_in_range(f->visit.growth, 128 * 1024, 512 * 1024);
     assert_true(bytes + LIMIT_BATCH_EVENTS * 128 < LIMIT_BLOCK_BYTES);
     buf_done(&json);
+}
+
+static void test_where_the_rules_have_taken_all_room_no_violation_is_added(void **state)
+{
+    struct fixture *f = *state;
+    set_strict(f, "flag");
+    request_parse(&f->request, EVENT_TRACK, slice_text("{\"event\":\"Sold\",\"userId\":\"u\"}"),
+                  &rand_secure);
+    while (visit_grow(&f->visit, 0, 10)) {
+    }
+    plan_pass(f->plan, &f->visit, &f->request, &f->request.events[0]);
+    assert_string_equal(f->request.events[0].refusal.code, "request-too-large");
 }
 
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -201,6 +219,7 @@ int main(void)
         WITH(test_quarantine_is_marked_and_names_the_violations_too),
         WITH(test_only_track_events_have_a_plan),
         WITH(test_what_is_added_to_the_largest_request_fits_into_a_block),
+        WITH(test_where_the_rules_have_taken_all_room_no_violation_is_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,11 +84,16 @@ static struct row *find_row(struct refusals *r, struct slice source, const char 
     return row;
 }
 
-void refusals_count(struct refusals *refusals, struct slice source, const char *code)
+void refusals_add(struct refusals *refusals, struct slice source, const char *code, uint64_t events)
 {
     pthread_mutex_lock(&refusals->lock);
-    find_row(refusals, bounded(source), code)->count++;
+    find_row(refusals, bounded(source), code)->count += events;
     pthread_mutex_unlock(&refusals->lock);
+}
+
+void refusals_count(struct refusals *refusals, struct slice source, const char *code)
+{
+    refusals_add(refusals, source, code, 1);
 }
 
 /* ---- The last refusals ---- */

@@ -33,6 +33,9 @@ void refusals_free(struct refusals **refusals);
 
 /* `source` is empty where the write key is unknown; `code` must live for ever. */
 void refusals_count(struct refusals *refusals, struct slice source, const char *code);
+/* The same for so many events of a request that was refused whole. */
+void refusals_add(struct refusals *refusals, struct slice source, const char *code,
+                  uint64_t events);
 /* Remember a refusal that was counted; `event` is NULL where a whole request was refused. */
 void refusals_note(struct refusals *refusals, struct slice source, const struct refusal *refusal,
                    const struct request_event *event);

@@ -46,7 +46,7 @@ struct visit {
     struct slice user_agent; /* of the browser */
     struct slice judged;     /* the last user agent that was looked at: most events repeat it */
     bool judged_as_bot;
-    size_t growth; /* bytes by which the bodies of this request have grown */
+    size_t growth; /* bytes by which rules and tracking plan made this request's bodies grow */
     struct buf changed[2];
 };
 

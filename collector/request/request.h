@@ -69,7 +69,6 @@ struct request {
     struct request_event *events;
     size_t capacity;
     struct arena arena;
-    size_t added_bytes; /* what a tracking plan has added to the events */
     struct buf bodies;
     struct buf outer[REQUEST_OUTER_MAPS]; /* context and integrations of a batch, where given */
     msgpack_zone zone;                    /* of the event that is looked at */

@@ -42,7 +42,6 @@ void request_reset(struct request *r)
     r->sent_ms = TIME_ABSENT;
     r->is_batch = false;
     r->count = 0;
-    r->added_bytes = 0;
     r->without_anonymous_id = 0;
 }
 
@@ -203,6 +202,5 @@ void request_adopt(struct request *r, struct slice anonymous_id)
             e->event.anonymous_id = id;
         }
     }
-    r->added_bytes = 0;
     r->without_anonymous_id = 0;
 }

@@ -111,7 +111,13 @@ void commit_group_add(struct commit_group *group, const struct request *request,
         group->waiting =
             memory_resize(group->waiting, group->waiting_capacity * sizeof *group->waiting);
     }
-    group->waiting[group->waiting_count++] = (struct commit_waiting){*waiter, lanes};
+    struct commit_waiting *waiting = &group->waiting[group->waiting_count++];
+    struct slice source = request->events[0].event.source;
+    waiting->waiter = *waiter;
+    waiting->lanes = lanes;
+    waiting->events = count;
+    waiting->source_len = source.len < LIMIT_NAME_BYTES ? source.len : LIMIT_NAME_BYTES;
+    memcpy(waiting->source, source.data, waiting->source_len);
 }
 
 void commit_group_tell(const struct commit_group *group, unsigned refused, const struct error *err)

@@ -16,6 +16,9 @@ struct commit_part {
 struct commit_waiting {
     struct committer_waiter waiter;
     unsigned lanes; /* a bit for each that its events are in */
+    size_t events;
+    size_t source_len; /* of the events; the gate's copy may be gone when they are on disk */
+    uint8_t source[LIMIT_NAME_BYTES];
 };
 
 struct commit_group {

@@ -168,6 +168,38 @@ static void count_stored(struct committer *c, const struct commit_group *group)
     }
 }
 
+static const char *code_of(const struct error *err)
+{
+    return err->kind == ERROR_FULL ? "spool-full" : "storage-failed";
+}
+
+static void answer_http(void *user, const struct error *err)
+{
+    struct http_request *http = user;
+    if (err != NULL) {
+        http_answer_error(http, 503, code_of(err),
+                          err->kind == ERROR_FULL
+                              ? "The spool is full; try again later."
+                              : "The events could not be stored; try again later.",
+                          NULL);
+        http_add_header(http, "Retry-After", slice_text("5"));
+    }
+    http_resume(http);
+}
+
+/* Others than requests wait and try again: their events are not refused. */
+static void count_refused(const struct committer *c, const struct commit_group *group,
+                          unsigned refused, const struct error *err)
+{
+    for (size_t i = 0; refused != 0 && c->parts.refused != NULL && i < group->waiting_count; i++) {
+        const struct commit_waiting *waiting = &group->waiting[i];
+        if ((waiting->lanes & refused) != 0 && waiting->waiter.committed == answer_http) {
+            c->parts.refused(c->parts.user, slice_make(waiting->source, waiting->source_len),
+                             code_of(err), waiting->events);
+        }
+    }
+}
+
 static void commit(struct committer *c, struct commit_group *group)
 {
     struct error err;
@@ -192,7 +224,9 @@ static void commit(struct committer *c, struct commit_group *group)
     if (is_stored) {
         c->parts.appended(c->parts.user);
     }
-    commit_group_tell(group, is_stored ? refused : ~0U, &err);
+    refused = is_stored ? refused : ~0U;
+    count_refused(c, group, refused, &err);
+    commit_group_tell(group, refused, &err);
 }
 
 /* Does the disk work again? A new epoch, which is due anyway, shows it. */
@@ -342,7 +376,9 @@ static bool add(struct committer *c, const struct request *request,
 {
     size_t count;
     size_t bytes = commit_group_weigh(request, &count);
-    ensure(bytes <= LIMIT_BLOCK_BYTES && count <= LIMIT_BLOCK_EVENTS);
+    if (bytes > LIMIT_BLOCK_BYTES || count > LIMIT_BLOCK_EVENTS) {
+        return error_set(err, ERROR_INVALID, "%zu events of %zu bytes fit no block", count, bytes);
+    }
     pthread_mutex_lock(&c->lock);
     if (c->closing || c->pending_bytes + bytes > c->parts.pending_bytes_max) {
         pthread_mutex_unlock(&c->lock);
@@ -356,20 +392,6 @@ static bool add(struct committer *c, const struct request *request,
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
     return true;
-}
-
-static void answer_http(void *user, const struct error *err)
-{
-    struct http_request *http = user;
-    if (err != NULL) {
-        bool full = err->kind == ERROR_FULL;
-        http_answer_error(http, 503, full ? "spool-full" : "storage-failed",
-                          full ? "The spool is full; try again later."
-                               : "The events could not be stored; try again later.",
-                          NULL);
-        http_add_header(http, "Retry-After", slice_text("5"));
-    }
-    http_resume(http);
 }
 
 bool committer_add(struct committer *c, const struct request *request, struct http_request *http,

@@ -27,6 +27,9 @@ struct committer_parts {
     size_t pending_bytes_max;
     size_t block_bytes_max;       /* before compression; one event may be more */
     void (*appended)(void *user); /* on the committer's thread, after blocks reached the spool */
+    /* likewise, or NULL: events of a request are answered 503 with this code, which lives for ever
+     */
+    void (*refused)(void *user, struct slice source, const char *code, size_t events);
     void *user;
 };
 
@@ -38,8 +41,8 @@ void committer_stop(struct committer *committer);
 void committer_close(struct committer **committer);
 
 /* Take the events of the request for which request_event_is_stored(). True: http is suspended and
- * will be resumed with the answer it has now. ERROR_FULL: too much is pending, nothing was taken.
- */
+ * will be resumed with the answer it has now. Otherwise nothing was taken. ERROR_FULL: too much is
+ * pending. ERROR_INVALID: the events are too large together to be stored, also later. */
 MUST_CHECK bool committer_add(struct committer *committer, const struct request *request,
                               struct http_request *http, struct error *err);
 

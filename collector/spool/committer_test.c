@@ -67,17 +67,25 @@ struct fixture {
     struct committer *committer;
     struct request request;
     struct http_request https[4];
+    size_t spool_full; /* events refused for that */
+    size_t storage_failed;
     struct error err;
 };
+
+static void on_refused(void *user, struct slice source, const char *code, size_t events)
+{
+    struct fixture *f = user;
+    assert_true(slice_is(source, "till"));
+    *(strcmp(code, "spool-full") == 0 ? &f->spool_full : &f->storage_failed) += events;
+}
 
 static void on_appended(void *user)
 {
     (void)user;
 }
 
-static void open_with(struct fixture *f, uint64_t spool_bytes_max, size_t block_bytes_max)
+static void open_spool(struct fixture *f, struct spool_options options, size_t block_bytes_max)
 {
-    struct spool_options options = {.bytes_max = spool_bytes_max, .drops_oldest = true};
     assert_true(spool_open(f->store, &options, &f->spool, &f->err));
     assert_true(eras_open(f->store, f->spool, &f->machine.machine, &f->eras, &f->err));
     struct committer_parts parts = {
@@ -88,8 +96,16 @@ static void open_with(struct fixture *f, uint64_t spool_bytes_max, size_t block_
         .pending_bytes_max = NO_LIMIT,
         .block_bytes_max = block_bytes_max,
         .appended = on_appended,
+        .refused = on_refused,
+        .user = f,
     };
     assert_true(committer_open(&parts, &f->committer, &f->err));
+}
+
+static void open_with(struct fixture *f, uint64_t spool_bytes_max, size_t block_bytes_max)
+{
+    open_spool(f, (struct spool_options){.bytes_max = spool_bytes_max, .drops_oldest = true},
+               block_bytes_max);
 }
 
 static void close_all(struct fixture *f)
@@ -259,6 +275,7 @@ static void test_a_failed_commit_is_answered_503_and_leaves_nothing_behind(void 
     assert_int_equal(spool_blocks(f->spool), 1);
     struct committer_stats stats = committer_stats(f->committer);
     assert_int_equal(stats.failed_commits, 2);
+    assert_int_equal(f->storage_failed, 5);
     assert_int_equal(stats.events, 1);
 }
 
@@ -277,6 +294,39 @@ static void test_where_there_is_room_for_purchases_only_views_are_answered_503(v
     assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
     assert_int_equal(spool_dropped(f->spool, LANE_HIGH), 1);
     assert_int_equal(send_batch(f, 2, ORDER "," VIEW)->status, 503);
+    assert_int_equal(f->spool_full, 3);
+    assert_int_equal(f->storage_failed, 0);
+}
+
+static void
+test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_place place;
+    open_with(f, NO_LIMIT, NO_LIMIT);
+    assert_int_equal(send_batch(f, 0, ORDER)->status, 0);
+    assert_int_equal(events_at(f, LANE_HIGH, 0, &place), 1);
+    assert_true(spool_acknowledge(f->spool, &place, &f->err));
+    close_all(f);
+    open_spool(f, (struct spool_options){.bytes_max = place.bytes + 50}, NO_LIMIT);
+    assert_int_equal(send_batch(f, 0, ORDER "," VIEW)->status, 503);
+    assert_int_equal(spool_blocks(f->spool), 0);
+    assert_int_equal(committer_stats(f->committer).events, 0);
+    assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
+}
+
+static void test_what_fits_no_block_is_invalid_and_nothing_of_it_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *large = calloc(1, LIMIT_BLOCK_BYTES);
+    open_with(f, NO_LIMIT, NO_LIMIT);
+    request_parse(&f->request, EVENT_TRACK, slice_text(ORDER), &rand_secure);
+    f->request.events[0].event.body = slice_make(large, LIMIT_BLOCK_BYTES);
+    assert_false(committer_add(f->committer, &f->request, &f->https[0], &f->err));
+    assert_int_equal(f->err.kind, ERROR_INVALID);
+    assert_int_equal(send_batch(f, 1, ORDER)->status, 0);
+    assert_int_equal(committer_stats(f->committer).events, 1);
+    free(large);
 }
 
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -289,6 +339,8 @@ int main(void)
         WITH(test_blocks_are_as_small_as_they_must_be),
         WITH(test_a_failed_commit_is_answered_503_and_leaves_nothing_behind),
         WITH(test_where_there_is_room_for_purchases_only_views_are_answered_503),
+        WITH(test_what_fits_no_block_is_invalid_and_nothing_of_it_is_taken),
+        WITH(test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored),
     };
     seal_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

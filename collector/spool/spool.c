@@ -74,69 +74,6 @@ struct spool_place spool_place_at(struct store_iterator *it, enum lane lane)
 
 /* ---- Opening ---- */
 
-/* The spool's figures, counted: where none are kept, or not all of what is there. */
-static void count_blocks(struct spool *s, struct store_iterator *it)
-{
-    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
-    for (int lane = 0; lane < LANES; lane++) {
-        struct spool_lane_state *figures = &s->state.lanes[lane];
-        char kind = spool_lane_kind((enum lane)lane);
-        figures->blocks = 0;
-        figures->bytes = 0;
-        for (store_iterator_seek(it, spool_number_key(kind, 0, key)); spool_is_kind(it, kind);
-             store_iterator_next(it)) {
-            uint64_t after = spool_number_at(it) + 1;
-            s->state.next = after > s->state.next ? after : s->state.next;
-            figures->blocks++;
-            figures->bytes += store_iterator_value(it).len;
-        }
-    }
-    s->state.aside_blocks = 0;
-    s->state.aside_bytes = 0;
-    for (store_iterator_seek(it, spool_number_key('q', 0, key)); spool_is_kind(it, 'q');
-         store_iterator_next(it)) {
-        s->state.aside_blocks++;
-        s->state.aside_bytes += store_iterator_value(it).len;
-    }
-}
-
-/* Set where each lane begins. False: the figures that are kept do not fit what is there. */
-static bool find_ends(struct spool *s, struct store_iterator *it)
-{
-    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
-    bool fits = true;
-    for (int lane = 0; lane < LANES; lane++) {
-        char kind = spool_lane_kind((enum lane)lane);
-        store_iterator_seek(it, spool_number_key(kind, 0, key));
-        bool has_blocks = spool_is_kind(it, kind);
-        fits = fits && has_blocks == (s->state.lanes[lane].blocks > 0);
-        s->first[lane] = has_blocks ? spool_number_at(it) : s->state.next;
-        s->end[lane] = s->state.next;
-    }
-    return fits;
-}
-
-static bool load(struct spool *s, struct error *err)
-{
-    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
-    struct store_iterator *it = store_iterator_open(s->store, NULL);
-    store_iterator_seek_before(it, spool_number_key('h', UINT64_MAX, key));
-    s->epoch = spool_is_kind(it, 'h') ? spool_number_at(it) : 0;
-    store_iterator_seek(it, spool_number_key('n', 0, key));
-    struct slice kept = spool_is_kind(it, 'n') ? store_iterator_value(it) : slice_make(NULL, 0);
-    bool is_kept = spool_state_read(kept, &s->state);
-    if (!is_kept && kept.len == 8) {
-        s->state.next = read_u64(kept.data);
-    }
-    if (!find_ends(s, it) || !is_kept) {
-        count_blocks(s, it);
-        (void)find_ends(s, it);
-    }
-    bool fine = store_iterator_check(it, err);
-    store_iterator_close(&it);
-    return fine;
-}
-
 bool spool_open(struct store *store, const struct spool_options *options, struct spool **ret,
                 struct error *err)
 {
@@ -147,7 +84,7 @@ bool spool_open(struct store *store, const struct spool_options *options, struct
     buf_init(&s->state_bytes, 1024);
     pthread_mutex_init(&s->writing, NULL);
     pthread_mutex_init(&s->lock, NULL);
-    if (!load(s, err)) {
+    if (!spool_load(s, err)) {
         spool_close(&s);
         return error_add_context(err, "opening the spool");
     }
@@ -247,12 +184,15 @@ bool spool_add_epoch(struct spool *s, uint64_t epoch, struct slice header, struc
     uint8_t number[8];
     struct buf value = spool_fixed_buf(number, sizeof number);
     pthread_mutex_lock(&s->writing);
-    store_batch_clear(&s->batch);
-    buf_put_u64(&value, s->state.next);
-    delete_headers(s);
-    store_batch_put(&s->batch, spool_number_key('h', epoch, key), header);
-    store_batch_put(&s->batch, spool_number_key('f', epoch, key), buf_slice(&value));
-    bool fine = store_write(s->store, &s->batch, true, err);
+    bool fine = spool_settle(s, err);
+    if (fine) {
+        store_batch_clear(&s->batch);
+        buf_put_u64(&value, s->state.next);
+        delete_headers(s);
+        store_batch_put(&s->batch, spool_number_key('h', epoch, key), header);
+        store_batch_put(&s->batch, spool_number_key('f', epoch, key), buf_slice(&value));
+        fine = store_write(s->store, &s->batch, true, err);
+    }
     pthread_mutex_unlock(&s->writing);
     if (!fine) {
         return error_add_context(err, "keeping an epoch");
@@ -263,11 +203,15 @@ bool spool_add_epoch(struct spool *s, uint64_t epoch, struct slice header, struc
 
 /* ---- Changing ---- */
 
-void spool_begin_change(struct spool *s, struct spool_change *ret)
+bool spool_begin_change(struct spool *s, struct spool_change *ret, struct error *err)
 {
+    if (!spool_settle(s, err)) {
+        return false;
+    }
     ret->state = s->state;
     memcpy(ret->drop_from, s->first, sizeof ret->drop_from);
     store_batch_clear(&s->batch);
+    return true;
 }
 
 bool spool_write_change(struct spool *s, const struct spool_change *change, bool sync,
@@ -277,13 +221,16 @@ bool spool_write_change(struct spool *s, const struct spool_change *change, bool
     buf_clear(&s->state_bytes);
     spool_state_write(&change->state, &s->state_bytes);
     store_batch_put(&s->batch, spool_number_key('n', 0, key), buf_slice(&s->state_bytes));
-    if (!store_write(s->store, &s->batch, sync, err)) {
-        return false;
-    }
+    bool fine = store_write(s->store, &s->batch, sync, err);
     pthread_mutex_lock(&s->lock);
-    s->state = change->state;
+    if (fine) {
+        s->state = change->state;
+    } else {
+        s->is_unsettled = true;
+        s->state.next = change->state.next;
+    }
     pthread_mutex_unlock(&s->lock);
-    return true;
+    return fine;
 }
 
 /* ---- Reading ---- */
@@ -340,9 +287,27 @@ bool spool_read(struct spool *s, const struct spool_place *place, struct buf *re
 
 /* ---- Taking out ---- */
 
-bool spool_is_dropped(const struct spool *s, const struct spool_place *place)
+/* Is it out of its lane already: dropped, or by a write that was said to have failed? */
+static bool look_if_gone(struct spool *s, const struct spool_place *place, bool *ret,
+                         struct error *err)
 {
-    return place->sequence < s->dropped_below[place->lane];
+    struct buf block;
+    *ret = place->sequence < s->dropped_below[place->lane];
+    if (*ret || place->sequence >= s->doubtful_below) {
+        return true;
+    }
+    bool found = false;
+    buf_init(&block, SIZE_MAX / 2);
+    bool fine = spool_get_block(s, place, &block, &found, err);
+    buf_done(&block);
+    *ret = !found;
+    return fine;
+}
+
+bool spool_begin_take_out(struct spool *s, const struct spool_place *place,
+                          struct spool_change *change, bool *ret_gone, struct error *err)
+{
+    return spool_begin_change(s, change, err) && look_if_gone(s, place, ret_gone, err);
 }
 
 bool spool_take_out(struct spool *s, const struct spool_place *place, struct spool_change *change,
@@ -370,12 +335,10 @@ bool spool_take_out(struct spool *s, const struct spool_place *place, struct spo
 bool spool_acknowledge(struct spool *s, const struct spool_place *place, struct error *err)
 {
     struct spool_change change;
-    bool fine = true;
+    bool is_gone;
     pthread_mutex_lock(&s->writing);
-    if (!spool_is_dropped(s, place)) {
-        spool_begin_change(s, &change);
-        fine = spool_take_out(s, place, &change, err);
-    }
+    bool fine = spool_begin_take_out(s, place, &change, &is_gone, err) &&
+                (is_gone || spool_take_out(s, place, &change, err));
     pthread_mutex_unlock(&s->writing);
     return fine;
 }

@@ -3,7 +3,9 @@
  * Guarantee: a block that spool_append() has stored survives a power cut, and is handed out until
  * spool_acknowledge() or spool_set_aside() — or, where the spool may drop, until it was dropped to
  * make room, and counted durably with that. Blocks have ascending sequence numbers that are never
- * given twice, also after a restart; each stands in one lane, and lanes are read one by one.
+ * given twice, also after a restart; each stands in one lane, and lanes are read one by one. A
+ * write that failed may have reached the disk all the same: what it stored is then found and handed
+ * out after the next one that succeeds.
  *
  * Threads: one thread appends, one reads; any may acknowledge, and ask for the figures.
  */
@@ -45,8 +47,9 @@ struct spool_entry {
 
 /* The sequence number of the first block of the next append. */
 uint64_t spool_next_sequence(struct spool *spool);
-/* Store sealed blocks of one era durably, in one write; copied. ERROR_FULL: there is room for none;
- * otherwise each entry tells. `now_ms` is kept for spool_last_ms(). */
+/* Store sealed blocks of one era durably, in one write; copied. ERROR_FULL: there is room for none,
+ * or, where nothing may be dropped, not for all; otherwise each entry tells. `now_ms` is kept for
+ * spool_last_ms(). */
 MUST_CHECK bool spool_append(struct spool *spool, struct spool_entry *entries, size_t count,
                              uint32_t era, int64_t now_ms, struct error *err);
 /* now_ms of the last append, 0 before the first. */

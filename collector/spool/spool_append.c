@@ -76,7 +76,17 @@ bool spool_disk_is_short(const struct spool *s)
     return s->options.disk != NULL && disk_space_is_short(s->options.disk);
 }
 
-/* Put what there is room for into the batch; how many. */
+static size_t bytes_of(const struct spool_entry *entries, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += entries[i].block.len;
+    }
+    return bytes;
+}
+
+/* Put what there is room for into the batch; how many. Where nothing may be dropped it is all or
+ * none: half of a request is stored for nothing if it comes again whole. */
 static size_t add_entries(struct spool *s, struct spool_entry *entries, size_t count, uint32_t era,
                           struct spool_change *change)
 {
@@ -86,6 +96,9 @@ static size_t add_entries(struct spool *s, struct spool_entry *entries, size_t c
     /* On a disk that is nearly full the spool may not grow, but blocks may take others' places. */
     bool may_grow = used < s->options.bytes_max && !spool_disk_is_short(s);
     change->limit = may_grow || used > s->options.bytes_max ? s->options.bytes_max : used;
+    if (!s->options.drops_oldest && !has_room(change, bytes_of(entries, count))) {
+        return 0;
+    }
     for (size_t i = 0; i < count; i++) {
         struct spool_entry *entry = &entries[i];
         struct spool_lane_state *figures = &change->state.lanes[entry->lane];
@@ -106,7 +119,9 @@ static bool append(struct spool *s, struct spool_entry *entries, size_t count, u
                    int64_t now_ms, struct error *err)
 {
     struct spool_change change;
-    spool_begin_change(s, &change);
+    if (!spool_begin_change(s, &change, err)) {
+        return error_add_context(err, "appending to the spool");
+    }
     if (add_entries(s, entries, count, era, &change) == 0) {
         return error_set(err, ERROR_FULL, "the spool is full: it holds %llu bytes",
                          (unsigned long long)spool_state_bytes(&s->state));

@@ -7,14 +7,12 @@ bool spool_set_aside(struct spool *s, const struct spool_place *place, struct er
     uint8_t key[SPOOL_ASIDE_KEY_BYTES];
     struct spool_change change;
     struct buf block;
+    bool is_gone = false;
     bool found = false;
-    bool fine = true;
     buf_init(&block, SIZE_MAX / 2);
     pthread_mutex_lock(&s->writing);
-    if (!spool_is_dropped(s, place)) {
-        spool_begin_change(s, &change);
-        fine = spool_get_block(s, place, &block, &found, err);
-    }
+    bool fine = spool_begin_take_out(s, place, &change, &is_gone, err) &&
+                (is_gone || spool_get_block(s, place, &block, &found, err));
     if (fine && found) {
         store_batch_put(&s->batch, spool_aside_key(place, key), buf_slice(&block));
         change.state.aside_blocks++;
@@ -32,8 +30,10 @@ static bool release_some(struct spool *s, bool drops, struct error *err)
     uint8_t key[SPOOL_BLOCK_KEY_BYTES];
     struct spool_change change;
     size_t bytes = 0;
+    if (!spool_begin_change(s, &change, err)) {
+        return false;
+    }
     struct store_iterator *it = store_iterator_open(s->store, NULL);
-    spool_begin_change(s, &change);
     store_iterator_seek(it, spool_number_key('q', 0, key));
     if (!spool_is_kind(it, 'q')) {
         change.state.aside_blocks = 0;

@@ -1,7 +1,8 @@
 /* What the files of the spool share: its struct, its keys, and how a change of it is written.
  *
- * spool.c opens, reads and forgets; spool_append.c stores and makes room; spool_aside.c keeps what
- * the hub refused. A change is made under `writing`: begin, put into the batch, write.
+ * spool.c opens, reads and forgets; spool_load.c finds out what is there; spool_append.c stores and
+ * makes room; spool_aside.c keeps what the hub refused. A change is made under `writing`: begin,
+ * put into the batch, write.
  */
 #ifndef TRIBUTARY_COLLECTOR_SPOOL_INTERNAL_H
 #define TRIBUTARY_COLLECTOR_SPOOL_INTERNAL_H
@@ -39,6 +40,8 @@ struct spool {
     uint64_t first[LANES];         /* no block of the lane is below */
     uint64_t end[LANES];           /* nor at this number or above */
     uint64_t dropped_below[LANES]; /* what was below is gone */
+    uint64_t doubtful_below;       /* what is below may be gone: look before it is taken out */
+    bool is_unsettled;             /* a write failed: it may have reached the disk all the same */
 };
 
 /* A buf over fixed memory. */
@@ -62,15 +65,27 @@ struct spool_change {
     uint64_t limit;            /* of bytes; for appending */
     uint64_t drop_from[LANES]; /* likewise: what is below will be gone */
 };
-void spool_begin_change(struct spool *spool, struct spool_change *ret);
+/* Settles first. */
+MUST_CHECK bool spool_begin_change(struct spool *spool, struct spool_change *ret,
+                                   struct error *err);
+/* Where it fails the numbers that the change gave are spent, and the spool is to be settled. */
 MUST_CHECK bool spool_write_change(struct spool *spool, const struct spool_change *change,
                                    bool sync, struct error *err);
 
-/* Was the block dropped, after it had been found? */
-bool spool_is_dropped(const struct spool *spool, const struct spool_place *place);
+/* Read the epoch, the figures and where the lanes begin and end. Nobody else may use the spool, or
+ * both locks are held. */
+MUST_CHECK bool spool_load(struct spool *spool, struct error *err);
+/* After a write that failed, find out whether it reached the disk: the figures were written with
+ * the blocks, and are read again. Otherwise nothing. Under `writing`; uses the batch. */
+MUST_CHECK bool spool_settle(struct spool *spool, struct error *err);
+
 /* Read a block; one of a spool of before may lie under its old key. */
 MUST_CHECK bool spool_get_block(struct spool *spool, const struct spool_place *place,
                                 struct buf *ret_block, bool *ret_found, struct error *err);
+/* Begin a change that takes the block out. *ret_gone: it is out already, nothing is to be done. */
+MUST_CHECK bool spool_begin_take_out(struct spool *spool, const struct spool_place *place,
+                                     struct spool_change *change, bool *ret_gone,
+                                     struct error *err);
 /* Delete a block, and write the change. Not synced: a block that comes back after a power cut is
  * sent again and recognised. */
 MUST_CHECK bool spool_take_out(struct spool *spool, const struct spool_place *place,

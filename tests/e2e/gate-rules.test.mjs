@@ -182,7 +182,10 @@ test("over its rate a source is told when to come again, and nothing of the requ
   assert.deepEqual([over.status, over.body.error.code], [429, "rate-limited"], over.text);
   assert.ok(Number(over.headers["retry-after"]) > 90 && Number(over.headers["retry-after"]) <= 100, over.text);
   assert.match(over.headers["access-control-expose-headers"], /Retry-After/);
-  assert.equal(await refusals(collector, "web", "rate-limited"), 1);
+  assert.equal(await refusals(collector, "web", "rate-limited"), 3);
+  const authorization = `Bearer ${collector.customerToken}`;
+  const told = await request(`${collector.url}/v1/refusals`, { headers: { authorization } });
+  assert.ok(told.body.last.some(({ source, code }) => source === "web" && code === "rate-limited"), told.text);
   assert.equal((await collector.post("/v1/batch", batch(2, "rest"))).status, 200);
   assert.equal((await collector.post("/v1/batch", batch(50, "free"), { writeKey: "free" })).status, 200);
 

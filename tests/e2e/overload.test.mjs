@@ -22,6 +22,9 @@ async function metric(collector, name) {
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)[1]);
 }
 
+const refused = (collector, code) =>
+  metric(collector, `tributary_refused_events_total\\{source="${collector.writeKey}",reason="${code}"\\}`);
+
 /* Events come only from `send`, which keeps the messageIds of those that were acknowledged. */
 class Sender {
   constructor(collector) {
@@ -75,9 +78,10 @@ test("a full disk is answered with 503, and when it has room again all goes on; 
     const ballast = fill(disk);
     await waitUntil(async () => (await sender.send(5000)).status === 503, { what: "the disk to be full" });
     for (let n = 0; n < 20; n++) assertSentAway(await sender.send(), "storage-failed");
-    const refused = await ready(collector);
-    assert.equal(refused.status, 503);
-    assert.deepEqual([codes(refused), refused.body.error.code], [["storage-failed"], "storage-failed"]);
+    const unready = await ready(collector);
+    assert.equal(unready.status, 503);
+    assert.deepEqual([codes(unready), unready.body.error.code], [["storage-failed"], "storage-failed"]);
+    assert.ok((await refused(collector, "storage-failed")) > 20);
     assert.equal((await request(`${collector.url}/healthz`)).status, 200);
     rmSync(ballast);
     // Without any event: whoever looks at readiness only sends none.
@@ -125,6 +129,7 @@ test("while the disk stalls, what exceeds the bound is sent away, memory stays, 
   disk.goOn();
   await Promise.all(sent);
   assert.equal(answers.filter(({ status }) => status === 200).length, waiting);
+  assert.equal(await refused(collector, "overloaded"), answers.length - waiting);
   assert.equal((await ready(collector)).status, 200);
   await waitUntil(async () => (await arrived(hub)).length === sender.acknowledged.length);
   assert.deepEqual((await arrived(hub)).sort(), [...sender.acknowledged].sort());
@@ -147,6 +152,7 @@ test("a full spool is answered with 503 and a reason, and taken from again when 
     return answer.status !== 200;
   });
   assertSentAway(answer, "spool-full");
+  assert.equal(await refused(collector, "spool-full"), 20);
   const full = await ready(collector);
   assert.deepEqual([full.status, codes(full)], [503, ["spool-full"]]);
   await hub.start();
