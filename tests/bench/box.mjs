@@ -6,7 +6,6 @@ import { setTimeout as pause } from "node:timers/promises";
 import { createHub, define, enrol } from "../e2e/support/deployment.mjs";
 import { freePorts } from "../e2e/support/ports.mjs";
 import { waitUntil } from "../e2e/support/wait.mjs";
-import { metrics } from "./collector.mjs";
 import { SEGMENTS, SOURCES, WRITE_KEY } from "./definitions.mjs";
 import { lean, variedEvents } from "./events.mjs";
 import { memory } from "./machine.mjs";
@@ -41,9 +40,9 @@ function cpuSeconds({ child }) {
 }
 
 async function writeEvents({ report }, box, title, events, size) {
-  const before = { bytes: written(box), ...(await metrics(box)) };
+  const before = { bytes: written(box), ...(await box.metrics()) };
   for (let at = 0; at < events.length; at += size) await box.send(events.slice(at, at + size));
-  const after = { bytes: written(box), ...(await metrics(box)) };
+  const after = { bytes: written(box), ...(await box.metrics()) };
   const change = (name) => after[name] - before[name];
   const bytes = change("bytes") / events.length;
   const sealed = change("tributary_event_sealed_bytes_total") / events.length;
@@ -81,7 +80,7 @@ async function measureMemory(context) {
   await waitUntil(async () => (await box.customer("loyalty_id", `L${cards - 1}`)).status === 200, { timeout: 60_000, what: "the cards" });
   await hub.kill();
   const noise = variedEvents({ seed: 9, count: 2000 });
-  while ((await metrics(box)).tributary_spool_bytes < bytes) await box.send(noise.map((event, i) => ({ ...event, messageId: `${performance.now()}-${i}` })).slice(0, 250));
+  while ((await box.metrics()).tributary_spool_bytes < bytes) await box.send(noise.map((event, i) => ({ ...event, messageId: `${performance.now()}-${i}` })).slice(0, 250));
   await box.kill();
   const start = performance.now();
   await box.start();

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { ROOT } from "../e2e/support/cli.mjs";
 import { createHub, define, enrol } from "../e2e/support/deployment.mjs";
-import { request } from "../e2e/support/http.mjs";
 import { freePorts } from "../e2e/support/ports.mjs";
 import { waitUntil } from "../e2e/support/wait.mjs";
 import { SEGMENTS, SOURCES, WRITE_KEY } from "./definitions.mjs";
@@ -14,14 +13,6 @@ import { loaded, startNginx, wrk } from "./machine.mjs";
 const BATCH = 50;
 const SINGLES = 4000;
 const BATCHES = 400;
-
-/* The metrics of a daemon, by name. */
-export async function metrics(daemon) {
-  const { text } = await request(`${daemon.url}/metrics`);
-  return Object.fromEntries(
-    text.split("\n").filter((line) => line && !line.startsWith("#")).map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
-  );
-}
 
 const recent = (event, i) => ({ ...event, timestamp: new Date(Date.now() - (i % 3000)).toISOString() });
 
@@ -98,9 +89,9 @@ async function postAtHalfLoad({ settings, report }, collector, bodies, fullRate)
 }
 
 async function postBatches({ settings, report }, collector, bodies, nginx) {
-  const before = await metrics(collector);
+  const before = await collector.metrics();
   const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds, rounds: settings.rounds });
-  const after = await metrics(collector);
+  const after = await collector.metrics();
   const change = (name) => after[name] - before[name];
   const events = change("tributary_events_total");
   if (r.errors + r.refused > 0) report.add("FAILED requests", r.errors + r.refused, "");
@@ -119,9 +110,9 @@ async function postBatches({ settings, report }, collector, bodies, nginx) {
 async function sealBlocks({ report }, collector, title, shape) {
   const count = 256 * 20;
   const events = variedEvents({ seed: 6, count }).map(shape).map(recent);
-  const before = await metrics(collector);
+  const before = await collector.metrics();
   for (let i = 0; i < count; i += 256) await collector.send(events.slice(i, i + 256));
-  const after = await metrics(collector);
+  const after = await collector.metrics();
   const change = (name) => after[name] - before[name];
   const json = events.reduce((sum, event) => sum + Buffer.byteLength(JSON.stringify(event)), 0) / count;
   report.add(`blocks of 256, ${title}`, change("tributary_event_sealed_bytes_total") / change("tributary_events_total"), "bytes/event", { target: "≤ 85", reference: `JSON ${json.toFixed(0)}` });
@@ -152,11 +143,11 @@ export async function drainSection(context) {
   const bodies = writeBodies(dir);
   const { hub, collector } = await startLonely(context, "drain", false);
   await wrk(collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds > 1 ? 3 : 1 });
-  const full = await metrics(collector);
+  const full = await collector.metrics();
   await hub.start();
-  await waitUntil(async () => (await metrics(collector)).tributary_spool_blocks < full.tributary_spool_blocks, { timeout: 30_000, what: "the first block to go" });
+  await waitUntil(async () => (await collector.metrics()).tributary_spool_blocks < full.tributary_spool_blocks, { timeout: 30_000, what: "the first block to go" });
   const start = performance.now();
-  await waitUntil(async () => (await metrics(collector)).tributary_spool_blocks === 0, { timeout: 300_000, what: "the spool to be empty" });
+  await waitUntil(async () => (await collector.metrics()).tributary_spool_blocks === 0, { timeout: 300_000, what: "the spool to be empty" });
   const seconds = (performance.now() - start) / 1000;
   report.add("events waiting", full.tributary_events_total, "events");
   report.add("drained", full.tributary_events_total / seconds, "events/s");

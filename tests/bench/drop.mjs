@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { join } from "node:path";
 import { ROOT } from "../e2e/support/cli.mjs";
 import { waitUntil } from "../e2e/support/wait.mjs";
-import { metrics, startLonely } from "./collector.mjs";
+import { startLonely } from "./collector.mjs";
 import { WRITE_KEY } from "./definitions.mjs";
 
 const two = (n) => String(n).padStart(2, "0");
@@ -25,10 +25,10 @@ const lines = (count) =>
 async function take({ report }, collector, folder, name, what, text, encoding, count) {
   const cpu = () => readFileSync(`/proc/${collector.child.pid}/stat`, "utf8").split(" ").slice(13, 15).reduce((sum, ticks) => sum + Number(ticks), 0);
   writeFileSync(join(folder, `${name}.part`), text, encoding);
-  const before = { cpu: cpu(), ...(await metrics(collector)) };
+  const before = { cpu: cpu(), ...(await collector.metrics()) };
   copyFileSync(join(folder, `${name}.part`), join(folder, name));
   await waitUntil(() => existsSync(join(folder, "done", name)), { timeout: 300_000, what: `${name} in done/` });
-  const after = { cpu: cpu(), ...(await metrics(collector)) };
+  const after = { cpu: cpu(), ...(await collector.metrics()) };
   const ms = await waitUntil(() => new RegExp(`drop-file-done.*file=${name} .* ms=(\\d+)`).exec(collector.log.join(""))?.[1]);
   const change = (key) => after[key] - before[key];
   report.add(what, (count / Number(ms)) * 1000, "rows/s", { target: "≥ 10,000", reference: `file ${(text.length / Number(ms) / 1000).toFixed(0)} MB/s` });

@@ -15,7 +15,6 @@ import {
 import { join } from "node:path";
 import { SERVER_WRITE_KEY } from "../demo/segments.mjs";
 import { ROOT } from "./support/cli.mjs";
-import { request } from "./support/http.mjs";
 import { settle, startSite, test, waitUntil } from "./support/site.mjs";
 
 /* Data that is not ours lies beside the repository, or where E2E_DATA says. */
@@ -48,12 +47,6 @@ async function startTill(t, args = []) {
 async function arrivedAt(hub, count, timeout = 60_000) {
   await waitUntil(async () => (await hub.overview()).events >= count, { timeout, what: `${count} events` });
   return hub.overview();
-}
-
-async function metric(collector, name) {
-  const { text } = await request(`${collector.url}/metrics`);
-  const line = text.split("\n").find((one) => one.startsWith(`${name} `));
-  return line === undefined ? undefined : Number(line.slice(name.length + 1));
 }
 
 const HELLO = {
@@ -155,8 +148,8 @@ test("bad rows are reported with line, column and reason, the good ones are in; 
     assert.ok(report.includes(line), `${line}\nis not in\n${report}`);
   }
   await arrivedAt(hub, 2);
-  assert.equal(await metric(collector, 'tributary_drop_rows_total{result="rejected"}'), 4);
-  assert.equal(await metric(collector, 'tributary_drop_files_total{result="rejected"}'), 1);
+  assert.equal(await collector.metric('tributary_drop_rows_total{result="rejected"}'), 4);
+  assert.equal(await collector.metric('tributary_drop_files_total{result="rejected"}'), 1);
 
   const corrected = readFileSync(path("rejected", "hello.csv"), "utf8")
     .replace("two", "2").replace("\n,3", "\nu3,3").replace("4,4\n", "4\n").replace('"5"x', "5");
@@ -191,7 +184,7 @@ test("a file is left alone until it is complete and has a mapping; a wrong mappi
   await done("hello-2.csv");
   await settle(async () => (await hub.overview()).events, () => 10);
   for (const name of [".hello.csv", "hello.tmp", "else.csv", "broken.csv"]) assert.ok(existsSync(path(name)), name);
-  assert.equal(await metric(collector, "tributary_drop_files_unmatched"), 2);
+  assert.equal(await collector.metric("tributary_drop_files_unmatched"), 2);
 });
 
 test("odd files are refused with a report, and the collector goes on", async (t) => {
@@ -225,7 +218,7 @@ test("rows of a source that needs consent are refused without it", async (t) => 
   await rejected("hello.csv");
   assert.match(readFileSync(path("rejected", "hello.csv.report"), "utf8"), /line 2: consent-missing/);
   assert.equal(
-    await metric(collector, 'tributary_refused_events_total{source="shop-web",reason="consent-missing"}'),
+    await collector.metric('tributary_refused_events_total{source="shop-web",reason="consent-missing"}'),
     1,
   );
 });
@@ -237,7 +230,7 @@ test("a collector killed in the middle of a file takes every row once", async (t
   write("hello.csv", `who,n\n${hellos(0, ROWS)}`);
   let inTheMiddle = 0;
   for (let kill = 0; kill < 3; kill++) {
-    await waitUntil(async () => (await metric(collector, 'tributary_drop_rows_total{result="taken"}')) > 5000, {
+    await waitUntil(async () => (await collector.metric('tributary_drop_rows_total{result="taken"}')) > 5000, {
       every: 1,
       timeout: 30_000,
       what: "rows to be taken",
@@ -273,7 +266,7 @@ test("100,000 rows are taken in seconds", async (t) => {
   map("hello", HELLO);
   write("hello.csv", `who,n\n${hellos(0, 100_000)}`);
   await done("hello.csv");
-  const [, ms] = /drop-file-done.* ms=(\d+)/.exec(collector.log.join(""));
+  const [, ms] = await collector.logged(/drop-file-done.* ms=(\d+)/);
   t.diagnostic(`100,000 rows in ${ms} ms, with the hub applying them on the same machine`);
   assert.ok(Number(ms) < 30_000, `took ${ms} ms`);
   assert.equal((await arrivedAt(hub, 100_000)).events, 100_000);
@@ -306,7 +299,7 @@ test("order lines of a real shop", { skip: lacking.length > 0 && `absent: ${lack
   writeFileSync(path(".online_retail.csv"), `${rows.join("\n")}\n`);
   renameSync(path(".online_retail.csv"), path("online_retail.csv"));
   await done("online_retail.csv");
-  t.diagnostic(/drop-file-done.*/.exec(collector.log.join(""))[0]);
+  t.diagnostic((await collector.logged(/drop-file-done.*/))[0]);
   assert.equal((await arrivedAt(hub, 50_000)).events, 50_000);
   const lines = rows.filter((row) => row.includes(",17850.0,")).length;
   await settle(async () => (await hub.profile("user_id", "17850.0"))?.eventCount, () => lines);

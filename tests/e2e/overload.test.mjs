@@ -17,13 +17,8 @@ function assertSentAway(answer, code) {
   assert.ok(Number(answer.headers["retry-after"]) >= 1);
 }
 
-async function metric(collector, name) {
-  const { text } = await request(`${collector.url}/metrics`);
-  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
-}
-
-const refused = (collector, code) =>
-  metric(collector, `tributary_refused_events_total\\{source="${collector.writeKey}",reason="${code}"\\}`);
+const refused = async (collector, code) =>
+  (await collector.metric(`tributary_refused_events_total{source="${collector.writeKey}",reason="${code}"}`)) ?? 0;
 
 // A full disk is met by a write, or seen before it: it is looked at once a second.
 const NO_ROOM = /^(storage-failed|spool-full)$/;
@@ -122,7 +117,7 @@ test("while the disk stalls, what exceeds the bound is sent away, memory stays, 
   const post = () => sent.push(sender.send(20_000).then((answer) => answers.push(answer)));
   while (!answers.some(({ status }) => status === 503)) {
     for (let n = 0; n < 10; n++) post();
-    await waitUntil(async () => (await metric(collector, "tributary_http_requests_total")) > sent.length);
+    await waitUntil(async () => (await collector.metric("tributary_http_requests_total")) > sent.length);
   }
   for (let n = 0; n < 200; n++) post();
   await waitUntil(() => answers.length >= 200, { what: "those beyond the bound to be sent away" });

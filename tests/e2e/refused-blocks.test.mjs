@@ -16,11 +16,6 @@ const events = async (hub) => (await hub.overview()).events;
 const figures = async (hub, name) =>
   (await hub.get("/v1/collectors")).collectors.find(({ id }) => id === name);
 
-async function metric(collector, name) {
-  const text = await (await fetch(`${collector.url}/metrics`)).text();
-  return Number(new RegExp(`^${name} (.+)$`, "m").exec(text)?.[1]);
-}
-
 /* A site whose one collector reaches the hub through a line that can be tampered with. */
 async function startTampered(t) {
   const site = await startSite(t, { collectors: [] });
@@ -69,7 +64,7 @@ test("a block altered by one bit on the collector's disk is refused and set asid
   await collector.send([hello("m2")]);
   await hub.start();
   await waitUntil(async () => (await events(hub)) === 1);
-  await waitUntil(async () => (await metric(collector, "tributary_spool_blocks_aside")) === 1);
+  await waitUntil(async () => (await collector.metric("tributary_spool_blocks_aside")) === 1);
   assert.equal((await hub.profile("user_id", "u1")).eventCount, 1);
   assert.ok((await figures(hub, "edge")).refused >= 1);
   assert.match(hub.tail(), /block-refused.*status=damaged/);
@@ -80,12 +75,12 @@ test("a block altered by one bit on the collector's disk is refused and set asid
   collector.args.push("--blocks_aside", "retry");
   await collector.start();
   await waitUntil(async () => (await figures(hub, "edge")).refused >= 6, { what: "it to be refused again" });
-  await waitUntil(async () => (await metric(collector, "tributary_spool_blocks_aside")) === 1);
+  await waitUntil(async () => (await collector.metric("tributary_spool_blocks_aside")) === 1);
   await collector.kill();
   collector.args.push("--blocks_aside", "drop");
   await collector.start();
-  assert.equal(await metric(collector, "tributary_spool_blocks_aside"), 0);
-  assert.equal(await metric(collector, 'tributary_collector_events_dropped_total{class="normal"}'), 1);
+  assert.equal(await collector.metric("tributary_spool_blocks_aside"), 0);
+  assert.equal(await collector.metric('tributary_collector_events_dropped_total{class="normal"}'), 1);
 });
 
 test("a revoked collector is refused, keeps what it has, and others go on", async (t) => {
@@ -100,7 +95,7 @@ test("a revoked collector is refused, keeps what it has, and others go on", asyn
   await edge.send([hello("m3")]);
   await waitUntil(async () => (await events(hub)) === 2);
   assert.ok((await figures(hub, "stolen")).revokedAt, "the hub says when");
-  assert.equal(await metric(stolen, "tributary_spool_blocks"), 1);
+  assert.equal(await stolen.metric("tributary_spool_blocks"), 1);
   assert.match(hub.tail(), /block-refused.*status=revoked/);
   assert.match(stolen.tail(), /collector-revoked/);
 });

@@ -24,12 +24,7 @@ const view = (id, bytes) => ({
   properties: { path: randomBytes(bytes / 2).toString("hex") },
 });
 
-async function metric(collector, name) {
-  const text = await (await fetch(`${collector.url}/metrics`)).text();
-  const line = text.split("\n").find((each) => each.startsWith(`${name} `));
-  return Number(line?.slice(name.length + 1));
-}
-const dropped = (box, name) => metric(box, `tributary_collector_events_dropped_total{class="${name}"}`);
+const dropped = (box, name) => box.metric(`tributary_collector_events_dropped_total{class="${name}"}`);
 
 const arrived = async (hub, type, value) => {
   const profile = await hub.profile(type, value);
@@ -103,7 +98,7 @@ test("a full spool that may drop loses page views before purchases, and counts t
   assert.equal(await dropped(box, "low"), lost, "the count survives");
   assert.deepEqual([await dropped(box, "high"), await dropped(box, "normal")], [0, 0]);
   await hub.start();
-  await waitUntil(async () => (await metric(box, "tributary_spool_blocks")) === 0, { timeout: 30_000 });
+  await waitUntil(async () => (await box.metric("tributary_spool_blocks")) === 0, { timeout: 30_000 });
   await waitUntil(async () => (await arrived(hub, "anonymous_id", "visitor")).length === views - lost);
   const ids = (await arrived(hub, "anonymous_id", "visitor")).map(({ messageId }) => messageId).sort();
   assert.equal(ids[0], `v${String(lost).padStart(4, "0")}`, "the oldest are gone");
@@ -120,9 +115,9 @@ test("one request with events of all classes becomes small blocks, and all of it
     return { ...each[n % 3], userId: "buyer" };
   });
   await box.send(all);
-  const blocks = await metric(box, "tributary_spool_blocks");
+  const blocks = await box.metric("tributary_spool_blocks");
   assert.ok(blocks >= 4, `${blocks} blocks`);
-  assert.equal(await metric(box, "tributary_commits_total"), 1);
+  assert.equal(await box.metric("tributary_commits_total"), 1);
   await hub.start();
   await waitUntil(async () => (await arrived(hub, "user_id", "buyer")).length === 120, { timeout: 30_000 });
   assert.equal((await hub.overview()).duplicates, 0);
@@ -135,7 +130,7 @@ test("while a long backlog drains over a slow line a new purchase takes five sec
   await box.start();
   const views = 60;
   for (let n = 0; n < views; n++) await box.send([view(`v${n}`, 6000)]);
-  assert.ok((await metric(box, "tributary_spool_bytes")) > 15 * rate, "fifteen seconds wait at least");
+  assert.ok((await box.metric("tributary_spool_bytes")) > 15 * rate, "fifteen seconds wait at least");
   await hub.start();
   await waitUntil(async () => (await arrived(hub, "anonymous_id", "visitor")).length > 0, { timeout: 30_000 });
   for (let n = 0; n < 4; n++) {
@@ -145,7 +140,7 @@ test("while a long backlog drains over a slow line a new purchase takes five sec
       what: `purchase ${n}`,
     });
   }
-  assert.ok((await metric(box, "tributary_spool_blocks")) > 10, "the backlog is still there");
+  assert.ok((await box.metric("tributary_spool_blocks")) > 10, "the backlog is still there");
   await waitUntil(async () => (await arrived(hub, "anonymous_id", "visitor")).length === views, { timeout: 60_000 });
 });
 

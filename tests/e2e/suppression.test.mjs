@@ -4,14 +4,8 @@ import { startSite, test, waitUntil } from "./support/site.mjs";
 
 const hello = (messageId, members) => ({ type: "track", event: "Hello", messageId, ...members });
 
-/* A collector's figure without labels. */
-async function metric(daemon, name) {
-  const text = await (await fetch(`${daemon.url}/metrics`)).text();
-  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
-}
-
 const listed = (collector, count) =>
-  waitUntil(async () => (await metric(collector, "tributary_suppressed_identifiers")) === count, {
+  waitUntil(async () => (await collector.metric("tributary_suppressed_identifiers")) === count, {
     timeout: 30_000,
     what: `${collector.name} to know ${count} suppressed identifiers`,
   });

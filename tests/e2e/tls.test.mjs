@@ -56,11 +56,6 @@ function ask({ port, authority }, { agent, path = "/healthz", body, headers = {}
 
 const logged = (collector, id) => collector.log.filter((line) => line.includes(` ${id} `));
 
-async function metric(collector, name) {
-  const text = await (await fetch(`${collector.url}/metrics`)).text();
-  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
-}
-
 test("events come by HTTPS, and the cookie of a secure request is for secure requests", async (t) => {
   const site = await startSecureSite(t);
   const { hub, collector } = site;
@@ -151,7 +146,7 @@ test("a certificate is replaced under load: nobody is cut off, new connections g
 test("files that are no matching pair are refused and complained about; the old certificate stays", async (t) => {
   const site = await startSecureSite(t);
   const { collector, authority, files } = site;
-  const expires = await metric(collector, "tributary_collector_tls_certificate_expires_seconds");
+  const expires = await collector.metric("tributary_collector_tls_certificate_expires_seconds");
   const { name } = await ask(site, { agent: new Agent() });
   const mistakes = [
     ["a key of another certificate", "key", authority.issue().key],
@@ -165,7 +160,7 @@ test("files that are no matching pair are refused and complained about; the old 
     await waitUntil(() => logged(collector, "certificate-refused").length === n + 1, { what });
     assert.equal((await ask(site, { agent: new Agent() })).name, name, what);
   }
-  assert.equal(await metric(collector, "tributary_collector_tls_certificate_expires_seconds"), expires);
+  assert.equal(await collector.metric("tributary_collector_tls_certificate_expires_seconds"), expires);
   const good = authority.issue();
   site.install(good);
   await waitUntil(async () => (await ask(site, { agent: new Agent() })).name === good.name);
@@ -174,7 +169,7 @@ test("files that are no matching pair are refused and complained about; the old 
 test("a certificate that ends soon is warned of, and when it ends can be measured", async (t) => {
   const { collector } = await startSecureSite(t, { days: 3 });
   assert.equal(logged(collector, "certificate-expires").length, 1);
-  const expires = await metric(collector, "tributary_collector_tls_certificate_expires_seconds");
+  const expires = await collector.metric("tributary_collector_tls_certificate_expires_seconds");
   assert.ok(Math.abs(expires - (Date.now() / 1000 + 3 * 86400)) < 120, String(expires));
 });
 

@@ -105,11 +105,6 @@ async function client(state, traffic, collector) {
 
 const residentMiB = (pid) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
 
-async function metric(daemon, name) {
-  const text = await (await fetch(`${daemon.url}/metrics`)).text();
-  return Number(new RegExp(`^${name} (\\S+)`, "m").exec(text)?.[1] ?? 0);
-}
-
 async function watchMemory(state, collector) {
   while (!state.over) {
     await pause(SAMPLE_MS);
@@ -131,7 +126,7 @@ async function disturb({ seconds, cuts, log }, line, collector) {
       await collector.start();
     }
     await line.restore();
-    log(`the line is back; ${await metric(collector, "tributary_spool_bytes")} bytes wait in the spool`);
+    log(`the line is back; ${await collector.metric("tributary_spool_bytes")} bytes wait in the spool`);
     await pause(each / 3);
   }
 }
@@ -189,7 +184,7 @@ export async function soak({ seconds, cuts, connections = 64, spool = "64MiB", l
     await Promise.all([load, ...watchers]);
 
     log("the load has ended; waiting for the hub to have applied everything");
-    await waitUntil(async () => (await metric(collector, "tributary_spool_blocks")) === 0, { timeout: 600_000, every: 500, what: "the spool to be empty" });
+    await waitUntil(async () => (await collector.metric("tributary_spool_blocks")) === 0, { timeout: 600_000, every: 500, what: "the spool to be empty" });
     await waitUntil(async () => (await hub.overview()).events >= traffic.events, { timeout: 600_000, every: 500, what: `${traffic.events} events at the hub` });
     const { events, duplicates } = await hub.overview();
     // The first tenth is the start; the same time after the kill is the start once more.

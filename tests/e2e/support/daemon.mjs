@@ -63,6 +63,23 @@ export class Daemon {
     return (await request(`${this.url}/readyz`, { timeout: 1000 })).status === 200;
   }
 
+  /* The values of /metrics by name and labels, as they stand there. */
+  async metrics() {
+    const { text } = await request(`${this.url}/metrics`);
+    const samples = text.split("\n").filter((line) => line && !line.startsWith("#"));
+    return Object.fromEntries(samples.map((line) => /^(.*) (\S+)$/.exec(line).slice(1)).map(([name, value]) => [name, Number(value)]));
+  }
+
+  /* One of them; undefined where it is not there. */
+  async metric(name) {
+    return (await this.metrics())[name];
+  }
+
+  /* The log's first match of a pattern, waited for: a line is written after what it tells of. */
+  logged(pattern, options) {
+    return waitUntil(() => pattern.exec(this.log.join("")), { what: `${this.name} to log ${pattern}`, ...options });
+  }
+
   /* Send the signal and wait for the end. SIGTERM must end a daemon cleanly. */
   async kill(signal = "SIGTERM") {
     if (!this.running) return;
