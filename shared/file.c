@@ -58,14 +58,15 @@ static bool write_all(int fd, struct slice contents)
     return true;
 }
 
-bool file_replace(int folder, const char *name, struct slice contents, struct error *err)
+bool file_replace(int folder, const char *name, mode_t mode, struct slice contents,
+                  struct error *err)
 {
     char temporary[NAME_BYTES_MAX + 1];
     int len = snprintf(temporary, sizeof temporary, ".%s.tmp", name);
     if (len < 0 || (size_t)len >= sizeof temporary) {
         return error_set(err, ERROR_INVALID, "the name %.150s is too long", name);
     }
-    int fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) {
         return failed(err, "write", name);
     }

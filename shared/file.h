@@ -6,6 +6,7 @@
 #ifndef TRIBUTARY_SHARED_FILE_H
 #define TRIBUTARY_SHARED_FILE_H
 
+#include <sys/types.h>
 #include "shared/buf.h"
 
 /* Read a regular file into *ret (replacing what was in it), through no symbolic link. A missing
@@ -13,8 +14,9 @@
 MUST_CHECK bool file_load(int folder, const char *name, struct buf *ret, bool *ret_found,
                           struct error *err);
 
-/* Write, sync, rename into place, sync the folder. The temporary name is ".NAME.tmp". */
-MUST_CHECK bool file_replace(int folder, const char *name, struct slice contents,
+/* Write, sync, rename into place, sync the folder. The temporary name is ".NAME.tmp". Who may read
+ * it is said by `mode`, as for open(). */
+MUST_CHECK bool file_replace(int folder, const char *name, mode_t mode, struct slice contents,
                              struct error *err);
 
 /* Remove, and sync the folder. A file that is not there is fine. */

@@ -47,8 +47,8 @@ static void what_is_written_is_read_back(void **state)
     bool found = true;
     assert_true(file_load(f->folder, "a", &f->text, &found, &err));
     assert_false(found);
-    assert_true(file_replace(f->folder, "a", slice_text("one"), &err));
-    assert_true(file_replace(f->folder, "a", slice_text("two"), &err));
+    assert_true(file_replace(f->folder, "a", 0640, slice_text("one"), &err));
+    assert_true(file_replace(f->folder, "a", 0640, slice_text("two"), &err));
     assert_true(file_load(f->folder, "a", &f->text, &found, &err));
     assert_true(found && slice_is(buf_slice(&f->text), "two"));
     assert_true(file_remove(f->folder, "a", &err));
@@ -62,7 +62,7 @@ static void too_much_links_and_folders_are_refused(void **state)
     struct fixture *f = *state;
     struct error err;
     bool found;
-    assert_true(file_replace(f->folder, "a", slice_text("more than sixteen bytes"), &err));
+    assert_true(file_replace(f->folder, "a", 0640, slice_text("more than sixteen bytes"), &err));
     assert_false(file_load(f->folder, "a", &f->text, &found, &err));
     assert_int_equal(err.kind, ERROR_INVALID);
     assert_int_equal(symlinkat("a", f->folder, "b"), 0);

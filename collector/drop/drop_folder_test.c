@@ -125,7 +125,7 @@ static struct drop_folder *open_folder(struct fixture *f)
 static void put(int folder, const char *name, const char *text)
 {
     struct error err;
-    assert_true(file_replace(folder, name, slice_text(text), &err));
+    assert_true(file_replace(folder, name, 0640, slice_text(text), &err));
 }
 
 /* A file of rows, `bad` of which, at the beginning, name nobody. */
@@ -138,7 +138,7 @@ static void put_rows(struct fixture *f, const char *name, unsigned count, unsign
     for (unsigned i = 0; i < count; i++) {
         buf_put_format(&text, "Hello,%s\n", i < bad ? "" : "u1");
     }
-    assert_true(file_replace(f->folders.folder, name, buf_slice(&text), &err));
+    assert_true(file_replace(f->folders.folder, name, 0640, buf_slice(&text), &err));
     buf_done(&text);
 }
 

@@ -110,7 +110,7 @@ bool drop_move_rejected(const struct drop_folders *folders, const char *name,
         return false;
     }
     snprintf(report_name, sizeof report_name, "%s.report", target);
-    return file_replace(folders->rejected, report_name, report, err) &&
+    return file_replace(folders->rejected, report_name, 0640, report, err) &&
            move(folders, folders->rejected, name, target, identity, ret_moved, err);
 }
 

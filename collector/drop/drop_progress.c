@@ -131,7 +131,7 @@ bool drop_progress_save(const struct drop_progress *progress, int folder, struct
     struct buf text;
     buf_init(&text, FILE_BYTES_MAX);
     write_progress(progress, &text);
-    bool fine = file_replace(folder, file_name, buf_slice(&text), err);
+    bool fine = file_replace(folder, file_name, 0640, buf_slice(&text), err);
     buf_done(&text);
     return fine;
 }

@@ -6,46 +6,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "shared/file.h"
 #include "shared/log.h"
 #include "shared/rand.h"
 
 enum { HEX_BYTES = 2 * VAULT_SECRET_BYTES };
 
-/* The folder too, so that the name of the file survives a power cut. */
-static bool sync_folder_of(const char *path)
+/* The folder of a path, open, and where the name in it begins. */
+static int open_folder_of(const char *path, const char **ret_name)
 {
     char folder[4096];
     const char *slash = strrchr(path, '/');
+    *ret_name = slash == NULL ? path : slash + 1;
     snprintf(folder, sizeof folder, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
              slash == NULL ? "." : path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool fine = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return fine;
+    return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Under another name first: a power cut leaves no half a key, with which nothing would start. */
 static bool make_key(const char *path, const uint8_t *key, struct error *err)
 {
     char text[HEX_BYTES + 2];
-    char fresh[4096];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return error_set(err, ERROR_INVALID,
-                         "cannot make %s: %s; set edge_key_file to where the key of the edge cache "
-                         "may be kept",
-                         path, strerror(errno));
+    const char *name;
+    int folder = open_folder_of(path, &name);
+    if (folder < 0) {
+        error_set(err, ERROR_INVALID, "%s", strerror(errno));
     }
     sodium_bin2hex(text, sizeof text, key, VAULT_SECRET_BYTES);
     text[HEX_BYTES] = '\n';
-    bool fine = write(fd, text, HEX_BYTES + 1) == HEX_BYTES + 1 && fsync(fd) == 0;
+    bool fine =
+        folder >= 0 && file_replace(folder, name, 0600, slice_make(text, HEX_BYTES + 1), err);
     sodium_memzero(text, sizeof text);
-    fine = close(fd) == 0 && fine && rename(fresh, path) == 0 && sync_folder_of(path);
+    if (folder >= 0) {
+        close(folder);
+    }
     if (!fine) {
-        return error_set(err, ERROR_UNAVAILABLE, "cannot write %s: %s", path, strerror(errno));
+        return error_add_context(
+            err, "making %s; set edge_key_file to where the key of the edge cache may be kept",
+            path);
     }
     log_info("edge-key-made", "Made a key for the edge cache. file=%s", path);
     return true;
