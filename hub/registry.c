@@ -1,39 +1,9 @@
-#include "hub/registry.h"
+#include "hub/registry_internal.h"
 
-#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "shared/json.h"
-
-struct entry {
-    enum registry_kind kind;
-    struct buf key;
-    struct buf body;
-    uint32_t id;
-    uint64_t version;
-    int64_t at_ms;
-};
-
-enum { LINK_KEY_BYTES = 32 };
-
-struct registry {
-    struct eventlog *log;
-    const struct clock *clock;
-    void (*changed)(void *user);
-    void *user;
-    pthread_mutex_t lock;
-    uint64_t version;         /* of the last change */
-    uint64_t catalog_version; /* of the last change that partitions see */
-    uint64_t gate_version;    /* of the last change that gates see */
-    uint64_t traits_version;  /* of the last change of traits */
-    uint32_t next_id;
-    bool has_link_key;
-    uint8_t link_key[LINK_KEY_BYTES]; /* of tokens in links */
-    size_t count;
-    size_t capacity;
-    struct entry *entries; /* by kind and key */
-};
 
 enum { KEY_BYTES = 2 + LIMIT_NAME_BYTES, BODY_BYTES_MAX = 1024 * 1024 };
 
@@ -75,7 +45,7 @@ static size_t place_of(const struct registry *r, enum registry_kind kind, struct
     return at;
 }
 
-static bool has_entry(const struct registry *r, enum registry_kind kind)
+bool registry_has(const struct registry *r, enum registry_kind kind)
 {
     bool found = false;
     for (size_t i = 0; i < r->count && !found; i++) {
@@ -200,7 +170,7 @@ bool registry_open(struct eventlog *log, const struct clock *clock, void (*chang
     r->next_id = 1;
     pthread_mutex_init(&r->lock, NULL);
     bool fine = load(r, err);
-    if (fine && !has_entry(r, REGISTRY_RULES)) {
+    if (fine && !registry_has(r, REGISTRY_RULES)) {
         struct entry *e = insert(r, REGISTRY_RULES, slice_text("rules"));
         enum json_fault fault = json_read(slice_text(identity_rules_default), &e->body);
         ensure(fault == JSON_FINE);
@@ -241,258 +211,25 @@ void registry_close(struct registry **registry)
 
 /* ---- The definitions as others see them ---- */
 
-static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
-                         const struct buf *body)
-{
-    struct error err;
-    msgpack_zone zone;
-    msgpack_object root;
-    bool made = msgpack_zone_init(&zone, 4096);
-    ensure(made);
-    bool fine = value_unpack(buf_slice(body), &zone, &root, &err);
-    ensure(fine);
-    const msgpack_object *where = value_member_c(&root, "where");
-    const msgpack_object *name = value_member_c(&root, "name");
-    msgpack_pack_map(k, name == NULL ? 4 : 5);
-    if (name != NULL) {
-        value_pack_cstr(k, "name");
-        msgpack_pack_object(k, *name);
-    }
-    value_pack_cstr(k, "id");
-    msgpack_pack_uint32(k, id);
-    value_pack_cstr(k, "key");
-    value_pack_text(k, key);
-    value_pack_cstr(k, "version");
-    msgpack_pack_uint64(k, version);
-    value_pack_cstr(k, "where");
-    if (where == NULL) {
-        msgpack_pack_nil(k);
-    } else {
-        msgpack_pack_object(k, *where);
-    }
-    msgpack_zone_destroy(&zone);
-}
-
-static bool is_edge_trait(const struct entry *e)
-{
-    struct error err;
-    msgpack_zone zone;
-    msgpack_object root;
-    bool edge = false;
-    bool made = msgpack_zone_init(&zone, 1024);
-    ensure(made);
-    if (value_unpack(buf_slice(&e->body), &zone, &root, &err)) {
-        (void)value_bool(value_member_c(&root, "edge"), &edge);
-    }
-    msgpack_zone_destroy(&zone);
-    return edge;
-}
-
-/* The scope of a collector as partitions see it: a revoked one gets nothing. False: never set. */
-static bool pack_scope(msgpack_packer *k, const struct entry *e)
-{
-    struct error err;
-    msgpack_zone zone;
-    msgpack_object root;
-    int64_t revoked = 0;
-    bool made = msgpack_zone_init(&zone, 1024);
-    ensure(made);
-    bool fine = value_unpack(buf_slice(&e->body), &zone, &root, &err);
-    const msgpack_object *scope = fine ? value_member_c(&root, "scope") : NULL;
-    if (scope != NULL && k != NULL) {
-        (void)value_int(value_member_c(&root, "revokedAt"), &revoked);
-        msgpack_pack_map(k, 4);
-        value_pack_cstr(k, "collector");
-        msgpack_pack_uint32(k, e->id);
-        value_pack_cstr(k, "id");
-        value_pack_text(k, buf_slice(&e->key));
-        value_pack_cstr(k, "version");
-        msgpack_pack_uint64(k, e->version);
-        value_pack_cstr(k, "scope");
-        if (revoked > 0) {
-            msgpack_pack_map(k, 1);
-            value_pack_cstr(k, "kind");
-            value_pack_cstr(k, "seen");
-        } else {
-            msgpack_pack_object(k, *scope);
-        }
-    }
-    msgpack_zone_destroy(&zone);
-    return scope != NULL;
-}
-
-static void put_scopes(const struct registry *r, msgpack_packer *k)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        count += r->entries[i].kind == REGISTRY_COLLECTOR && pack_scope(NULL, &r->entries[i]);
-    }
-    value_pack_cstr(k, "scopes");
-    msgpack_pack_array(k, count);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == REGISTRY_COLLECTOR) {
-            (void)pack_scope(k, &r->entries[i]);
-        }
-    }
-}
-
-/* Nothing where the defaults hold. */
-static void put_purchases(const struct registry *r, msgpack_packer *k)
-{
-    for (size_t i = 0; i < r->count; i++) {
-        const struct entry *e = &r->entries[i];
-        struct error err;
-        msgpack_zone zone;
-        msgpack_object root;
-        if (e->kind != REGISTRY_PURCHASES) {
-            continue;
-        }
-        bool made = msgpack_zone_init(&zone, 1024);
-        ensure(made);
-        bool fine = value_unpack(buf_slice(&e->body), &zone, &root, &err);
-        ensure(fine);
-        const msgpack_object *events = value_member_c(&root, "events");
-        value_pack_cstr(k, "purchasesVersion");
-        msgpack_pack_uint64(k, e->version);
-        value_pack_cstr(k, "purchaseEvents");
-        if (events == NULL) {
-            msgpack_pack_nil(k);
-        } else {
-            msgpack_pack_object(k, *events);
-        }
-        msgpack_zone_destroy(&zone);
-    }
-}
-
-static void put_catalog(const struct registry *r, const msgpack_object *preview, struct buf *out)
-{
-    msgpack_packer k;
-    size_t segments = preview != NULL;
-    size_t traits = 0;
-    value_packer_init(&k, out);
-    for (size_t i = 0; i < r->count; i++) {
-        segments += r->entries[i].kind == REGISTRY_SEGMENT;
-        traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
-    }
-    msgpack_pack_map(&k, has_entry(r, REGISTRY_PURCHASES) ? 8 : 6);
-    value_pack_cstr(&k, "version");
-    msgpack_pack_uint64(&k, r->catalog_version);
-    value_pack_cstr(&k, "edgeTraitsVersion");
-    msgpack_pack_uint64(&k, r->traits_version);
-    value_pack_cstr(&k, "segments");
-    msgpack_pack_array(&k, segments);
-    for (size_t i = 0; i < r->count; i++) {
-        const struct entry *e = &r->entries[i];
-        if (e->kind == REGISTRY_SEGMENT) {
-            pack_segment(&k, e->id, buf_slice(&e->key), e->version, &e->body);
-        }
-    }
-    if (preview != NULL) {
-        msgpack_pack_map(&k, 4);
-        value_pack_cstr(&k, "id");
-        msgpack_pack_uint32(&k, UINT32_MAX);
-        value_pack_cstr(&k, "key");
-        value_pack_cstr(&k, "preview");
-        value_pack_cstr(&k, "version");
-        msgpack_pack_uint64(&k, INT64_MAX);
-        value_pack_cstr(&k, "where");
-        msgpack_pack_object(&k, *preview);
-    }
-    value_pack_cstr(&k, "edgeTraits");
-    msgpack_pack_array(&k, traits);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i])) {
-            value_pack_text(&k, buf_slice(&r->entries[i].key));
-        }
-    }
-    put_scopes(r, &k);
-    put_purchases(r, &k);
-    value_pack_cstr(&k, "rules");
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == REGISTRY_RULES) {
-            buf_put_slice(out, buf_slice(&r->entries[i].body));
-        }
-    }
-}
-
 void registry_catalog(struct registry *r, const msgpack_object *preview, struct buf *out)
 {
     pthread_mutex_lock(&r->lock);
-    put_catalog(r, preview, out);
+    registry_pack_catalog(r, preview, out);
     pthread_mutex_unlock(&r->lock);
-}
-
-static void put_normalizers(msgpack_packer *k, const struct entry *rules)
-{
-    struct error err;
-    msgpack_zone zone;
-    msgpack_object root;
-    struct identity_rules *read = memory_allocate_zeroed(sizeof *read);
-    bool made = msgpack_zone_init(&zone, 4096);
-    ensure(made);
-    bool fine = value_unpack(buf_slice(&rules->body), &zone, &root, &err) &&
-                identity_rules_read(&root, read, &err);
-    ensure(fine);
-    msgpack_pack_map(k, read->count);
-    for (size_t i = 0; i < read->count; i++) {
-        value_pack_text(k, read->rules[i].type);
-        msgpack_pack_int(k, (int)read->rules[i].normalizer);
-    }
-    msgpack_zone_destroy(&zone);
-    free(read);
-}
-
-/* A map of the definitions of one kind by their keys. */
-static void put_kind(const struct registry *r, msgpack_packer *k, const char *name,
-                     enum registry_kind kind, struct buf *out)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        count += r->entries[i].kind == kind;
-    }
-    value_pack_cstr(k, name);
-    msgpack_pack_map(k, count);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == kind) {
-            value_pack_text(k, buf_slice(&r->entries[i].key));
-            buf_put_slice(out, buf_slice(&r->entries[i].body));
-        }
-    }
-}
-
-static void put_gate(const struct registry *r, struct buf *out)
-{
-    msgpack_packer k;
-    value_packer_init(&k, out);
-    msgpack_pack_map(&k, r->has_link_key ? 5 : 4);
-    value_pack_cstr(&k, "version");
-    msgpack_pack_uint64(&k, r->gate_version);
-    if (r->has_link_key) {
-        value_pack_cstr(&k, "link_key");
-        value_pack_bin(&k, slice_make(r->link_key, sizeof r->link_key));
-    }
-    put_kind(r, &k, "sources", REGISTRY_SOURCE, out);
-    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN, out);
-    value_pack_cstr(&k, "normalizers");
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == REGISTRY_RULES) {
-            put_normalizers(&k, &r->entries[i]);
-        }
-    }
 }
 
 void registry_gate(struct registry *r, struct buf *out, uint64_t *ret_version)
 {
     pthread_mutex_lock(&r->lock);
-    *ret_version = r->gate_version;
-    put_gate(r, out);
+    *ret_version = registry_pack_gate_version(r);
+    registry_pack_gate(r, out);
     pthread_mutex_unlock(&r->lock);
 }
 
 uint64_t registry_gate_version(struct registry *r)
 {
     pthread_mutex_lock(&r->lock);
-    uint64_t version = r->gate_version;
+    uint64_t version = registry_pack_gate_version(r);
     pthread_mutex_unlock(&r->lock);
     return version;
 }
@@ -542,7 +279,7 @@ static bool check_gate(const struct registry *r, struct catalog_error *where, st
 {
     struct buf bytes;
     buf_init(&bytes, SIZE_MAX / 2);
-    put_gate(r, &bytes);
+    registry_pack_gate(r, &bytes);
     bool fits = bytes.len <= LIMIT_GATE_BYTES;
     buf_done(&bytes);
     if (!fits) {
@@ -576,10 +313,10 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
         store_batch_delete(&more, store_key(kind, key, key_bytes));
     }
     bool fine = true;
-    bool is_logged = is_for_partitions(kind) ||
-                     (kind == REGISTRY_COLLECTOR && entry != NULL && pack_scope(NULL, entry));
+    bool is_logged = is_for_partitions(kind) || (kind == REGISTRY_COLLECTOR && entry != NULL &&
+                                                 registry_pack_scope(NULL, entry));
     if (is_logged) {
-        put_catalog(r, NULL, &catalog);
+        registry_pack_catalog(r, NULL, &catalog);
         fine = check_catalog(&catalog, where, err);
         record.bytes = buf_slice(&catalog);
     }
