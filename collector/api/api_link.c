@@ -83,7 +83,7 @@ static void take(struct api *api, struct http_request *http, const uint8_t key[L
         http_answer_error(http, 400, "invalid-token",
                           "The token was not made by a collector of this hub.", "token");
     } else {
-        if (cookie_is_browser(http, http_cookie(http, settings->cookie_name))) {
+        if (visit_is_browser(http, settings->cookie_name)) {
             cookie_format(settings, settings->cookie_name, id, api_is_secure(http), cookie);
             http_add_header(http, "Set-Cookie", slice_text(cookie));
         }

@@ -17,8 +17,8 @@ static const uint8_t pixel[] = {
 static struct slice user_agent(const struct http_request *http)
 {
     struct slice agent = http_header(http, "User-Agent");
-    bool is_visitors = agent.len <= USER_AGENT_BYTES_MAX &&
-                       cookie_is_browser(http, http_cookie(http, API_SNOWPLOW_COOKIE));
+    bool is_visitors =
+        agent.len <= USER_AGENT_BYTES_MAX && visit_is_browser(http, API_SNOWPLOW_COOKIE);
     return is_visitors ? agent : slice_make(NULL, 0);
 }
 

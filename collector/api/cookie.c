@@ -1,6 +1,7 @@
 #include "collector/api/cookie.h"
 
 #include <stdio.h>
+#include "collector/gate/visit.h"
 
 static const char *const same_sites[] = {
     [COOKIE_LAX] = "lax",
@@ -63,12 +64,6 @@ struct slice cookie_id(const struct http_request *http, const char *name)
     return cookie_is_id(id) ? id : slice_make(NULL, 0);
 }
 
-bool cookie_is_browser(const struct http_request *http, struct slice cookie)
-{
-    return cookie.len > 0 || http_header(http, "Origin").len > 0 ||
-           http_header(http, "Sec-Fetch-Site").len > 0;
-}
-
 /* It names categories of consent and grants none of them. */
 static bool grants_nothing(const struct request_event *e)
 {
@@ -94,7 +89,7 @@ bool cookie_follow(const struct settings *settings, const char *name, const stru
     }
     struct slice has = http_cookie(http, name);
     bool is_due = cookie_is_id(id) && (has_page_view || !slice_equal(has, id)) &&
-                  cookie_is_browser(http, has);
+                  visit_is_browser(http, name);
     if (is_due) {
         cookie_format(settings, name, id, is_secure, ret);
     }

@@ -30,9 +30,6 @@ bool cookie_is_id(struct slice id);
 void cookie_format(const struct settings *settings, const char *name, struct slice id,
                    bool is_secure, char ret[COOKIE_BYTES]);
 
-/* Does the request, which has this cookie or none, come from a browser, as far as it tells? */
-bool cookie_is_browser(const struct http_request *http, struct slice cookie);
-
 /* The id in the request's cookie; empty where there is none or it cannot be one. */
 struct slice cookie_id(const struct http_request *http, const char *name);
 
