@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include "shared/cursor.h"
+#include "collector/request/body.h"
 
 /* Once the events of a request have grown by so much, the others name their first violation only.
  */
@@ -27,77 +27,41 @@ static struct refusal refusal_of(struct request *request, const struct schema_vi
                             (const char *)copy_text(&request->arena, first->pointer).data};
 }
 
-static void pack_violations(msgpack_packer *p, const struct schema_violations *found)
+static void pack_violations(const struct schema_violations *found, struct buf *out)
 {
-    value_pack_cstr(p, "violations");
-    msgpack_pack_array(p, found->count);
-    for (size_t i = 0; i < found->count; i++) {
-        msgpack_pack_map(p, 2);
-        value_pack_cstr(p, "pointer");
-        value_pack_cstr(p, found->list[i].pointer);
-        value_pack_cstr(p, "rule");
-        value_pack_cstr(p, found->list[i].rule);
-    }
-}
-
-/* Members of the map at *map except those of this name, as they stand. */
-static uint32_t copy_others(struct cursor map, const char *name, struct buf *out)
-{
-    struct token head;
-    struct token key;
-    uint32_t kept = 0;
-    bool fine = cursor_next(&map, &head) && head.kind == TOKEN_MAP;
-    for (uint32_t i = 0; fine && i < head.count; i++) {
-        const uint8_t *start = map.at;
-        fine = cursor_next(&map, &key) && cursor_skip(&map);
-        if (fine && !(key.kind == TOKEN_TEXT && slice_is(key.text, name))) {
-            buf_put(out, start, (size_t)(map.at - start));
-            kept++;
-        }
-    }
-    ensure(fine); /* the request's own MessagePack */
-    return kept;
-}
-
-/* The body with the violations in its context. */
-static void pack_body(struct slice body, const struct schema_violations *found, struct buf *members,
-                      struct buf *out)
-{
-    struct cursor context;
     msgpack_packer p;
-    uint32_t count = 0;
     value_packer_init(&p, out);
-    buf_clear(members);
-    count = copy_others(cursor_of(body), "context", members);
-    msgpack_pack_map(&p, count + 1);
-    buf_put_slice(out, buf_slice(members));
-    value_pack_cstr(&p, "context");
-    buf_clear(members);
-    bool has_context =
-        cursor_member(cursor_of(body), "context", &context) && context.at[0] != 0xc0; /* null */
-    count = has_context ? copy_others(context, "violations", members) : 0;
-    msgpack_pack_map(&p, count + 1);
-    buf_put_slice(out, buf_slice(members));
-    pack_violations(&p, found);
+    msgpack_pack_array(&p, found->count);
+    for (size_t i = 0; i < found->count; i++) {
+        msgpack_pack_map(&p, 2);
+        value_pack_cstr(&p, "pointer");
+        value_pack_cstr(&p, found->list[i].pointer);
+        value_pack_cstr(&p, "rule");
+        value_pack_cstr(&p, found->list[i].rule);
+    }
 }
 
 /* False: the request has no room for them. */
 static bool add_violations(struct visit *visit, struct request_event *e,
                            struct schema_violations *found)
 {
-    struct buf members;
+    const struct slice names[] = {slice_text("context"), slice_text("violations")};
+    struct body_path path = {names, 2};
+    struct buf value;
     struct buf out;
     if (visit->growth > DETAILED_BYTES_MAX) {
         found->count = 1;
     }
-    buf_init(&members, e->event.body.len);
+    buf_init(&value, LIMIT_ANNOTATION_BYTES);
     buf_init(&out, e->event.body.len + LIMIT_ANNOTATION_BYTES);
-    pack_body(e->event.body, found, &members, &out);
+    pack_violations(found, &value);
+    bool put = body_put(e->event.body, path, buf_slice(&value), &out);
+    ensure(put); /* the request's own MessagePack, and room for the longest list */
     bool fits = visit_grow(visit, e->event.body.len, out.len);
     if (fits) {
         e->event.body = arena_copy(visit->arena, buf_slice(&out));
     }
-    buf_done(&members);
+    buf_done(&value);
     buf_done(&out);
     return fits;
 }
