@@ -1,4 +1,5 @@
-/* The registry's definitions as others see them: the catalog for partitions, the state for gates. */
+/* The registry's definitions as others see them: the catalog for partitions, the state for gates.
+ */
 #include <stdlib.h>
 #include "hub/registry_internal.h"
 
@@ -90,7 +91,8 @@ static void put_scopes(const struct registry *r, msgpack_packer *k)
 {
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++) {
-        count += r->entries[i].kind == REGISTRY_COLLECTOR && registry_pack_scope(NULL, &r->entries[i]);
+        count +=
+            r->entries[i].kind == REGISTRY_COLLECTOR && registry_pack_scope(NULL, &r->entries[i]);
     }
     value_pack_cstr(k, "scopes");
     msgpack_pack_array(k, count);
