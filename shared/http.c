@@ -17,6 +17,14 @@ static void shrink(struct buf *buf)
     buf_clear(buf);
 }
 
+void http_request_clear(struct http_request *r)
+{
+    shrink(&r->body);
+    shrink(&r->unpacked);
+    shrink(&r->answer);
+    arena_clear(&r->arena);
+}
+
 void http_request_free(struct http_request *r)
 {
     buf_done(&r->body);
@@ -36,13 +44,15 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
     if (r == NULL) {
         return;
     }
-    http_enter(r->owner, HTTP_IDLE);
-    shrink(&r->body);
-    shrink(&r->unpacked);
-    shrink(&r->answer);
-    arena_clear(&r->arena);
-    http_return_request(r);
     *con_cls = NULL;
+    r->loop->steps++;
+    http_enter(r->owner, HTTP_IDLE);
+    r->connection = NULL;
+    if (r->is_held) { /* whoever holds it may be making its answer */
+        r->is_abandoned = true;
+    } else {
+        http_return_request(r);
+    }
 }
 
 static bool is_word(struct slice text, const char *word)
@@ -65,6 +75,8 @@ static void begin(struct http_request *r, struct MHD_Connection *connection, con
     r->received = 0;
     r->handled = false;
     r->suspended = false;
+    r->is_held = false;
+    r->is_abandoned = false;
     r->status = 0;
     r->header_count = 0;
     r->answer_static = slice_make(NULL, 0);
@@ -75,6 +87,7 @@ static void begin(struct http_request *r, struct MHD_Connection *connection, con
 static enum MHD_Result receive(struct http_request *r, const char *data, size_t *size)
 {
     size_t limit = r->owner->server->body_bytes_max;
+    r->loop->steps++;
     r->received += *size;
     if (r->received > limit * DISCARD_FACTOR) {
         return MHD_NO;
@@ -189,6 +202,10 @@ static enum MHD_Result finish(struct http_request *r)
             return MHD_YES; /* libmicrohttpd calls again after the resume */
         }
     }
+    if (r->is_held) {
+        return MHD_YES; /* it calls again in its next turn */
+    }
+    r->loop->steps++;
     ensure(r->status != 0);
     return queue_answer(r);
 }
@@ -205,6 +222,7 @@ enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, con
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         r = http_lend_request(info->socket_context);
         *con_cls = r;
+        r->loop->steps++;
         begin(r, connection, url, method);
         return MHD_YES;
     }
@@ -379,7 +397,19 @@ void http_suspend(struct http_request *r)
     MHD_suspend_connection(r->connection);
 }
 
+void http_hold(struct http_request *r)
+{
+    r->is_held = true;
+    r->loop->held++;
+}
+
 void http_resume(struct http_request *r)
 {
-    MHD_resume_connection(r->connection);
+    if (r->is_held) {
+        http_resume_all(&r, 1);
+        return;
+    }
+    struct http_loop *loop = r->loop;
+    MHD_resume_connection(r->connection); /* from here on it may be another's */
+    http_loop_nudge(loop);
 }

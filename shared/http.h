@@ -1,7 +1,7 @@
 /* An HTTP server over libmicrohttpd: epoll, a pool of threads, answers now or later, TLS.
  *
  * Guarantee: the handler is called once for each complete request whose body is within the limit,
- * on a thread of the pool. It answers by http_answer() before it returns, or calls
+ * on a thread of the pool. It answers by http_answer() before it returns, or calls http_hold() or
  * http_suspend() and has http_answer() and http_resume() called later from one other thread.
  * Bodies over the limit get 413, gzip bodies are unpacked within the same limit. Slices of a
  * request are borrowed until it is answered.
@@ -11,8 +11,8 @@
  * idle_seconds_max; a connection that says nothing after idle_seconds_max. Deadlines are kept to
  * within a tenth, or a second. An idle connection holds about 17 KiB, with TLS more.
  *
- * Ending: http_server_quiesce(), http_server_drain(), then, when nothing is suspended any more,
- * http_server_close(). Whatever was read is answered, with "Connection: close".
+ * Ending: http_server_quiesce(), http_server_drain(), then, when nothing is held or suspended any
+ * more, http_server_close(). Whatever was read is answered, with "Connection: close".
  */
 #ifndef TRIBUTARY_SHARED_HTTP_H
 #define TRIBUTARY_SHARED_HTTP_H
@@ -107,7 +107,15 @@ void http_answer_error(struct http_request *request, unsigned status, const char
 void http_answer_static(struct http_request *request, unsigned status, const char *content_type,
                         struct slice body);
 
+/* The answer comes in some milliseconds: this costs no system call. Only what the server allows to
+ * be called from another thread may be then: the connection may end meanwhile, and the head of the
+ * request with it. The body stays until http_resume(), which must come. */
+void http_hold(struct http_request *request);
+/* The answer may take long: this costs some system calls, and then nothing however many wait. */
 void http_suspend(struct http_request *request);
+/* The request has its answer. From any thread; the request is the server's again. */
 void http_resume(struct http_request *request);
+/* The same for many that are held, at the price of one. */
+void http_resume_all(struct http_request *const *requests, size_t count);
 
 #endif

@@ -20,11 +20,13 @@ static const union MHD_ConnectionInfo *ask(struct MHD_Connection *connection,
     return MHD_get_connection_info(connection, what);
 }
 
-static void add_connection(struct http_server *server, struct MHD_Connection *connection,
+static void add_connection(struct http_loop *loop, struct MHD_Connection *connection,
                            void **ret_context)
 {
+    struct http_server *server = loop->server;
     struct http_connection *c = memory_allocate_zeroed(sizeof *c);
     c->server = server;
+    c->loop = loop;
     c->fd = ask(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     c->since_ns = clock_monotonic_ns(&clock_real);
     if (server->tls != NULL) {
@@ -73,8 +75,10 @@ static void remove_connection(struct http_connection *c)
 void http_on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                         enum MHD_ConnectionNotificationCode code)
 {
+    struct http_loop *loop = cls;
+    loop->steps++;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        add_connection(cls, connection, socket_context);
+        add_connection(loop, connection, socket_context);
     } else if (*socket_context != NULL) {
         remove_connection(*socket_context);
         *socket_context = NULL;
@@ -155,7 +159,7 @@ static void look_at_all(struct http_server *server)
  * with epoll races with its own thread and then aborts the process ("Failed to remove listen FD
  * from epoll set"). */
 
-static void forget_arrival(struct http_server *server)
+void http_forget_arrival(struct http_server *server)
 {
     pthread_mutex_lock(&server->lock);
     server->arriving--;
@@ -178,13 +182,11 @@ static bool accept_one(struct http_server *server)
     int fd = accept4(server->listening.fd, (struct sockaddr *)&address, &len,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        forget_arrival(server);
+        http_forget_arrival(server);
         return errno == ECONNABORTED || errno == EINTR;
     }
-    /* Where it fails it has closed the socket. */
-    if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address, len) != MHD_YES) {
-        forget_arrival(server);
-    }
+    http_loop_add(&server->loops[server->next_loop], fd, &address, len);
+    server->next_loop = (server->next_loop + 1) % server->loop_count;
     return true;
 }
 

@@ -1,4 +1,5 @@
-/* What http.c (requests) and http_server.c (connections) share. */
+/* What http.c (requests), http_loop.c (the threads that serve), http_door.c (connections) and
+ * http_server.c share. */
 #ifndef TRIBUTARY_SHARED_HTTP_INTERNAL_H
 #define TRIBUTARY_SHARED_HTTP_INTERNAL_H
 
@@ -13,12 +14,13 @@
 enum http_stage {
     HTTP_IDLE,    /* nothing of a request was handed to us yet */
     HTTP_READING, /* the body */
-    HTTP_WORKING, /* in the handler, or suspended by it */
+    HTTP_WORKING, /* in the handler, or held or suspended by it */
     HTTP_ANSWERING,
 };
 
 struct http_connection {
     struct http_server *server;
+    struct http_loop *loop;
     int fd;
     struct tls_certificate *certificate;
     _Atomic unsigned turn; /* goes up with each change; its two lowest bits are the stage */
@@ -33,6 +35,7 @@ struct http_connection {
 
 /* Lent to a connection for one request, so that idle ones hold no buffers. */
 struct http_request {
+    struct http_loop *loop;
     struct http_connection *owner;
     struct MHD_Connection *connection;
     const char *method;
@@ -43,7 +46,9 @@ struct http_request {
     struct arena arena;
     size_t received;
     bool handled;
-    bool suspended; /* by the handler; its answer goes out after the resume */
+    bool suspended;    /* by the handler; its answer goes out after the resume */
+    bool is_held;      /* likewise; the loop's */
+    bool is_abandoned; /* its connection ended while it was held */
     bool is_gzip;
     unsigned status;
     const char *content_type;
@@ -53,11 +58,31 @@ struct http_request {
         const char *name;
         const char *value;
     } headers[HTTP_HEADERS_MAX];
-    struct http_request *next_spare;
+    struct http_request *next; /* spare, or resumed */
+};
+
+struct http_loop {
+    struct http_server *server;
+    struct MHD_Daemon *daemon;
+    int epoll_fd;
+    int wake; /* eventfd, written only to while it waits */
+    pthread_t thread;
+    _Atomic bool is_waiting;
+    _Atomic bool is_ending;
+    _Atomic bool is_nudged;
+    _Atomic(struct http_arrival *) arrivals; /* connections that it shall serve */
+    _Atomic(struct http_request *) resumed;  /* that were held */
+    /* Its thread's alone: */
+    uint64_t steps; /* made by libmicrohttpd: while there are any it is run again at once */
+    size_t held;    /* requests */
+    struct http_request *spare;
+    size_t spare_bytes;
 };
 
 struct http_server {
-    struct MHD_Daemon *daemon;
+    struct http_loop *loops;
+    unsigned loop_count;
+    unsigned next_loop;             /* the doorkeeper's */
     struct listen_socket listening; /* of the doorkeeper */
     uint16_t port;
     size_t connections_max;
@@ -81,8 +106,6 @@ struct http_server {
     size_t arriving; /* accepted, and not yet begun by libmicrohttpd */
     bool is_open;    /* the doorkeeper accepts */
     uint64_t too_slow;
-    struct http_request *spare;
-    size_t spare_bytes;
     _Atomic bool is_closing; /* the doorkeeper shall end */
     pthread_t doorkeeper;
 };
@@ -95,6 +118,8 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
                        enum MHD_RequestTerminationCode code);
 
 struct MHD_Response *http_make_response(struct slice body, const char *content_type);
+/* Forget what it was about, and keep the buffers that are not large. */
+void http_request_clear(struct http_request *request);
 void http_request_free(struct http_request *request);
 
 /* http_door.c: begun and ended by libmicrohttpd, which is told when the socket may be forgotten. */
@@ -108,7 +133,20 @@ void http_wake_doorkeeper(struct http_server *server);
 void http_look(struct http_connection *connection, int64_t now_ns);
 void http_cut(struct http_connection *connection);
 
-/* http_server.c: lend a request, and take it back. */
+/* Somebody who arrived is not to be served. */
+void http_forget_arrival(struct http_server *server);
+
+/* http_loop.c. `loop` is zeroed; false: libmicrohttpd would not start. Closing one that was not
+ * opened is allowed. */
+MUST_CHECK bool http_loop_open(struct http_loop *loop, struct http_server *server,
+                               const struct http_options *options);
+void http_loop_close(struct http_loop *loop);
+/* From any thread: serve this connection. */
+void http_loop_add(struct http_loop *loop, int fd, const struct sockaddr_storage *address,
+                   socklen_t address_len);
+/* From any thread: libmicrohttpd has something to do, and cannot tell by itself. */
+void http_loop_nudge(struct http_loop *loop);
+/* On the loop's thread: lend a request, and take it back. */
 struct http_request *http_lend_request(struct http_connection *connection);
 void http_return_request(struct http_request *request);
 

@@ -1,5 +1,4 @@
 /* A server: opened, its requests lent to connections, and brought to its end. */
-#include <gnutls/abstract.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -7,12 +6,8 @@
 #include "shared/clock.h"
 #include "shared/daemon.h"
 #include "shared/http_internal.h"
-#include "shared/tls.h"
 
 enum {
-    POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
-    /* Of requests kept for the next; more only while more are under way. */
-    SPARE_BYTES_MAX = 4 * 1024 * 1024,
     /* At the end. A client that keeps its connection busy sends within the first, is answered, and
      * told to come again; one that is sending something is given the second. */
     IDLE_GRACE_MS = 150,
@@ -21,80 +16,7 @@ enum {
     DRAIN_LOOK_MS = 5,
 };
 
-/* ---- Requests that are lent ---- */
-
-static size_t bytes_held(const struct http_request *r)
-{
-    return sizeof *r + r->body.capacity + r->unpacked.capacity + r->answer.capacity;
-}
-
-struct http_request *http_lend_request(struct http_connection *connection)
-{
-    struct http_server *server = connection->server;
-    pthread_mutex_lock(&server->lock);
-    struct http_request *r = server->spare;
-    if (r != NULL) {
-        server->spare = r->next_spare;
-        server->spare_bytes -= bytes_held(r);
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (r == NULL) {
-        r = memory_allocate_zeroed(sizeof *r);
-    }
-    r->owner = connection;
-    return r;
-}
-
-void http_return_request(struct http_request *r)
-{
-    struct http_server *server = r->owner->server;
-    pthread_mutex_lock(&server->lock);
-    bool keep = server->spare_bytes + bytes_held(r) <= SPARE_BYTES_MAX;
-    if (keep) {
-        r->next_spare = server->spare;
-        server->spare = r;
-        server->spare_bytes += bytes_held(r);
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (!keep) {
-        http_request_free(r);
-    }
-}
-
 /* ---- Opening ---- */
-
-/* Each session has got its certificate before it begins (add_connection), so nobody asks here. */
-static int have_no_other_certificate(gnutls_session_t session,
-                                     const struct gnutls_cert_retr_st *info,
-                                     gnutls_pcert_st **certificates, unsigned *certificate_count,
-                                     gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count,
-                                     gnutls_privkey_t *key, unsigned *flags)
-{
-    (void)session, (void)info, (void)certificates, (void)certificate_count;
-    (void)ocsp, (void)ocsp_count, (void)key, (void)flags;
-    return -1;
-}
-
-static struct MHD_Daemon *start(struct http_server *server, const struct http_options *o)
-{
-    bool has_tls = server->tls != NULL;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-                     MHD_USE_NO_LISTEN_SOCKET | (has_tls ? (unsigned)MHD_USE_TLS : 0U);
-    struct MHD_OptionItem options[] = {
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_on_connection, server},
-        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_on_completed, server},
-        /* The doorkeeper keeps the limit. This one is each thread's share, and just no tighter. */
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(o->connections_max + 1) * o->threads, NULL},
-        {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
-        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL},
-        {o->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, o->threads, NULL},
-        {MHD_OPTION_END, 0, NULL},
-    };
-    return MHD_start_daemon(flags, 0, NULL, NULL, http_on_access, server, MHD_OPTION_ARRAY, options,
-                            has_tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, tls_priorities,
-                            MHD_OPTION_HTTPS_CERT_CALLBACK2, have_no_other_certificate,
-                            MHD_OPTION_END);
-}
 
 static void make_common(struct http_server *server, const struct http_options *o)
 {
@@ -108,11 +30,10 @@ static void make_common(struct http_server *server, const struct http_options *o
 
 static void free_server(struct http_server *server)
 {
-    for (struct http_request *r = server->spare; r != NULL;) {
-        struct http_request *next = r->next_spare;
-        http_request_free(r);
-        r = next;
+    for (unsigned i = 0; i < server->loop_count; i++) {
+        http_loop_close(&server->loops[i]);
     }
+    free(server->loops);
     if (server->common != NULL) {
         MHD_destroy_response(server->common);
         MHD_destroy_response(server->common_last);
@@ -121,6 +42,17 @@ static void free_server(struct http_server *server)
     pthread_cond_destroy(&server->changed);
     close(server->wake);
     free(server);
+}
+
+static bool open_loops(struct http_server *server, const struct http_options *o)
+{
+    bool fine = true;
+    server->loop_count = o->threads;
+    server->loops = memory_allocate_zeroed(o->threads * sizeof *server->loops);
+    for (unsigned i = 0; fine && i < o->threads; i++) {
+        fine = http_loop_open(&server->loops[i], server, o);
+    }
+    return fine;
 }
 
 bool http_server_open(const struct http_options *o, http_handler *handler, void *user,
@@ -147,8 +79,7 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->changed, NULL);
     make_common(server, o);
-    server->daemon = start(server, o);
-    if (server->daemon == NULL) {
+    if (!open_loops(server, o)) {
         close(listening.fd);
         free_server(server);
         return error_set(err, ERROR_UNAVAILABLE, "cannot serve HTTP on %s", o->listen);
@@ -260,7 +191,6 @@ void http_server_close(struct http_server **server)
     atomic_store(&s->is_closing, true);
     http_wake_doorkeeper(s);
     pthread_join(s->doorkeeper, NULL);
-    MHD_stop_daemon(s->daemon);
     free_server(s);
     *server = NULL;
 }

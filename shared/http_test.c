@@ -68,9 +68,14 @@ static void handle(void *user, struct http_request *request)
 {
     struct fixture *f = user;
     struct buf text;
-    if (slice_is(http_path(request), "/later")) {
+    bool is_soon = slice_is(http_path(request), "/soon");
+    if (is_soon || slice_is(http_path(request), "/later")) {
         pthread_mutex_lock(&f->lock);
-        http_suspend(request);
+        if (is_soon) {
+            http_hold(request);
+        } else {
+            http_suspend(request);
+        }
         f->suspended[f->count++] = request;
         pthread_cond_broadcast(&f->changed);
         pthread_mutex_unlock(&f->lock);
@@ -506,32 +511,55 @@ static void *answer_backwards(void *user)
     return NULL;
 }
 
+/* Of those whose answer comes soon, and may be gone by then, nothing is read but the body. */
+static void *answer_held(void *arg)
+{
+    struct fixture *f = arg;
+    pthread_mutex_lock(&f->lock);
+    while (f->count > 0) {
+        struct http_request *request = f->suspended[--f->count];
+        struct slice body = http_body(request);
+        http_answer(request, 202, "text/plain", body);
+        http_add_header(request, "X-Held", slice_text("yes"));
+        http_resume(request);
+    }
+    pthread_mutex_unlock(&f->lock);
+    return NULL;
+}
+
+static void answer_waiting(struct fixture *f, void *(*how)(void *))
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, how, f), 0);
+    pthread_join(thread, NULL);
+}
+
 static void test_suspended_requests_are_answered_later_by_another_thread(void **state)
 {
     enum { MANY = 40 };
     struct fixture *f = *state;
-    pthread_t thread;
     int fds[MANY];
     char text[256];
     char answer[4096];
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 6; round++) {
+        bool is_soon = round % 2 == 1;
         for (int i = 0; i < MANY; i++) {
             fds[i] = round == 0 ? dial(f) : fds[i];
             snprintf(text, sizeof text,
-                     "POST /later?q=%d HTTP/1.1\r\nHost: h\r\n"
-                     "Content-Length: 3\r\n\r\nabc",
-                     i);
+                     "POST /%s?q=%d HTTP/1.1\r\nHost: h\r\n"
+                     "Content-Length: 3\r\n\r\n%03d",
+                     is_soon ? "soon" : "later", i, i);
             send_text(fds[i], text);
         }
         wait_for_suspended(f, MANY);
         assert_int_equal(ask(f, "GET /now HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer),
                          200); /* the others go on meanwhile */
-        assert_int_equal(pthread_create(&thread, NULL, answer_backwards, f), 0);
-        pthread_join(thread, NULL);
+        answer_waiting(f, is_soon ? answer_held : answer_backwards);
         for (int i = 0; i < MANY; i++) {
             assert_int_equal(receive(fds[i], answer, sizeof answer), 202);
-            snprintf(text, sizeof text, "POST /later q:%d; %d|| 3 294", i, i);
+            snprintf(text, sizeof text, is_soon ? "\r\n\r\n%03d" : "POST /later q:%d; ", i);
             assert_non_null(strstr(answer, text));
+            assert_true((strstr(answer, "X-Held: yes\r\n") != NULL) == is_soon);
         }
     }
     for (int i = 0; i < MANY; i++) {
@@ -539,18 +567,54 @@ static void test_suspended_requests_are_answered_later_by_another_thread(void **
     }
 }
 
-static void test_a_client_that_leaves_while_suspended_harms_nobody(void **state)
+/* Held ones are known to have gone by their connection; their memory stays until the resume. */
+static void test_a_client_that_leaves_while_it_waits_harms_nobody(void **state)
 {
     struct fixture *f = *state;
-    pthread_t thread;
     char answer[4096];
-    int fd = dial(f);
-    send_text(fd, "GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+    for (int round = 0; round < 20; round++) {
+        bool is_soon = round % 2 == 1;
+        int fd = dial(f);
+        send_text(fd, is_soon ? "POST /soon HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+                              : "GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+        wait_for_suspended(f, 1);
+        struct linger reset = {.l_onoff = 1};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fd);
+        /* Others are served, also with the memory of those before. */
+        assert_int_equal(ask(f, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
+        answer_waiting(f, is_soon ? answer_held : answer_backwards);
+        assert_int_equal(ask(f, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
+    }
+}
+
+/* Parts of requests that come while others are held are read without delay for each. */
+static void test_others_go_on_while_a_request_is_held(void **state)
+{
+    enum { BODY = BODY_MAX };
+    struct fixture *f = *state;
+    char answer[4096];
+    int held = dial(f);
+    send_text(held, "POST /soon HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
     wait_for_suspended(f, 1);
-    close(fd);
-    assert_int_equal(pthread_create(&thread, NULL, answer_backwards, f), 0);
-    pthread_join(thread, NULL);
-    assert_int_equal(ask(f, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
+    char large[BODY + 1];
+    memset(large, 'x', BODY);
+    large[BODY] = 0;
+    int64_t start = clock_monotonic_ns(&clock_real);
+    for (int i = 0; i < 20; i++) {
+        int fd = dial(f);
+        char head[128];
+        snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n",
+                 BODY);
+        send_text(fd, head);
+        send_text(fd, large);
+        assert_int_equal(receive(fd, answer, sizeof answer), 200);
+        close(fd);
+    }
+    assert_true(clock_monotonic_ns(&clock_real) - start < 10000000000);
+    answer_waiting(f, answer_held);
+    assert_int_equal(receive(held, answer, sizeof answer), 202);
+    close(held);
 }
 
 static void test_a_quiesced_server_finishes_what_is_open_and_takes_no_more(void **state)
@@ -576,7 +640,6 @@ static void
 test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed(void **state)
 {
     struct fixture *f = *state;
-    pthread_t thread;
     char answer[4096];
     int idle = dial(f);
     int reading = dial(f);
@@ -592,8 +655,7 @@ test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed(vo
     send_text(reading, "bc");
     send_text(late, "GET /3 HTTP/1.1\r\nHost: h\r\n\r\n");
     http_server_drain(f->server);
-    assert_int_equal(pthread_create(&thread, NULL, answer_backwards, f), 0);
-    pthread_join(thread, NULL);
+    answer_waiting(f, answer_backwards);
     http_server_close(&f->server);
     int answered[] = {reading, late, working};
     for (int i = 0; i < 3; i++) {
@@ -733,7 +795,8 @@ int main(void)
         TEST(test_a_head_that_drips_past_the_deadline_is_cut_off),
         TEST(test_an_idle_connection_outlives_the_deadline_of_requests),
         TEST(test_suspended_requests_are_answered_later_by_another_thread),
-        TEST(test_a_client_that_leaves_while_suspended_harms_nobody),
+        TEST(test_a_client_that_leaves_while_it_waits_harms_nobody),
+        TEST(test_others_go_on_while_a_request_is_held),
         TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),
         TEST(test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed),
         TEST(test_a_socket_that_was_handed_over_is_left_open_at_the_end),

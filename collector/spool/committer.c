@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include "collector/spool/commit_group.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
@@ -12,6 +13,10 @@ enum {
     PROBE_MS = 1000,
     GROUP_EVENTS_USUAL = 1024,
     GROUP_BYTES_USUAL = 512 * 1024,
+    LINGER_NS = 60000, /* some 80 us by the time the kernel wakes a thread */
+    LINGER_PAUSES_MAX = 10,
+    LINGER_EVENTS_MAX = 256, /* beyond, a commit's own cost is no matter */
+    ALONE_MAX = 2,
 };
 
 struct committer {
@@ -26,6 +31,9 @@ struct committer {
     struct buf sealed; /* the blocks of a commit, one after the other */
     struct spool_entry *entries;
     size_t entry_capacity;
+    struct http_request **answered;
+    size_t answered_capacity;
+    size_t last_waiting_count; /* requests of the last commit */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct commit_group *first; /* oldest pending */
@@ -184,7 +192,23 @@ static void answer_http(void *user, const struct error *err)
                           NULL);
         http_add_header(http, "Retry-After", slice_text("5"));
     }
-    http_resume(http);
+}
+
+/* All at once, so that their thread is woken once. */
+static void resume_https(struct committer *c, const struct commit_group *group)
+{
+    size_t count = 0;
+    if (group->waiting_count > c->answered_capacity) {
+        c->answered_capacity = group->waiting_capacity;
+        c->answered = memory_resize(c->answered, c->answered_capacity * sizeof *c->answered);
+    }
+    for (size_t i = 0; i < group->waiting_count; i++) {
+        const struct committer_waiter *waiter = &group->waiting[i].waiter;
+        if (waiter->committed == answer_http) {
+            c->answered[count++] = waiter->user;
+        }
+    }
+    http_resume_all(c->answered, count);
 }
 
 /* Others than requests wait and try again: their events are not refused. */
@@ -227,6 +251,7 @@ static void commit(struct committer *c, struct commit_group *group)
     refused = is_stored ? refused : ~0U;
     count_refused(c, group, refused, &err);
     commit_group_tell(group, refused, &err);
+    resume_https(c, group);
 }
 
 /* Does the disk work again? A new epoch, which is due anyway, shows it. */
@@ -253,6 +278,25 @@ static void give_back(struct committer *c, struct commit_group *group)
     }
 }
 
+/* Requests come together, since those of one commit are answered together. So the commit waits
+ * while more keep coming: one sync serves them all. Whoever comes alone does not wait. Under the
+ * lock, which is given up meanwhile. */
+static void linger(struct committer *c)
+{
+    const struct timespec pause = {0, LINGER_NS};
+    size_t count = 0;
+    for (int i = 0; c->last_waiting_count > ALONE_MAX && i < LINGER_PAUSES_MAX && !c->closing &&
+                    c->first->next == NULL && c->first->waiting_count > count &&
+                    c->first->events < LINGER_EVENTS_MAX;
+         i++) {
+        count = c->first->waiting_count;
+        pthread_mutex_unlock(&c->lock);
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&c->lock);
+    }
+    c->last_waiting_count = c->first->waiting_count;
+}
+
 /* The oldest pending group; NULL when none came and the committer is closing, or the disk is
  * failing and to be probed. */
 static struct commit_group *take_group(struct committer *c, bool *ret_closing)
@@ -266,6 +310,7 @@ static struct commit_group *take_group(struct committer *c, bool *ret_closing)
     }
     struct commit_group *group = c->first;
     if (group != NULL) {
+        linger(c);
         c->first = group->next;
         c->last = c->first == NULL ? NULL : c->last;
         group->next = NULL;
@@ -340,6 +385,7 @@ void committer_close(struct committer **committer)
     buf_done(&c->compressed);
     buf_done(&c->sealed);
     free(c->entries);
+    free(c->answered);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->wake);
     free(c);
@@ -370,7 +416,7 @@ static struct commit_group *group_with_room(struct committer *c, size_t bytes, s
     return has_room ? group : start_group(c);
 }
 
-/* `http`: to be suspended where the events are taken; NULL: none. */
+/* `http`: to be held while the events are written; NULL: none. */
 static bool add(struct committer *c, const struct request *request,
                 const struct committer_waiter *waiter, struct http_request *http, struct error *err)
 {
@@ -384,12 +430,15 @@ static bool add(struct committer *c, const struct request *request,
         pthread_mutex_unlock(&c->lock);
         return error_set(err, ERROR_FULL, "%zu bytes wait for the disk", bytes);
     }
+    bool is_first = c->first == NULL; /* otherwise the thread knows, or looks when it is done */
     commit_group_add(group_with_room(c, bytes, count), request, count, bytes, &c->parts, waiter);
     c->pending_bytes += bytes;
     if (http != NULL) {
-        http_suspend(http);
+        http_hold(http);
     }
-    pthread_cond_signal(&c->wake);
+    if (is_first) {
+        pthread_cond_signal(&c->wake);
+    }
     pthread_mutex_unlock(&c->lock);
     return true;
 }

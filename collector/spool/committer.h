@@ -40,7 +40,7 @@ void committer_stop(struct committer *committer);
 /* Stop, if that is not done, and free. Nobody may call committer_add() any more. */
 void committer_close(struct committer **committer);
 
-/* Take the events of the request for which request_event_is_stored(). True: http is suspended and
+/* Take the events of the request for which request_event_is_stored(). True: http is held and
  * will be resumed with the answer it has now. Otherwise nothing was taken. ERROR_FULL: too much is
  * pending. ERROR_INVALID: the events are too large together to be stored, also later. */
 MUST_CHECK bool committer_add(struct committer *committer, const struct request *request,

@@ -1,4 +1,4 @@
-/* The committer on the memory store. Requests are only seen to be suspended, answered and resumed:
+/* The committer on the memory store. Requests are only seen to be held, answered and resumed:
  * the four functions of http.h that the committer uses are this file's own.
  */
 #include "collector/spool/committer.h"
@@ -43,15 +43,17 @@ void http_answer_error(struct http_request *request, unsigned status, const char
     snprintf(request->code, sizeof request->code, "%s", code);
 }
 
-void http_suspend(struct http_request *request)
+void http_hold(struct http_request *request)
 {
     request->is_done = false;
 }
 
-void http_resume(struct http_request *request)
+void http_resume_all(struct http_request *const *requests, size_t count)
 {
     pthread_mutex_lock(&lock);
-    request->is_done = true;
+    for (size_t i = 0; i < count; i++) {
+        requests[i]->is_done = true;
+    }
     pthread_cond_broadcast(&resumed);
     pthread_mutex_unlock(&lock);
 }

@@ -1,0 +1,271 @@
+/* The threads that serve: each runs libmicrohttpd for its share of the connections. */
+#include <gnutls/abstract.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "shared/clock.h"
+#include "shared/http_internal.h"
+#include "shared/tls.h"
+
+enum {
+    POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
+    /* Of requests kept for the next; more only while more are under way. */
+    SPARE_BYTES_MAX = 4 * 1024 * 1024,
+    /* libmicrohttpd looks at every held request in every turn, and cannot tell any more whether it
+     * has something else to do at once. So turns are as far apart as keeps that under a tenth of
+     * the time, and never further than this. */
+    HELD_TURN_NS = 250,
+    EARLY_NS = 1000, /* not worth a system call */
+    HELD_WAIT_NS = 5 * 1000 * 1000,
+};
+
+struct http_arrival {
+    struct http_arrival *next;
+    int fd;
+    socklen_t address_len;
+    struct sockaddr_storage address;
+};
+
+/* ---- Requests that are lent ---- */
+
+static size_t bytes_held(const struct http_request *r)
+{
+    return sizeof *r + r->body.capacity + r->unpacked.capacity + r->answer.capacity;
+}
+
+struct http_request *http_lend_request(struct http_connection *connection)
+{
+    struct http_loop *loop = connection->loop;
+    struct http_request *r = loop->spare;
+    if (r == NULL) {
+        r = memory_allocate_zeroed(sizeof *r);
+    } else {
+        loop->spare = r->next;
+        loop->spare_bytes -= bytes_held(r);
+    }
+    r->owner = connection;
+    r->loop = loop;
+    return r;
+}
+
+void http_return_request(struct http_request *r)
+{
+    struct http_loop *loop = r->loop;
+    http_request_clear(r);
+    if (loop->spare_bytes + bytes_held(r) > SPARE_BYTES_MAX) {
+        http_request_free(r);
+        return;
+    }
+    r->next = loop->spare;
+    loop->spare = r;
+    loop->spare_bytes += bytes_held(r);
+}
+
+/* ---- What other threads ask for ---- */
+
+static void wake(struct http_loop *loop)
+{
+    uint64_t one = 1;
+    if (atomic_exchange(&loop->is_waiting, false)) {
+        (void)!write(loop->wake, &one, sizeof one);
+    }
+}
+
+void http_loop_add(struct http_loop *loop, int fd, const struct sockaddr_storage *address,
+                   socklen_t address_len)
+{
+    struct http_arrival *a = memory_allocate(sizeof *a);
+    *a = (struct http_arrival){.fd = fd, .address = *address, .address_len = address_len};
+    a->next = atomic_load(&loop->arrivals);
+    while (!atomic_compare_exchange_weak(&loop->arrivals, &a->next, a)) {
+    }
+    wake(loop);
+}
+
+void http_resume_all(struct http_request *const *requests, size_t count)
+{
+    struct http_loop *last = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct http_request *r = requests[i];
+        struct http_loop *loop = r->loop;
+        if (last != NULL && loop != last) {
+            wake(last);
+        }
+        last = loop;
+        r->next = atomic_load(&loop->resumed);
+        while (!atomic_compare_exchange_weak(&loop->resumed, &r->next, r)) {
+        }
+    }
+    if (last != NULL) {
+        wake(last);
+    }
+}
+
+void http_loop_nudge(struct http_loop *loop)
+{
+    atomic_store(&loop->is_nudged, true);
+    wake(loop);
+}
+
+static bool is_asked(struct http_loop *loop)
+{
+    return atomic_load(&loop->resumed) != NULL || atomic_load(&loop->arrivals) != NULL ||
+           atomic_load(&loop->is_nudged);
+}
+
+static void take_resumed(struct http_loop *loop)
+{
+    struct http_request *r = atomic_exchange(&loop->resumed, NULL);
+    while (r != NULL) {
+        struct http_request *next = r->next;
+        loop->held--;
+        r->is_held = false;
+        if (r->is_abandoned) {
+            http_return_request(r);
+        }
+        r = next;
+    }
+}
+
+static void take_arrivals(struct http_loop *loop)
+{
+    struct http_arrival *a = atomic_exchange(&loop->arrivals, NULL);
+    while (a != NULL) {
+        struct http_arrival *next = a->next;
+        /* Where it fails it has closed the socket. */
+        if (MHD_add_connection(loop->daemon, a->fd, (struct sockaddr *)&a->address,
+                               a->address_len) != MHD_YES) {
+            http_forget_arrival(loop->server);
+        }
+        free(a);
+        a = next;
+    }
+}
+
+/* ---- The thread ---- */
+
+/* How long nothing can happen unless something comes; -1: for ever. */
+static int64_t idle_ns(const struct http_loop *loop)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    if (loop->held > 0) {
+        return HELD_WAIT_NS;
+    }
+    return MHD_get_timeout(loop->daemon, &ms) == MHD_YES ? (int64_t)ms * 1000000 : -1;
+}
+
+static void wait_for(struct http_loop *loop, struct pollfd *fds, nfds_t count, int64_t ns)
+{
+    struct timespec timeout = {ns / 1000000000, ns % 1000000000};
+    uint64_t asked;
+    atomic_store(&loop->is_waiting, true);
+    if (!is_asked(loop)) {
+        ppoll(fds, count, ns < 0 ? NULL : &timeout, NULL);
+    }
+    atomic_store(&loop->is_waiting, false);
+    if (fds[0].revents != 0) {
+        (void)!read(loop->wake, &asked, sizeof asked);
+    }
+}
+
+static void wait_for_turn(struct http_loop *loop, int64_t last_ns)
+{
+    struct pollfd fds[] = {{.fd = loop->wake, .events = POLLIN},
+                           {.fd = loop->epoll_fd, .events = POLLIN}};
+    if (loop->held > 0) {
+        int64_t due_ns = last_ns + (int64_t)loop->held * HELD_TURN_NS;
+        int64_t early_ns = due_ns - clock_monotonic_ns(&clock_real);
+        if (early_ns > EARLY_NS) {
+            wait_for(loop, fds, 1, early_ns);
+        }
+    }
+    int64_t ns = idle_ns(loop);
+    if (ns != 0 && !is_asked(loop)) {
+        wait_for(loop, fds, 2, ns);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct http_loop *loop = arg;
+    while (!atomic_load(&loop->is_ending)) {
+        uint64_t before = loop->steps;
+        atomic_store(&loop->is_nudged, false);
+        take_resumed(loop);
+        take_arrivals(loop);
+        MHD_run(loop->daemon);
+        if (loop->steps == before) {
+            wait_for_turn(loop, clock_monotonic_ns(&clock_real));
+        }
+    }
+    return NULL;
+}
+
+/* ---- Beginning and end ---- */
+
+/* Each session has got its certificate before it begins (http_door.c), so nobody asks here. */
+static int have_no_other_certificate(gnutls_session_t session,
+                                     const struct gnutls_cert_retr_st *info,
+                                     gnutls_pcert_st **certificates, unsigned *certificate_count,
+                                     gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count,
+                                     gnutls_privkey_t *key, unsigned *flags)
+{
+    (void)session, (void)info, (void)certificates, (void)certificate_count;
+    (void)ocsp, (void)ocsp_count, (void)key, (void)flags;
+    return -1;
+}
+
+static struct MHD_Daemon *start(struct http_loop *loop, const struct http_options *o)
+{
+    bool has_tls = o->tls != NULL;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+                     (has_tls ? (unsigned)MHD_USE_TLS : 0U);
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_on_connection, loop},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_on_completed, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)o->connections_max + 1, NULL}, /* the door's */
+        {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return MHD_start_daemon(flags, 0, NULL, NULL, http_on_access, loop, MHD_OPTION_ARRAY, options,
+                            has_tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, tls_priorities,
+                            MHD_OPTION_HTTPS_CERT_CALLBACK2, have_no_other_certificate,
+                            MHD_OPTION_END);
+}
+
+bool http_loop_open(struct http_loop *loop, struct http_server *server,
+                    const struct http_options *o)
+{
+    loop->server = server;
+    loop->daemon = start(loop, o);
+    if (loop->daemon == NULL) {
+        return false;
+    }
+    loop->epoll_fd = MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ensure(loop->wake >= 0);
+    int rv = pthread_create(&loop->thread, NULL, run, loop);
+    ensure(rv == 0);
+    return true;
+}
+
+void http_loop_close(struct http_loop *loop)
+{
+    if (loop->daemon == NULL) {
+        return;
+    }
+    atomic_store(&loop->is_ending, true);
+    http_loop_nudge(loop);
+    pthread_join(loop->thread, NULL);
+    take_resumed(loop);
+    take_arrivals(loop);
+    MHD_stop_daemon(loop->daemon);
+    for (struct http_request *r = loop->spare; r != NULL;) {
+        struct http_request *next = r->next;
+        http_request_free(r);
+        r = next;
+    }
+    close(loop->wake);
+}
