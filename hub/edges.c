@@ -134,8 +134,7 @@ struct edges *edges_open(const struct edges_parts *parts)
     e->parts = *parts;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake, NULL);
-    int rv = pthread_create(&e->thread, NULL, run, e);
-    ensure(rv == 0);
+    e->thread = daemon_start_thread("edges", run, e);
     return e;
 }
 

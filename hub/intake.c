@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "hub/receipts.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 enum { OFFSET_NOISE_MS = 1000 };
@@ -284,8 +285,7 @@ struct intake *intake_open(struct eventlog *log, struct collectors *collectors,
     pthread_mutex_init(&in->lock, NULL);
     pthread_mutex_init(&in->epochs_lock, NULL);
     pthread_cond_init(&in->wake, NULL);
-    int rv = pthread_create(&in->thread, NULL, run, in);
-    ensure(rv == 0);
+    in->thread = daemon_start_thread("intake", run, in);
     return in;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "hub/keyspace.h"
 #include "shared/block.h"
+#include "shared/daemon.h"
 #include "shared/log.h"
 
 /* A router's position is the record's number and the event's place in it. */
@@ -406,8 +407,7 @@ bool router_open(const struct router_parts *parts, struct slice catalog, struct 
         router_free(r);
         return false;
     }
-    int rv = pthread_create(&r->thread, NULL, run, r);
-    ensure(rv == 0);
+    r->thread = daemon_start_thread("router", run, r);
     *ret = r;
     return true;
 }

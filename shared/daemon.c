@@ -99,3 +99,12 @@ void daemon_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t ms)
     }
     pthread_cond_clockwait(condition, lock, CLOCK_MONOTONIC, &until);
 }
+
+pthread_t daemon_start_thread(const char *name, void *(*run)(void *arg), void *arg)
+{
+    pthread_t thread;
+    int rv = pthread_create(&thread, NULL, run, arg);
+    ensure(rv == 0);
+    (void)pthread_setname_np(thread, name); /* it may have ended already */
+    return thread;
+}

@@ -32,6 +32,9 @@ int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user);
 /* Make a folder for this user alone, unless it is there. */
 MUST_CHECK bool daemon_make_folder(const char *path, struct error *err);
 
+/* Start a thread, which `top -H` and debuggers show under this name of up to 15 characters. */
+pthread_t daemon_start_thread(const char *name, void *(*run)(void *arg), void *arg);
+
 /* Wait on a condition for at most `ms` milliseconds, under the lock. */
 void daemon_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t ms);
 

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "shared/clock.h"
+#include "shared/daemon.h"
 #include "shared/http_internal.h"
 #include "shared/tls.h"
 
@@ -246,8 +247,7 @@ bool http_loop_open(struct http_loop *loop, struct http_server *server,
     loop->epoll_fd = MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ensure(loop->wake >= 0);
-    int rv = pthread_create(&loop->thread, NULL, run, loop);
-    ensure(rv == 0);
+    loop->thread = daemon_start_thread("http", run, loop);
     return true;
 }
 

@@ -84,8 +84,7 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
         free_server(server);
         return error_set(err, ERROR_UNAVAILABLE, "cannot serve HTTP on %s", o->listen);
     }
-    int rv = pthread_create(&server->doorkeeper, NULL, http_keep_door, server);
-    ensure(rv == 0);
+    server->doorkeeper = daemon_start_thread("doorkeeper", http_keep_door, server);
     *ret = server;
     return true;
 }

@@ -370,8 +370,7 @@ bool link_client_open(const struct link_client_options *options, struct link_cli
     client->channel = channel;
     pthread_mutex_init(&client->lock, NULL);
     pthread_cond_init(&client->wake, NULL);
-    int rv = pthread_create(&client->watchdog, NULL, watch, client);
-    ensure(rv == 0);
+    client->watchdog = daemon_start_thread("link-watchdog", watch, client);
     *ret = client;
     return true;
 }

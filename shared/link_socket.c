@@ -47,14 +47,11 @@ static void *run_close(void *arg)
 bool link_socket_close(nng_socket socket)
 {
     struct closing *c = memory_allocate_zeroed(sizeof *c);
-    pthread_t thread;
     int64_t start = clock_monotonic_ns(&clock_real);
     c->socket = socket;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
-    int rv = pthread_create(&thread, NULL, run_close, c);
-    ensure(rv == 0);
-    pthread_detach(thread);
+    pthread_detach(daemon_start_thread("link-close", run_close, c));
     pthread_mutex_lock(&c->lock);
     while (!c->is_closed && clock_monotonic_ns(&clock_real) - start < CLOSE_MS_MAX * 1000000LL) {
         daemon_wait(&c->changed, &c->lock, CLOSE_MS_MAX);

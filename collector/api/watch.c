@@ -93,8 +93,7 @@ struct watch *watch_open(size_t waiters_max, const struct clock *clock,
     crypto_shorthash_keygen(w->key);
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
-    int rv = pthread_create(&w->thread, NULL, run, w);
-    ensure(rv == 0);
+    w->thread = daemon_start_thread("watch", run, w);
     return w;
 }
 

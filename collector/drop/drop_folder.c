@@ -466,8 +466,7 @@ bool drop_folder_open(const struct drop_options *options, struct drop_folder **r
     }
     d->is_saved = d->progress.file[0] != 0;
     d->saved_offset = d->progress.position.offset;
-    int rv = pthread_create(&d->thread, NULL, run, d);
-    ensure(rv == 0);
+    d->thread = daemon_start_thread("drop-folder", run, d);
     *ret = d;
     return true;
 }

@@ -175,8 +175,7 @@ struct downlink *downlink_open(const struct downlink_parts *parts)
     d->parts = *parts;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
-    int rv = pthread_create(&d->thread, NULL, run, d);
-    ensure(rv == 0);
+    d->thread = daemon_start_thread("downlink", run, d);
     return d;
 }
 

@@ -354,8 +354,7 @@ bool committer_open(const struct committer_parts *parts, struct committer **ret,
         return false;
     }
     c->compressor = block_compressor_new();
-    int rv = pthread_create(&c->thread, NULL, run, c);
-    ensure(rv == 0);
+    c->thread = daemon_start_thread("committer", run, c);
     *ret = c;
     return true;
 }

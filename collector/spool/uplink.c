@@ -266,8 +266,7 @@ struct uplink *uplink_open(const struct uplink_parts *parts)
     pthread_cond_init(&u->wake, NULL);
     pthread_cond_init(&u->landed, NULL);
     shipper_init(&u->shipper, parts->window, parts->bytes_per_second_max, clock_now_ms(u->clock));
-    int rv = pthread_create(&u->thread, NULL, run, u);
-    ensure(rv == 0);
+    u->thread = daemon_start_thread("uplink", run, u);
     return u;
 }
 

@@ -274,8 +274,7 @@ bool workers_open(struct store *const *stores, const struct workers_options *opt
     }
     w->threads = memory_allocate_zeroed(options->threads * sizeof *w->threads);
     for (; w->thread_count < options->threads; w->thread_count++) {
-        int rv = pthread_create(&w->threads[w->thread_count], NULL, run, w);
-        ensure(rv == 0);
+        w->threads[w->thread_count] = daemon_start_thread("partition", run, w);
     }
     *ret = w;
     return true;
