@@ -269,10 +269,6 @@ static bool open_committer(struct collector *c, struct error *err)
 
 static bool open_parts(struct collector *c, struct error *err)
 {
-    /* Before there is another thread. */
-    if (!local_zone_set(c->settings.drop_zone, err)) {
-        return error_add_context(err, "drop_zone");
-    }
     if (!enrolment_read(c->settings.enrolment, &c->enrolment, err) || !open_stores(c, err) ||
         !load_gate(c, err)) {
         return false;
@@ -308,7 +304,37 @@ static bool open_parts(struct collector *c, struct error *err)
         .user = c,
     };
     c->downlink = downlink_open(&parts);
-    return open_committer(c, err) && open_drop_folder(c, err) && api_open(c, &c->api, err);
+    return true;
+}
+
+struct opening {
+    struct collector *collector;
+    struct error *err;
+    bool fine;
+};
+
+static void *open_in_background(void *arg)
+{
+    struct opening *o = arg;
+    daemon_let_others_go_first();
+    o->fine = open_parts(o->collector, o->err);
+    return NULL;
+}
+
+/* Nobody waits for the way to the hub and back, but for the till's question and the page's event
+ * somebody does: on one core the threads of the former must not keep those of the latter waiting
+ * for the end of their time slice. Threads inherit that from the one that starts them, NNG's and
+ * LevelDB's too. */
+static bool open_all(struct collector *c, struct error *err)
+{
+    struct opening opening = {.collector = c, .err = err};
+    /* Before there is another thread. */
+    if (!local_zone_set(c->settings.drop_zone, err)) {
+        return error_add_context(err, "drop_zone");
+    }
+    pthread_join(daemon_start_thread("opening", open_in_background, &opening), NULL);
+    return opening.fine && open_committer(c, err) && open_drop_folder(c, err) &&
+           api_open(c, &c->api, err);
 }
 
 bool collector_open(const struct settings *settings, struct collector **ret, struct error *err)
@@ -316,7 +342,7 @@ bool collector_open(const struct settings *settings, struct collector **ret, str
     struct collector *c = memory_allocate_zeroed(sizeof *c);
     c->settings = *settings;
     pthread_rwlock_init(&c->gate_lock, NULL);
-    if (!open_parts(c, err)) {
+    if (!open_all(c, err)) {
         collector_close(&c);
         return false;
     }

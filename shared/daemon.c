@@ -4,8 +4,10 @@
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { ARENAS_MAX = 2 };
 
@@ -107,4 +109,10 @@ pthread_t daemon_start_thread(const char *name, void *(*run)(void *arg), void *a
     ensure(rv == 0);
     (void)pthread_setname_np(thread, name); /* it may have ended already */
     return thread;
+}
+
+void daemon_let_others_go_first(void)
+{
+    /* Of the thread alone, on Linux; where it is not allowed all are equal. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10);
 }

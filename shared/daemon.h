@@ -35,6 +35,10 @@ MUST_CHECK bool daemon_make_folder(const char *path, struct error *err);
 /* Start a thread, which `top -H` and debuggers show under this name of up to 15 characters. */
 pthread_t daemon_start_thread(const char *name, void *(*run)(void *arg), void *arg);
 
+/* From now on the calling thread, and those that it starts, give way to the process's others (nice
+ * 10). */
+void daemon_let_others_go_first(void);
+
 /* Wait on a condition for at most `ms` milliseconds, under the lock. */
 void daemon_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t ms);
 

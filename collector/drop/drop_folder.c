@@ -414,6 +414,7 @@ static bool look(struct drop_folder *d)
 static void *run(void *arg)
 {
     struct drop_folder *d = arg;
+    daemon_let_others_go_first();
     while (!is_closing(d)) {
         d->wait_ms = SCAN_MS;
         if (!look(d)) {
