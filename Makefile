@@ -42,7 +42,7 @@ objects  = $(1:%.c=$(BUILD)/obj/%.o)
 PROGRAMS := $(addprefix $(BUILD)/,tributary-collector tributary-hub tributary)
 TESTS    := $(patsubst %.c,$(BUILD)/tests/%,$(UNIT_TESTS) $(SIM_TESTS))
 
-.PHONY: all help deps tag demo test unit e2e soak fuzz fuzz-replay bench format lint clean check-format
+.PHONY: all help deps libraries tag demo test unit e2e soak fuzz fuzz-replay bench format lint clean check-format
 
 all: $(PROGRAMS) tag
 
@@ -124,6 +124,10 @@ soak: all
 
 bench: all
 	@node tests/bench/bench.mjs
+
+# What tests/bench and tests/fuzz link their own programs with.
+libraries:
+	@echo $(LDLIBS)
 
 FUZZ_SECONDS ?= 60
 fuzz:

@@ -61,6 +61,7 @@ async function main() {
   report.print();
   mkdirSync(join(ROOT, "build"), { recursive: true });
   report.write(join(ROOT, "build", "bench.json"));
+  if (report.failed) process.exitCode = 1;
 }
 
 const interrupted = () => stopAll().then(() => process.exit(130));

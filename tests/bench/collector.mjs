@@ -17,7 +17,7 @@ const BATCHES = 400;
 const recent = (event, i) => ({ ...event, timestamp: new Date(Date.now() - (i % 3000)).toISOString() });
 
 /* Bodies for wrk: lean events, of browsers and tills, whose message ids it fills in. */
-function writeBodies(dir) {
+export function writeBodies(dir) {
   const events = variedEvents({ seed: 5, count: BATCH * BATCHES }).map(lean).map(recent)
     .map((event) => ({ ...event, messageId: "@ID@" }));
   const singles = events.filter((event) => event.type === "track").slice(0, SINGLES);
@@ -62,7 +62,7 @@ async function measureNginx({ dir, settings, report }, bodies) {
 
 async function postSingles({ settings, report }, collector, bodies, connections, nginx) {
   const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/track", bodies.singles.file, WRITE_KEY], { seconds: settings.seconds, rounds: settings.rounds, connections });
-  if (r.errors + r.refused > 0) report.add(`FAILED requests at ${connections} connections`, r.errors + r.refused, "");
+  if (r.errors + r.refused > 0) report.fail(`requests at ${connections} connections`, r.errors + r.refused);
   const isMain = connections === 64;
   report.add(`single events, ${connections} connections`, r.rate, "req/s", isMain && {
     target: `≥ ${Math.round(0.6 * nginx.single.rate).toLocaleString("en")} (0.6 × nginx)`,
@@ -94,7 +94,7 @@ async function postBatches({ settings, report }, collector, bodies, nginx) {
   const after = await collector.metrics();
   const change = (name) => after[name] - before[name];
   const events = change("tributary_events_total");
-  if (r.errors + r.refused > 0) report.add("FAILED requests", r.errors + r.refused, "");
+  if (r.errors + r.refused > 0) report.fail("requests", r.errors + r.refused);
   report.add("50-event batches, 64 connections", r.rate * BATCH, "events/s", {
     target: "≥ 400,000",
     reference: `nginx logging ${Math.round(nginx.logged.rate * BATCH).toLocaleString("en")}: × ${(r.rate / nginx.logged.rate).toFixed(2)}`,

@@ -7,17 +7,17 @@ import { ROOT } from "../e2e/support/cli.mjs";
 
 const HERE = fileURLToPath(new URL("./", import.meta.url));
 const LIBRARY = "build/libtributary.a";
-const LIBS = "nng msgpackc leveldb zstd sodium microhttpd yajl pcre2-8 z utf8proc pthread m".split(" ");
 
 /* Build `name`.c; answers the program's path. */
 export function compile(name) {
   const out = join(ROOT, "build", "bench", name);
   mkdirSync(join(ROOT, "build", "bench"), { recursive: true });
-  execFileSync("make", ["--no-print-directory", "--silent", LIBRARY], { cwd: ROOT, stdio: "inherit" });
+  const make = (target, options) => execFileSync("make", ["--no-print-directory", "--silent", target], { cwd: ROOT, encoding: "utf8", ...options });
+  make(LIBRARY, { stdio: "inherit" });
   execFileSync(
     process.env.CC ?? "cc",
     ["-std=c17", "-O2", "-g", "-Wall", "-Wextra", "-I.", "-D_GNU_SOURCE", "-o", out, join(HERE, `${name}.c`), LIBRARY]
-      .concat(LIBS.map((lib) => `-l${lib}`)),
+      .concat(make("libraries").trim().split(" ")),
     { cwd: ROOT, stdio: "inherit" },
   );
   return out;

@@ -44,6 +44,9 @@ export function cpuTime(pid) {
   return (Number(fields[11]) + Number(fields[12])) * TICK_US;
 }
 
+/* Keep a process that runs, with all its threads, on one core. */
+export const pinTo = (core, pid) => execFileSync("taskset", ["-a", "-p", "-c", String(core), String(pid)], { stdio: "ignore" });
+
 /* Resident memory in MiB: now, and of it what is the process's own (not mapped files), and the peak. */
 export function memory(pid) {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -69,9 +72,11 @@ export async function idle(pid, timeout = 300_000) {
 }
 
 /* Run wrk on the second core; what its script says at the end. */
-export async function wrk(url, args, { connections = 64, seconds }) {
+export async function wrk(url, args, { connections = 64, seconds, isFirst = false }) {
+  // Whoever measures latency beside others on its core goes before them, where that is allowed.
+  const before = isFirst && process.getuid() === 0 ? ["chrt", "--rr", "1"] : [];
   const { stdout } = await promisify(execFile)("taskset", [
-    "-c", "1", "wrk", "-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s", "-s", LUA, url, "--", ...args,
+    "-c", "1", ...before, "wrk", "-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s", "-s", LUA, url, "--", ...args,
   ]);
   const line = /^BENCH (.*)$/m.exec(stdout);
   if (!line) throw new Error(`wrk said nothing:\n${stdout}`);

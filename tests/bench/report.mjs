@@ -20,6 +20,12 @@ export class Report {
     console.error(`    ${what}: ${round(value)} ${unit}`);
   }
 
+  /* Requests went wrong: the figures around are worth nothing. */
+  fail(what, count) {
+    this.failed = true;
+    this.add(`FAILED ${what}`, count, "requests");
+  }
+
   print() {
     const cells = this.rows.map((row) => [
       row.section,

@@ -1,7 +1,7 @@
 -- Load for wrk: bodies from a file, each "@ID@" in them a fresh message id; or paths, likewise.
 --
 --   wrk … -s wrk.lua URL -- post PATH FILE WRITE_KEY [PAUSE]
---   wrk … -s wrk.lua URL -- get FILE TOKEN            each line of FILE is a path
+--   wrk … -s wrk.lua URL -- get FILE [TOKEN [PAUSE]]   each line of FILE is a path
 --
 -- With PAUSE each connection waits between two requests: that many ms on average.
 --
@@ -56,7 +56,7 @@ function init(args)
     end
   end
   at = random(0, #requests - 1)
-  local pause = post and tonumber(args[5])
+  local pause = tonumber(args[post and 5 or 4])
   if pause then
     function delay() -- wrk asks for it where it is there
       return random(0, math.floor(2 * pause + 0.5))
