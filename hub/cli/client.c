@@ -318,6 +318,29 @@ void client_put_encoded(struct buf *path, struct slice text)
     }
 }
 
+bool client_show(const struct cli *cli, const char *path, bool as_json,
+                 bool (*print)(struct client *client, const msgpack_object *json, void *user,
+                               struct error *err),
+                 void *user, struct error *err)
+{
+    struct client *client;
+    struct client_reply reply;
+    if (!client_open_hub(cli, &client, err)) {
+        return false;
+    }
+    client_reply_init(&reply);
+    bool shown = client_get(client, path, &reply, err);
+    if (shown && as_json) {
+        fwrite(reply.body.data, 1, reply.body.len, stdout);
+        fputc('\n', stdout);
+    } else if (shown) {
+        shown = print(client, &reply.json, user, err);
+    }
+    client_reply_done(&reply);
+    client_close(&client);
+    return shown;
+}
+
 void client_put_path(struct buf *path, const char *prefix, struct slice text)
 {
     buf_clear(path);

@@ -52,6 +52,12 @@ MUST_CHECK bool client_get(struct client *client, const char *path, struct clien
 MUST_CHECK bool client_put(struct client *client, const char *path, struct slice body,
                            struct client_reply *reply, struct error *err);
 
+/* Print what the hub of *cli answers to a GET of `path`: as it came, or by print(user). */
+MUST_CHECK bool client_show(const struct cli *cli, const char *path, bool as_json,
+                            bool (*print)(struct client *client, const msgpack_object *json,
+                                          void *user, struct error *err),
+                            void *user, struct error *err);
+
 /* "PREFIX" and the text percent-encoded, ended by a zero, replacing what *path held. */
 void client_put_path(struct buf *path, const char *prefix, struct slice text);
 

@@ -227,9 +227,10 @@ static bool print_events(struct client *client, struct slice id, int64_t limit, 
     return got;
 }
 
-static bool print_profile(struct client *client, const msgpack_object *profile, int64_t events,
+static bool print_profile(struct client *client, const msgpack_object *profile, void *user,
                           struct error *err)
 {
+    const int64_t *events = user;
     struct slice id;
     struct view view = {.profile = profile, .now_ms = clock_now_ms(&clock_real)};
     if (!value_text(value_member_c(profile, "id"), &id)) {
@@ -241,7 +242,7 @@ static bool print_profile(struct client *client, const msgpack_object *profile, 
     print_consents(&view);
     print_segments(&view);
     print_merged(&view);
-    return events == 0 || print_events(client, id, events, view.now_ms, err);
+    return *events == 0 || print_events(client, id, *events, view.now_ms, err);
 }
 
 /* "email=jane@example.com" or a profile's id, as the path to ask for. */
@@ -265,27 +266,6 @@ static bool put_path(const char *who, struct buf *path, struct error *err)
     return true;
 }
 
-static bool show(const struct cli *cli, const char *path, bool as_json, int64_t events,
-                 struct error *err)
-{
-    struct client *client;
-    struct client_reply reply;
-    if (!client_open_hub(cli, &client, err)) {
-        return false;
-    }
-    client_reply_init(&reply);
-    bool shown = client_get(client, path, &reply, err);
-    if (shown && as_json) {
-        fwrite(reply.body.data, 1, reply.body.len, stdout);
-        fputc('\n', stdout);
-    } else if (shown) {
-        shown = print_profile(client, &reply.json, events, err);
-    }
-    client_reply_done(&reply);
-    client_close(&client);
-    return shown;
-}
-
 static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, struct error *err)
 {
     const char *who;
@@ -301,7 +281,7 @@ static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, 
         buf_done(&path);
         return CLI_MISUSED;
     }
-    bool shown = show(cli, (const char *)path.data, as_json, events, err);
+    bool shown = client_show(cli, (const char *)path.data, as_json, print_profile, &events, err);
     buf_done(&path);
     return shown ? CLI_DONE : CLI_FAILED;
 }

@@ -78,8 +78,11 @@ static void print_last(const msgpack_object *last)
     table_free(&table);
 }
 
-static bool print_answer(const msgpack_object *answer, struct error *err)
+static bool print_answer(struct client *client, const msgpack_object *answer, void *user,
+                         struct error *err)
 {
+    (void)client;
+    (void)user;
     const msgpack_object *refusals = value_member_c(answer, "refusals");
     const msgpack_object *last = value_member_c(answer, "last");
     if (!value_is(refusals, MSGPACK_OBJECT_ARRAY) || !value_is(last, MSGPACK_OBJECT_ARRAY)) {
@@ -109,26 +112,6 @@ static void put_path(const char *collector, const char *source, struct buf *path
     buf_put_u8(path, 0);
 }
 
-static bool show(const struct cli *cli, const char *path, bool as_json, struct error *err)
-{
-    struct client *client;
-    struct client_reply reply;
-    if (!client_open_hub(cli, &client, err)) {
-        return false;
-    }
-    client_reply_init(&reply);
-    bool shown = client_get(client, path, &reply, err);
-    if (shown && as_json) {
-        fwrite(reply.body.data, 1, reply.body.len, stdout);
-        fputc('\n', stdout);
-    } else if (shown) {
-        shown = print_answer(&reply.json, err);
-    }
-    client_reply_done(&reply);
-    client_close(&client);
-    return shown;
-}
-
 static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, struct error *err)
 {
     const char *collector = NULL;
@@ -143,7 +126,7 @@ static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, 
     }
     buf_init(&path, PATH_BYTES_MAX);
     put_path(collector, source, &path);
-    bool shown = show(cli, (const char *)path.data, as_json, err);
+    bool shown = client_show(cli, (const char *)path.data, as_json, print_answer, NULL, err);
     buf_done(&path);
     return shown ? CLI_DONE : CLI_FAILED;
 }
