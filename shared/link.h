@@ -56,7 +56,7 @@ struct link_client_options {
 /* Dials in the background and again after each loss; opening succeeds with the hub down.
  *
  * NNG 1.5 may never dial again after a connection has died in the midst of a large message. So
- * when a connection was there and was lost for 8 s, or nothing has been answered for silence_ms,
+ * when a connection was there and was lost for 13 s, or nothing has been answered for silence_ms,
  * whatever is under way is done unanswered, and a new socket takes the place of the old. */
 MUST_CHECK bool link_client_open(const struct link_client_options *options,
                                  struct link_client **ret, struct error *err);
