@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include "shared/clock.h"
 #include "shared/daemon.h"
 #include "shared/http_internal.h"
 #include "shared/tls.h"
@@ -13,11 +12,11 @@ enum {
     POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
     /* Of requests kept for the next; more only while more are under way. */
     SPARE_BYTES_MAX = 4 * 1024 * 1024,
-    /* libmicrohttpd looks at every held request in every turn, and cannot tell any more whether it
-     * has something else to do at once. So turns are as far apart as keeps that under a tenth of
-     * the time, and never further than this. */
+    /* libmicrohttpd looks at every held request in every turn, which takes some 80 ns each. Where
+     * they are many the next turn waits for so long, and what has come by then shares it. */
     HELD_TURN_NS = 250,
-    EARLY_NS = 1000, /* not worth a system call */
+    HELD_MANY = 80,
+    /* While requests are held libmicrohttpd cannot tell whether it has something else to do. */
     HELD_WAIT_NS = 5 * 1000 * 1000,
 };
 
@@ -170,19 +169,15 @@ static void wait_for(struct http_loop *loop, struct pollfd *fds, nfds_t count, i
     }
 }
 
-static void wait_for_turn(struct http_loop *loop, int64_t last_ns)
+static void wait_for_turn(struct http_loop *loop, bool is_idle)
 {
     struct pollfd fds[] = {{.fd = loop->wake, .events = POLLIN},
                            {.fd = loop->epoll_fd, .events = POLLIN}};
-    if (loop->held > 0) {
-        int64_t due_ns = last_ns + (int64_t)loop->held * HELD_TURN_NS;
-        int64_t early_ns = due_ns - clock_monotonic_ns(&clock_real);
-        if (early_ns > EARLY_NS) {
-            wait_for(loop, fds, 1, early_ns);
-        }
+    if (loop->held > HELD_MANY) {
+        wait_for(loop, fds, 1, (int64_t)loop->held * HELD_TURN_NS);
     }
-    int64_t ns = idle_ns(loop);
-    if (ns != 0 && !is_asked(loop)) {
+    int64_t ns = is_idle ? idle_ns(loop) : 0;
+    if (ns != 0) {
         wait_for(loop, fds, 2, ns);
     }
 }
@@ -196,9 +191,7 @@ static void *run(void *arg)
         take_resumed(loop);
         take_arrivals(loop);
         MHD_run(loop->daemon);
-        if (loop->steps == before) {
-            wait_for_turn(loop, clock_monotonic_ns(&clock_real));
-        }
+        wait_for_turn(loop, loop->steps == before);
     }
     return NULL;
 }
