@@ -359,6 +359,20 @@ test("segments of the last visit are there at once with their age, fresh ones co
   assert.deepEqual(collector.asked, [], "no request but the events'");
 });
 
+test("a page is told what is new to it, though another tab has stored it before", async () => {
+  const { disk, tag, collector, advance } = startTag();
+  const seen = [];
+  tag.segments((keys) => seen.push(plain(keys)));
+  collector.segments = [];
+  tag.track("A");
+  await advance(20);
+  disk.trb_segments = JSON.stringify({ anonymousId: tag.user().anonymousId, segments: ["vip"], at: 1 });
+  collector.segments = ["vip"];
+  tag.track("B");
+  await advance(20);
+  assert.deepEqual(seen, [[], ["vip"]]);
+});
+
 test("an answer about somebody else says nothing, and reset() forgets the segments", async () => {
   const { tag, collector, advance } = startTag();
   const seen = [];
