@@ -13,6 +13,7 @@ if (!target.user) {
   const waiting = target.slice();
   start({ auto: "page", host: new URL(src).origin, ...target, ...dataset });
   Object.assign(target, calls);
-  target.push = (...calls) => calls.forEach(([method, ...args]) => attempt(() => target[method](...args)));
+  target.push = (...given) =>
+    given.forEach(([method, ...args]) => attempt(() => calls[method](...args.filter((arg) => !(arg || 0).__t))));
   target.push(...waiting);
 }

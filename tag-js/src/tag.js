@@ -4,7 +4,7 @@ import { describeContext, describePage } from "./context.js";
 import { fire, on } from "./emitter.js";
 import { anonymousId, forgetUser, user } from "./identity.js";
 import { push, refuseAll, startQueue } from "./queue.js";
-import { forgetSegments, learnSegments, onSegment, segments } from "./segments.js";
+import { forgetSegments, learnSegments, onSegment, segments, startSegments } from "./segments.js";
 import { auto } from "./settings.js";
 import { close, get, names, open, set, startStore } from "./store.js";
 import { attempt, iso, uuid } from "./util.js";
@@ -112,5 +112,6 @@ for (const name in { ...calls, ...shapes }) {
 
 export const startTag = () => {
   startStore();
+  startSegments();
   allowed() && begin();
 };

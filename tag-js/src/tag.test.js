@@ -320,6 +320,22 @@ test("calls made before loading are replayed in order, and old references stay g
   assert.deepEqual(collector.events().map(({ event, type }) => event || type), ["A", "identify", "B", "C"]);
 });
 
+test("what Segment's snippet adds to a call about the page is left out, and what the tag does not have does nothing", async () => {
+  const early = [["ready", Object]];
+  let pushes = 0;
+  early.debug = () => window.tributary.push(["debug", pushes++]);
+  early.push(["track", "A", { a: 1 }, { __t: "bpc", u: "https://shop.example/" }], ["page", { __t: "bpc", t: "Shop" }]);
+  const { window, collector, advance, run } = startTag({ early });
+  run();
+  window.tributary.debug();
+  await advance(10);
+  const [track, page] = collector.events();
+  assert.deepEqual(plain(track.properties), { a: 1 });
+  assert.ok(!("u" in track) && !("__t" in track));
+  assert.ok(!("t" in page.properties));
+  assert.equal(pushes, 1);
+});
+
 test("segments of the last visit are there at once with their age, fresh ones come with an event's answer", async () => {
   const first = startTag();
   first.collector.segments = ["vip"];
@@ -341,6 +357,20 @@ test("segments of the last visit are there at once with their age, fresh ones co
   assert.deepEqual(seen.map(([keys]) => keys), [["vip"], ["vip", "new"], ["new"]]);
   assert.deepEqual(heard, ["in", "out"]);
   assert.deepEqual(collector.asked, [], "no request but the events'");
+});
+
+test("a page is told what is new to it, though another tab has stored it before", async () => {
+  const { disk, tag, collector, advance } = startTag();
+  const seen = [];
+  tag.segments((keys) => seen.push(plain(keys)));
+  collector.segments = [];
+  tag.track("A");
+  await advance(20);
+  disk.trb_segments = JSON.stringify({ anonymousId: tag.user().anonymousId, segments: ["vip"], at: 1 });
+  collector.segments = ["vip"];
+  tag.track("B");
+  await advance(20);
+  assert.deepEqual(seen, [[], ["vip"]]);
 });
 
 test("an answer about somebody else says nothing, and reset() forgets the segments", async () => {

@@ -1,11 +1,11 @@
 // What the tag captures by itself, in a real browser.
 import assert from "node:assert/strict";
 import { startTagged } from "./support/tagged.mjs";
-import { test, waitUntil } from "./support/site.mjs";
+import { test } from "./support/site.mjs";
 
 const named = (events, name) => events.filter(({ event }) => event === name).map(({ properties }) => properties);
 
-test("views of a single-page application: history, hash, and back from the browser's cache", async (t) => {
+test("views of a single-page application: history, hash and back", async (t) => {
   const shop = await startTagged(t);
   if (!shop) return;
   const head = shop.script({ auto: "page spa" });
@@ -89,19 +89,4 @@ test("a view's end tells scroll depth, engaged time, Web Vitals and errors", asy
   for (const vital of ["ttfb", "fcp", "lcp", "inp"]) assert.ok(left[vital] > 0 && left[vital] < 60_000, vital);
   assert.ok(left.inp >= 100);
   assert.equal(named(events, "Page Left").length, 1, "once");
-});
-
-test("after the back button a cached page is viewed again", async (t) => {
-  const shop = await startTagged(t);
-  if (!shop) return;
-  shop.put("/", { head: shop.script({ auto: "page spa" }) });
-  shop.put("/next", { head: shop.script({ auto: "page spa" }) });
-  await shop.open("/");
-  const anonymousId = await shop.anonymousId();
-  await shop.events(anonymousId, 1);
-  await shop.open("/next");
-  await shop.events(anonymousId, 2);
-  // What the browser does when it takes a page out of its cache; headless Chromium has none.
-  await shop.page.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })));
-  await waitUntil(async () => (await shop.events(anonymousId, 3)).length === 3, { what: "the third view" });
 });

@@ -8,8 +8,8 @@ const USER_AGENT =
   "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
 /* Open a page in a fresh browser, which is closed at the end of the test. Undefined, and the test
- * skipped, where there is no Chromium. `options`: those of Playwright for a page. */
-export async function openBrowser(t, options = {}) {
+ * skipped, where there is no Chromium. `options`: those of Playwright for a page; `launch`: for a browser. */
+export async function openBrowser(t, options = {}, launch = {}) {
   if (!existsSync(PROGRAM)) {
     t.skip(`${PROGRAM} is not there`);
     return undefined;
@@ -27,6 +27,7 @@ export async function openBrowser(t, options = {}) {
       "--disable-sync",
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
     ],
+    ...launch,
   });
   t.after(() => browser.close());
   const page = await browser.newPage(options);

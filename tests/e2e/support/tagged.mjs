@@ -12,9 +12,9 @@ export const WRITE_KEY = "web";
 export const SNIPPET = readFileSync(join(ROOT, "tag-js", "snippet.js"), "utf8");
 
 /* Answers undefined, and skips the test, where there is no Chromium. `source` is the source's definition
- * but for its origins; by default it needs no consent. */
-export async function startTagged(t, { source = { consent: { exempt: true } }, segments = {} } = {}) {
-  const page = await openBrowser(t);
+ * but for its origins; by default it needs no consent. `launch`: Playwright's options for the browser. */
+export async function startTagged(t, { source = { consent: { exempt: true } }, segments = {}, launch } = {}) {
+  const page = await openBrowser(t, {}, launch);
   if (!page) return undefined;
   const [port] = await freePorts(1);
   const origin = `http://127.0.0.1:${port}`;
