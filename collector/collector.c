@@ -321,10 +321,10 @@ static void *open_in_background(void *arg)
     return NULL;
 }
 
-/* Nobody waits for the way to the hub and back, but for the till's question and the page's event
- * somebody does: on one core the threads of the former must not keep those of the latter waiting
- * for the end of their time slice. Threads inherit that from the one that starts them, NNG's and
- * LevelDB's too. */
+/* What goes to the hub and comes from it can wait a moment, and the till's question and the page's
+ * event should not: on one core the threads of the former must not keep those of the latter waiting
+ * for the end of their time slice. Threads inherit that from the one that starts them, NNG's too.
+ */
 static bool open_all(struct collector *c, struct error *err)
 {
     struct opening opening = {.collector = c, .err = err};

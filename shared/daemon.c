@@ -114,5 +114,5 @@ pthread_t daemon_start_thread(const char *name, void *(*run)(void *arg), void *a
 void daemon_let_others_go_first(void)
 {
     /* Of the thread alone, on Linux; where it is not allowed all are equal. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10);
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 5);
 }

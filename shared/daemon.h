@@ -36,7 +36,7 @@ MUST_CHECK bool daemon_make_folder(const char *path, struct error *err);
 pthread_t daemon_start_thread(const char *name, void *(*run)(void *arg), void *arg);
 
 /* From now on the calling thread, and those that it starts, give way to the process's others (nice
- * 10). */
+ * 5). */
 void daemon_let_others_go_first(void);
 
 /* Wait on a condition for at most `ms` milliseconds, under the lock. */

@@ -18,6 +18,10 @@ enum {
     HELD_MANY = 80,
     /* While requests are held libmicrohttpd cannot tell whether it has something else to do. */
     HELD_WAIT_NS = 5 * 1000 * 1000,
+    /* It may also want to be run again at once when that leads to nothing: for a handshake that
+     * stalls, or a head of a chunk that has no room. So after some turns it has to wait. */
+    RESTLESS_TURNS_MAX = 8,
+    RESTLESS_WAIT_NS = 1000 * 1000,
 };
 
 struct http_arrival {
@@ -111,12 +115,14 @@ void http_loop_nudge(struct http_loop *loop)
 static bool is_asked(struct http_loop *loop)
 {
     return atomic_load(&loop->resumed) != NULL || atomic_load(&loop->arrivals) != NULL ||
-           atomic_load(&loop->is_nudged);
+           atomic_load(&loop->is_nudged) || atomic_load(&loop->is_ending);
 }
 
-static void take_resumed(struct http_loop *loop)
+/* False: there was none. */
+static bool take_resumed(struct http_loop *loop)
 {
     struct http_request *r = atomic_exchange(&loop->resumed, NULL);
+    bool took = r != NULL;
     while (r != NULL) {
         struct http_request *next = r->next;
         loop->held--;
@@ -126,6 +132,7 @@ static void take_resumed(struct http_loop *loop)
         }
         r = next;
     }
+    return took;
 }
 
 static void take_arrivals(struct http_loop *loop)
@@ -133,9 +140,11 @@ static void take_arrivals(struct http_loop *loop)
     struct http_arrival *a = atomic_exchange(&loop->arrivals, NULL);
     while (a != NULL) {
         struct http_arrival *next = a->next;
-        /* Where it fails it has closed the socket. */
+        uint64_t before = loop->steps;
+        /* Where it fails it has closed the socket, and may have told of it as begun and ended. */
         if (MHD_add_connection(loop->daemon, a->fd, (struct sockaddr *)&a->address,
-                               a->address_len) != MHD_YES) {
+                               a->address_len) != MHD_YES &&
+            loop->steps == before) {
             http_forget_arrival(loop->server);
         }
         free(a);
@@ -146,13 +155,16 @@ static void take_arrivals(struct http_loop *loop)
 /* ---- The thread ---- */
 
 /* How long nothing can happen unless something comes; -1: for ever. */
-static int64_t idle_ns(const struct http_loop *loop)
+static int64_t idle_ns(const struct http_loop *loop, unsigned idle_turns)
 {
     MHD_UNSIGNED_LONG_LONG ms;
     if (loop->held > 0) {
         return HELD_WAIT_NS;
     }
-    return MHD_get_timeout(loop->daemon, &ms) == MHD_YES ? (int64_t)ms * 1000000 : -1;
+    if (MHD_get_timeout(loop->daemon, &ms) != MHD_YES) {
+        return -1;
+    }
+    return ms == 0 && idle_turns > RESTLESS_TURNS_MAX ? RESTLESS_WAIT_NS : (int64_t)ms * 1000000;
 }
 
 static void wait_for(struct http_loop *loop, struct pollfd *fds, nfds_t count, int64_t ns)
@@ -169,14 +181,15 @@ static void wait_for(struct http_loop *loop, struct pollfd *fds, nfds_t count, i
     }
 }
 
-static void wait_for_turn(struct http_loop *loop, bool is_idle)
+/* After so many turns in which nothing was done. */
+static void wait_for_turn(struct http_loop *loop, unsigned idle_turns)
 {
     struct pollfd fds[] = {{.fd = loop->wake, .events = POLLIN},
                            {.fd = loop->epoll_fd, .events = POLLIN}};
     if (loop->held > HELD_MANY) {
         wait_for(loop, fds, 1, (int64_t)loop->held * HELD_TURN_NS);
     }
-    int64_t ns = is_idle ? idle_ns(loop) : 0;
+    int64_t ns = idle_turns > 0 ? idle_ns(loop, idle_turns) : 0;
     if (ns != 0) {
         wait_for(loop, fds, 2, ns);
     }
@@ -185,13 +198,17 @@ static void wait_for_turn(struct http_loop *loop, bool is_idle)
 static void *run(void *arg)
 {
     struct http_loop *loop = arg;
+    unsigned idle_turns = 0;
     while (!atomic_load(&loop->is_ending)) {
         uint64_t before = loop->steps;
         atomic_store(&loop->is_nudged, false);
-        take_resumed(loop);
+        bool has_answers = take_resumed(loop); /* one turn queues them, the next sends them */
         take_arrivals(loop);
         MHD_run(loop->daemon);
-        wait_for_turn(loop, loop->steps == before);
+        idle_turns = loop->steps == before ? idle_turns + 1 : 0;
+        if (!has_answers) {
+            wait_for_turn(loop, idle_turns);
+        }
     }
     return NULL;
 }
@@ -252,7 +269,7 @@ void http_loop_close(struct http_loop *loop)
     atomic_store(&loop->is_ending, true);
     http_loop_nudge(loop);
     pthread_join(loop->thread, NULL);
-    take_resumed(loop);
+    (void)take_resumed(loop);
     take_arrivals(loop);
     MHD_stop_daemon(loop->daemon);
     for (struct http_request *r = loop->spare; r != NULL;) {

@@ -617,6 +617,30 @@ static void test_others_go_on_while_a_request_is_held(void **state)
     close(held);
 }
 
+/* libmicrohttpd wants to be run again and again for a head of a chunk that it has no room for. */
+static void test_a_chunk_whose_head_has_no_room_costs_no_time(void **state)
+{
+    enum { LONG = 40000 };
+    struct fixture *f = *state;
+    char head[LONG + 1];
+    char answer[4096];
+    struct timespec before;
+    struct timespec after;
+    int fd = dial(f);
+    send_text(fd, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;");
+    memset(head, 'a', LONG);
+    head[LONG] = 0;
+    (void)send(fd, head, LONG, MSG_NOSIGNAL | MSG_DONTWAIT);
+    assert_int_equal(ask(f, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    usleep(300000);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    int64_t cpu_ns =
+        (after.tv_sec - before.tv_sec) * 1000000000LL + (after.tv_nsec - before.tv_nsec);
+    assert_true(cpu_ns < 100000000);
+    close(fd);
+}
+
 static void test_a_quiesced_server_finishes_what_is_open_and_takes_no_more(void **state)
 {
     struct fixture *f = *state;
@@ -797,6 +821,7 @@ int main(void)
         TEST(test_suspended_requests_are_answered_later_by_another_thread),
         TEST(test_a_client_that_leaves_while_it_waits_harms_nobody),
         TEST(test_others_go_on_while_a_request_is_held),
+        TEST(test_a_chunk_whose_head_has_no_room_costs_no_time),
         TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),
         TEST(test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed),
         TEST(test_a_socket_that_was_handed_over_is_left_open_at_the_end),

@@ -1,6 +1,7 @@
 #include "collector/edge/edge.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "collector/edge/edge_state.h"
 #include "collector/gate/suppression.h"
@@ -21,6 +22,7 @@ struct edge {
     struct store_batch dropped; /* identifiers that cards gave up, written before the rest */
     struct store_batch batch;
     struct edge_state state;
+    _Atomic uint64_t generation; /* its generation on disk, for who must not wait for the lock */
     struct vault_key sweep_at;
     void (*changed)(void *user, struct slice anonymous_id);
     void *user;
@@ -104,6 +106,7 @@ bool edge_open(struct store *store, const uint8_t key[VAULT_SECRET_BYTES], struc
         edge_close(&edge);
         return error_add_context(err, "opening the edge cache");
     }
+    atomic_store(&edge->generation, edge->state.generation);
     *ret = edge;
     return true;
 }
@@ -418,6 +421,7 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
     for (uint32_t i = 0; fine && i < reply->cards->via.array.size; i++) {
         tell(edge, &reply->cards->via.array.ptr[i]);
     }
+    atomic_store(&edge->generation, edge->state.generation);
     edge->sweep_at = reply->refill.begins ? (struct vault_key){0} : edge->sweep_at;
     free(before);
     pthread_mutex_unlock(&edge->lock);
@@ -426,10 +430,7 @@ bool edge_apply(struct edge *edge, const struct wire_poll_reply *reply, struct e
 
 uint64_t edge_generation(struct edge *edge)
 {
-    pthread_mutex_lock(&edge->lock);
-    uint64_t generation = edge->state.generation;
-    pthread_mutex_unlock(&edge->lock);
-    return generation;
+    return atomic_load(&edge->generation);
 }
 
 bool edge_apply_card(struct edge *edge, uint64_t generation, const msgpack_object *card,

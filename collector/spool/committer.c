@@ -245,13 +245,13 @@ static void commit(struct committer *c, struct commit_group *group)
     }
     pthread_mutex_unlock(&c->lock);
     note_room(c, is_full);
-    if (is_stored) {
-        c->parts.appended(c->parts.user);
-    }
     refused = is_stored ? refused : ~0U;
     count_refused(c, group, refused, &err);
     commit_group_tell(group, refused, &err);
     resume_https(c, group);
+    if (is_stored) {
+        c->parts.appended(c->parts.user);
+    }
 }
 
 /* Does the disk work again? A new epoch, which is due anyway, shows it. */
