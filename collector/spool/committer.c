@@ -278,15 +278,17 @@ static void give_back(struct committer *c, struct commit_group *group)
     }
 }
 
-/* Requests come together, since those of one commit are answered together. So the commit waits
- * while more keep coming: one sync serves them all. Whoever comes alone does not wait. Under the
- * lock, which is given up meanwhile. */
+/* Requests come together, since those of one commit are answered together. So a commit waits while
+ * more keep coming, until there are half as many as last time: one sync serves many, and what comes
+ * during that sync is the other half. Whoever comes alone does not wait. Under the lock, which is
+ * given up meanwhile. */
 static void linger(struct committer *c)
 {
     const struct timespec pause = {0, LINGER_NS};
     size_t count = 0;
     for (int i = 0; c->last_waiting_count > ALONE_MAX && i < LINGER_PAUSES_MAX && !c->closing &&
                     c->first->next == NULL && c->first->waiting_count > count &&
+                    2 * c->first->waiting_count < c->last_waiting_count &&
                     c->first->events < LINGER_EVENTS_MAX;
          i++) {
         count = c->first->waiting_count;
