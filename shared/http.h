@@ -9,7 +9,8 @@
  * Slow clients: a request is cut off when it takes longer than request_ms_max from the first byte
  * of its head to the end of its body, however it drips; an answer when it is not read within
  * idle_seconds_max; a connection that says nothing after idle_seconds_max. Deadlines are kept to
- * within a tenth, or a second. An idle connection holds about 17 KiB, with TLS more.
+ * within a tenth, or a second. An idle connection holds about 17 KiB, with TLS more. A head of up
+ * to 14 KiB is taken, of which cookies count twice; a larger one gets 431.
  *
  * Ending: http_server_quiesce(), http_server_drain(), then, when nothing is held or suspended any
  * more, http_server_close(). Whatever was read is answered, with "Connection: close".

@@ -9,7 +9,7 @@
 #include "shared/tls.h"
 
 enum {
-    POOL_BYTES = 16 * 1024, /* head of a request and of its answer, each connection */
+    POOL_BYTES = 16 * 1024, /* head of a request, its cookies twice, and head of its answer */
     /* Of requests kept for the next; more only while more are under way. */
     SPARE_BYTES_MAX = 4 * 1024 * 1024,
     /* libmicrohttpd looks at every held request in every turn, which takes some 80 ns each. Where

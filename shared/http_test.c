@@ -617,6 +617,23 @@ static void test_others_go_on_while_a_request_is_held(void **state)
     close(held);
 }
 
+static void test_seven_kilobytes_of_cookies_are_taken_and_nine_are_not(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        size_t cookie_bytes;
+        int status;
+    } cases[] = {{7 * 1024, 200}, {9 * 1024, 431}};
+    for (size_t i = 0; i < 2; i++) {
+        char head[16 * 1024];
+        char answer[4096];
+        char cookie[10 * 1024] = {0};
+        memset(cookie, 'c', cases[i].cookie_bytes);
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\nCookie: d=%s\r\n\r\n", cookie);
+        assert_int_equal(ask(f, head, answer, sizeof answer), cases[i].status);
+    }
+}
+
 /* libmicrohttpd wants to be run again and again for a head of a chunk that it has no room for. */
 static void test_a_chunk_whose_head_has_no_room_costs_no_time(void **state)
 {
@@ -821,6 +838,7 @@ int main(void)
         TEST(test_suspended_requests_are_answered_later_by_another_thread),
         TEST(test_a_client_that_leaves_while_it_waits_harms_nobody),
         TEST(test_others_go_on_while_a_request_is_held),
+        TEST(test_seven_kilobytes_of_cookies_are_taken_and_nine_are_not),
         TEST(test_a_chunk_whose_head_has_no_room_costs_no_time),
         TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),
         TEST(test_at_the_end_what_is_under_way_is_answered_and_idle_connections_are_closed),
