@@ -51,6 +51,7 @@ async function main() {
   if (SECTIONS.includes("drain")) await drainSection(context);
   if (SECTIONS.includes("bots")) botsSection(context);
   if (SECTIONS.includes("box")) await boxSection(context);
+  if (SECTIONS.includes("drop")) await dropSection(context);
   if (["hub", "edge", "backfill"].some((name) => SECTIONS.includes(name))) {
     const centre = await startCentre(context);
     await hubSection(context, centre);
