@@ -48,9 +48,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_
     r->loop->steps++;
     http_enter(r->owner, HTTP_IDLE);
     r->connection = NULL;
-    if (r->is_held) { /* whoever holds it may be making its answer */
-        r->is_abandoned = true;
-    } else {
+    if (!r->is_held) { /* otherwise whoever holds it may be making its answer */
         http_return_request(r);
     }
 }
@@ -76,7 +74,6 @@ static void begin(struct http_request *r, struct MHD_Connection *connection, con
     r->handled = false;
     r->suspended = false;
     r->is_held = false;
-    r->is_abandoned = false;
     r->status = 0;
     r->header_count = 0;
     r->answer_static = slice_make(NULL, 0);

@@ -37,7 +37,7 @@ struct http_connection {
 struct http_request {
     struct http_loop *loop;
     struct http_connection *owner;
-    struct MHD_Connection *connection;
+    struct MHD_Connection *connection; /* NULL: it ended */
     const char *method;
     const char *path;
     struct buf body;
@@ -46,9 +46,8 @@ struct http_request {
     struct arena arena;
     size_t received;
     bool handled;
-    bool suspended;    /* by the handler; its answer goes out after the resume */
-    bool is_held;      /* likewise; the loop's */
-    bool is_abandoned; /* its connection ended while it was held */
+    bool suspended; /* by the handler; its answer goes out after the resume */
+    bool is_held;   /* likewise; the loop's */
     bool is_gzip;
     unsigned status;
     const char *content_type;

@@ -127,7 +127,7 @@ static bool take_resumed(struct http_loop *loop)
         struct http_request *next = r->next;
         loop->held--;
         r->is_held = false;
-        if (r->is_abandoned) {
+        if (r->connection == NULL) {
             http_return_request(r);
         }
         r = next;
@@ -267,7 +267,7 @@ void http_loop_close(struct http_loop *loop)
         return;
     }
     atomic_store(&loop->is_ending, true);
-    http_loop_nudge(loop);
+    wake(loop);
     pthread_join(loop->thread, NULL);
     (void)take_resumed(loop);
     take_arrivals(loop);

@@ -650,7 +650,7 @@ static void test_a_chunk_whose_head_has_no_room_costs_no_time(void **state)
     (void)send(fd, head, LONG, MSG_NOSIGNAL | MSG_DONTWAIT);
     assert_int_equal(ask(f, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer, sizeof answer), 200);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-    usleep(300000);
+    usleep(300000); /* the time that is looked at */
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
     int64_t cpu_ns =
         (after.tv_sec - before.tv_sec) * 1000000000LL + (after.tv_nsec - before.tv_nsec);
