@@ -313,8 +313,8 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
         store_batch_delete(&more, store_key(kind, key, key_bytes));
     }
     bool fine = true;
-    bool is_logged = is_for_partitions(kind) || (kind == REGISTRY_COLLECTOR && entry != NULL &&
-                                                 registry_pack_scope(NULL, entry));
+    bool is_logged = is_for_partitions(kind) ||
+                     (kind == REGISTRY_COLLECTOR && entry != NULL && registry_has_scope(entry));
     if (is_logged) {
         registry_pack_catalog(r, NULL, &catalog);
         fine = check_catalog(&catalog, where, err);

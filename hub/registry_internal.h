@@ -43,8 +43,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
 void registry_pack_gate(const struct registry *r, struct buf *out);
 /* The version that collectors are told: of the definitions and of the shape of the state. */
 uint64_t registry_pack_gate_version(const struct registry *r);
-/* The scope of a collector as partitions see it: a revoked one gets nothing. False: never set; `k`
- * may be NULL to ask only that. */
-bool registry_pack_scope(msgpack_packer *k, const struct entry *e);
+/* Was the scope of this collector ever set? */
+bool registry_has_scope(const struct entry *collector);
 
 #endif

@@ -54,18 +54,34 @@ static bool is_edge_trait(const struct entry *e)
     return edge;
 }
 
-/* The scope of a collector as partitions see it: a revoked one gets nothing. False: never set. */
-bool registry_pack_scope(msgpack_packer *k, const struct entry *e)
+/* NULL: never set. */
+static const msgpack_object *unpack_scope(const struct entry *e, msgpack_zone *zone,
+                                          msgpack_object *ret_root)
 {
     struct error err;
+    bool made = msgpack_zone_init(zone, 1024);
+    ensure(made);
+    bool fine = value_unpack(buf_slice(&e->body), zone, ret_root, &err);
+    return fine ? value_member_c(ret_root, "scope") : NULL;
+}
+
+bool registry_has_scope(const struct entry *e)
+{
+    msgpack_zone zone;
+    msgpack_object root;
+    bool has = unpack_scope(e, &zone, &root) != NULL;
+    msgpack_zone_destroy(&zone);
+    return has;
+}
+
+/* The scope of a collector as partitions see it: a revoked one gets nothing. */
+static void pack_scope(msgpack_packer *k, const struct entry *e)
+{
     msgpack_zone zone;
     msgpack_object root;
     int64_t revoked = 0;
-    bool made = msgpack_zone_init(&zone, 1024);
-    ensure(made);
-    bool fine = value_unpack(buf_slice(&e->body), &zone, &root, &err);
-    const msgpack_object *scope = fine ? value_member_c(&root, "scope") : NULL;
-    if (scope != NULL && k != NULL) {
+    const msgpack_object *scope = unpack_scope(e, &zone, &root);
+    if (scope != NULL) {
         (void)value_int(value_member_c(&root, "revokedAt"), &revoked);
         msgpack_pack_map(k, 4);
         value_pack_cstr(k, "collector");
@@ -84,21 +100,19 @@ bool registry_pack_scope(msgpack_packer *k, const struct entry *e)
         }
     }
     msgpack_zone_destroy(&zone);
-    return scope != NULL;
 }
 
 static void put_scopes(const struct registry *r, msgpack_packer *k)
 {
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++) {
-        count +=
-            r->entries[i].kind == REGISTRY_COLLECTOR && registry_pack_scope(NULL, &r->entries[i]);
+        count += r->entries[i].kind == REGISTRY_COLLECTOR && registry_has_scope(&r->entries[i]);
     }
     value_pack_cstr(k, "scopes");
     msgpack_pack_array(k, count);
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_COLLECTOR) {
-            (void)registry_pack_scope(k, &r->entries[i]);
+            pack_scope(k, &r->entries[i]);
         }
     }
 }
