@@ -2,7 +2,9 @@
  *
  * Everything that arrives while one commit is in flight becomes the next: one block for each lane
  * (more, where blocks are to be small), sealed, written to the spool and synced in one go, and only
- * then are its requests answered. No timer: the batch grows with the load by itself.
+ * then are its requests answered. The batch grows with the load by itself: where several requests
+ * came last time it waits while more keep coming, until there are half as many, some 0.8 ms at
+ * most.
  *
  * Guarantee: a request is resumed after its events are on disk, or with a 503 when not all are.
  * When the disk fails the committer tries each second whether it works again.

@@ -1,7 +1,7 @@
 // Measures Tributary on this machine, nginx beside it, and prints each figure with its target: `make bench`.
 //
 // Rates of HTTP are the median of BENCH_ROUNDS (3) runs of BENCH_SECONDS (4).
-// BENCH_QUICK=1 makes everything small, for under a minute. BENCH_PROFILES (1000000) and BENCH_EVENTS
+// BENCH_QUICK=1 makes everything small, for about a minute. BENCH_PROFILES (1000000) and BENCH_EVENTS
 // (1000000) set the size of the hub. BENCH_ONLY=collector,drain,box,drop,bots,hub,edge,backfill,tag picks sections.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
