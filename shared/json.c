@@ -4,9 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <yajl/yajl_parse.h>
 #include "shared/timetext.h"
-#include "shared/utf8.h"
 
 const char *json_fault_code(enum json_fault fault)
 {
@@ -49,20 +47,8 @@ const char *json_fault_sentence(enum json_fault fault)
 void json_packer_init(struct json_packer *p, struct buf *out)
 {
     p->out = out;
-    p->checked = slice_make(NULL, 0);
     p->depth = 0;
     value_packer_init(&p->packer, out);
-}
-
-void json_packer_trust(struct json_packer *p, struct slice input)
-{
-    p->checked = input;
-}
-
-bool json_packer_check(const struct json_packer *p, struct slice text)
-{
-    bool is_inside = text.data >= p->checked.data && text.data < p->checked.data + p->checked.len;
-    return is_inside || utf8_is_valid(text);
 }
 
 /* Room for one item of `len` content bytes and its MessagePack head, in the buf and in the 16-bit
@@ -104,112 +90,39 @@ enum json_fault json_packer_bool(struct json_packer *p, bool value)
     return JSON_FINE;
 }
 
-/* Whole numbers of up to 18 digits, which is nearly all of them, without strtod. */
-static bool small_whole_number(struct slice text, int64_t *ret)
-{
-    size_t i = text.data[0] == '-';
-    int64_t value = 0;
-    if (text.len - i > 18) {
-        return false;
-    }
-    for (; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') {
-            return false;
-        }
-        value = value * 10 + (text.data[i] - '0');
-    }
-    *ret = text.data[0] == '-' ? -value : value;
-    return true;
-}
-
-/* Prices and the like: up to 15 digits of which some stand behind the point. Such a number of
- * digits and such a power of ten are exact as doubles, so that their quotient is rounded once, as
- * strtod() does it (Clinger 1990, the fast path). */
-static bool short_decimal(struct slice text, double *ret)
-{
-    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-    size_t begin = text.data[0] == '-';
-    size_t digits_behind = 0;
-    bool behind = false;
-    int64_t value = 0;
-    if (text.len - begin > 16) {
-        return false;
-    }
-    for (size_t i = begin; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        if (c == '.') {
-            behind = true;
-        } else if (c >= '0' && c <= '9') {
-            value = value * 10 + (c - '0');
-            digits_behind += behind;
-        } else {
-            return false;
-        }
-    }
-    *ret = (double)(begin > 0 ? -value : value) / powers[digits_behind];
-    return behind && value > 0;
-}
-
-static enum json_fault pack_double(struct json_packer *p, double value)
+static enum json_fault put_double(msgpack_packer *packer, double value)
 {
     if (!isfinite(value)) {
         return JSON_BAD_NUMBER;
     }
     if (value == floor(value) && fabs(value) < 9007199254740992.0) {
-        msgpack_pack_int64(&p->packer, (int64_t)value);
+        msgpack_pack_int64(packer, (int64_t)value);
     } else {
-        msgpack_pack_double(&p->packer, value);
+        msgpack_pack_double(packer, value);
     }
     return JSON_FINE;
 }
 
-static enum json_fault pack_other_number(struct json_packer *p, struct slice text)
-{
-    char digits[LIMIT_NAME_BYTES];
-    if (text.len >= sizeof digits) {
-        return JSON_BAD_NUMBER;
-    }
-    memcpy(digits, text.data, text.len);
-    digits[text.len] = 0;
-    if (strpbrk(digits, ".eE") == NULL) {
-        errno = 0;
-        if (digits[0] == '-') {
-            long long value = strtoll(digits, NULL, 10);
-            if (errno == 0) {
-                msgpack_pack_int64(&p->packer, value);
-                return JSON_FINE;
-            }
-        } else {
-            unsigned long long value = strtoull(digits, NULL, 10);
-            if (errno == 0) {
-                msgpack_pack_uint64(&p->packer, value);
-                return JSON_FINE;
-            }
-        }
-    }
-    return pack_double(p, strtod(digits, NULL));
-}
-
 enum json_fault json_packer_number(struct json_packer *p, struct slice text)
 {
-    int64_t whole;
-    double decimal;
+    char digits[33];
+    ensure(text.len < sizeof digits);
+    memcpy(digits, text.data, text.len);
+    digits[text.len] = 0;
     if (!begin_item(p, 0)) {
         return JSON_TOO_LARGE;
     }
-    if (small_whole_number(text, &whole)) {
-        msgpack_pack_int64(&p->packer, whole);
-        return JSON_FINE;
+    errno = 0;
+    long long whole = strtoll(digits, NULL, 10);
+    if (errno != 0 || strpbrk(digits, ".eE") != NULL) {
+        return put_double(&p->packer, strtod(digits, NULL));
     }
-    return short_decimal(text, &decimal) ? pack_double(p, decimal) : pack_other_number(p, text);
+    msgpack_pack_int64(&p->packer, whole);
+    return JSON_FINE;
 }
 
 enum json_fault json_packer_text(struct json_packer *p, struct slice text)
 {
-    if (!json_packer_check(p, text)) {
-        return JSON_BAD_TEXT;
-    }
     if (!begin_item(p, text.len)) {
         return JSON_TOO_LARGE;
     }
@@ -284,98 +197,135 @@ enum json_fault json_packer_value(struct json_packer *p, const msgpack_object *v
     return fault;
 }
 
-struct reader {
-    struct json_packer packer;
-    enum json_fault fault;
-    bool is_complete; /* the value has ended; only white space may follow */
-};
-
-static int keep(struct reader *r, enum json_fault fault)
+void json_set_count(uint8_t *head, size_t count)
 {
-    r->fault = fault;
-    r->is_complete = r->packer.depth == 0;
-    return fault == JSON_FINE;
+    ensure(count <= UINT16_MAX);
+    head[1] = (uint8_t)(count >> 8);
+    head[2] = (uint8_t)count;
 }
 
-static int on_null(void *ctx)
+static enum json_fault pack_head(struct buf *out, uint8_t kind, size_t count)
 {
-    struct reader *r = ctx;
-    return keep(r, json_packer_null(&r->packer));
+    uint8_t head[3] = {kind};
+    if (count > UINT16_MAX) {
+        return JSON_TOO_LARGE;
+    }
+    json_set_count(head, count);
+    return buf_append(out, head, sizeof head) ? JSON_FINE : JSON_TOO_LARGE;
 }
 
-static int on_boolean(void *ctx, int value)
+enum json_fault json_pack_map(struct buf *out, size_t count)
 {
-    struct reader *r = ctx;
-    return keep(r, json_packer_bool(&r->packer, value != 0));
+    return pack_head(out, 0xde, count);
 }
 
-static int on_number(void *ctx, const char *text, size_t len)
+/* Short texts, which are nearly all, are copied as if they were the longest: that is cheaper than
+ * to copy as many bytes as there are. */
+static bool pack_text(struct slice text, struct buf *out)
 {
-    struct reader *r = ctx;
-    return keep(r, json_packer_number(&r->packer, slice_make(text, len)));
+    if (text.len < JSON_TEXT_SLACK && out->capacity - out->len > JSON_TEXT_SLACK) {
+        uint8_t *to = out->data + out->len;
+        to[0] = (uint8_t)(0xa0 | text.len);
+        memcpy(to + 1, text.data, JSON_TEXT_SLACK);
+        out->len += 1 + text.len;
+        return true;
+    }
+    if (!buf_reserve(out, text.len + 5)) {
+        return false;
+    }
+    value_put_text(out, text);
+    return true;
 }
 
-static int on_string(void *ctx, const unsigned char *text, size_t len)
+static enum json_fault pack_number(const struct json_doc *doc, size_t at, struct buf *out)
 {
-    struct reader *r = ctx;
-    return keep(r, json_packer_text(&r->packer, slice_make(text, len)));
+    msgpack_packer packer;
+    if (!buf_reserve(out, 9)) {
+        return JSON_TOO_LARGE;
+    }
+    value_packer_init(&packer, out);
+    switch ((int)json_doc_kind(doc, at)) {
+    case JSON_INT:
+        msgpack_pack_int64(&packer, json_doc_int(doc, at));
+        return JSON_FINE;
+    case JSON_UINT:
+        msgpack_pack_uint64(&packer, (uint64_t)json_doc_int(doc, at));
+        return JSON_FINE;
+    default:
+        return put_double(&packer, json_doc_double(doc, at));
+    }
 }
 
-static int on_start_map(void *ctx)
+static enum json_fault pack_byte(uint8_t byte, struct buf *out)
 {
-    struct reader *r = ctx;
-    return keep(r, json_packer_open(&r->packer, true));
+    return buf_append(out, &byte, 1) ? JSON_FINE : JSON_TOO_LARGE;
 }
 
-static int on_start_array(void *ctx)
+/* A value, or of a container its head. */
+static enum json_fault pack_one(const struct json_doc *doc, size_t at, struct buf *out)
 {
-    struct reader *r = ctx;
-    return keep(r, json_packer_open(&r->packer, false));
+    switch (json_doc_kind(doc, at)) {
+    case JSON_TEXT:
+        return pack_text(json_doc_text(doc, at), out) ? JSON_FINE : JSON_TOO_LARGE;
+    case JSON_INT:
+    case JSON_UINT:
+    case JSON_DOUBLE:
+    case JSON_DIGITS:
+        return pack_number(doc, at, out);
+    case JSON_NULL:
+        return pack_byte(0xc0, out);
+    case JSON_FALSE:
+        return pack_byte(0xc2, out);
+    case JSON_TRUE:
+        return pack_byte(0xc3, out);
+    case JSON_OBJECT:
+        return pack_head(out, 0xde, json_doc_count(doc, at));
+    case JSON_ARRAY:
+        return pack_head(out, 0xdc, json_doc_count(doc, at));
+    case JSON_NO_UTF8:
+        return JSON_BAD_TEXT;
+    case JSON_HUGE:
+        return JSON_BAD_NUMBER;
+    case JSON_OBJECT_END:
+    case JSON_ARRAY_END:
+        break;
+    }
+    return JSON_FINE;
 }
 
-static int on_end(void *ctx)
+enum json_fault json_pack(const struct json_doc *doc, size_t at, int depth_max, struct buf *out)
 {
-    struct reader *r = ctx;
-    json_packer_close(&r->packer);
-    return keep(r, JSON_FINE);
+    size_t end = json_doc_next(doc, at);
+    int depth = 0;
+    while (at < end) {
+        enum json_fault fault = pack_one(doc, at, out);
+        if (fault != JSON_FINE) {
+            return fault;
+        }
+        enum json_kind kind = json_doc_kind(doc, at);
+        if (kind == JSON_OBJECT || kind == JSON_ARRAY) {
+            depth++;
+            at++;
+        } else {
+            depth -= kind == JSON_OBJECT_END || kind == JSON_ARRAY_END;
+            at = json_doc_next(doc, at);
+        }
+        if (depth > depth_max) {
+            return JSON_TOO_DEEP;
+        }
+    }
+    return JSON_FINE;
 }
 
 enum json_fault json_read(struct slice text, struct buf *out)
 {
-    static const yajl_callbacks callbacks = {
-        .yajl_null = on_null,
-        .yajl_boolean = on_boolean,
-        .yajl_number = on_number,
-        .yajl_string = on_string,
-        .yajl_start_map = on_start_map,
-        .yajl_map_key = on_string,
-        .yajl_end_map = on_end,
-        .yajl_start_array = on_start_array,
-        .yajl_end_array = on_end,
-    };
-    struct reader r = {.fault = JSON_FINE};
-    json_packer_init(&r.packer, out);
-    if (utf8_is_valid(text)) {
-        json_packer_trust(&r.packer, text);
-    }
-    yajl_handle handle = yajl_alloc(&callbacks, NULL, &r);
-    ensure(handle != NULL);
-    /* Text is checked by the packer, which can say so more precisely. */
-    yajl_config(handle, yajl_dont_validate_strings, 1);
-    yajl_status status = yajl_parse(handle, text.data, text.len);
-    if (status == yajl_status_ok && r.is_complete) {
-        /* yajl does not mind an unfinished token behind the value, such as `{}"x`. A quote finishes
-         * it, or is itself unfinished. */
-        status = yajl_parse(handle, (const unsigned char *)"\"", 1);
-    }
-    if (status == yajl_status_ok) {
-        status = yajl_complete_parse(handle);
-    }
-    yajl_free(handle);
-    if (r.fault != JSON_FINE) {
-        return r.fault;
-    }
-    return status == yajl_status_ok ? JSON_FINE : JSON_NOT_JSON;
+    struct json_parser *parser = json_parser_new();
+    struct json_doc doc;
+    enum json_fault fault = json_parse(parser, text, &doc)
+                                ? json_pack(&doc, JSON_ROOT, LIMIT_JSON_DEPTH, out)
+                                : JSON_NOT_JSON;
+    json_parser_free(&parser);
+    return fault;
 }
 
 bool json_read_value(struct slice text, struct buf *bytes, msgpack_zone *zone, msgpack_object *ret,
@@ -486,6 +436,12 @@ void json_int(struct json_writer *w, int64_t value)
     buf_put_format(w->out, "%lld", (long long)value);
 }
 
+static void json_uint(struct json_writer *w, uint64_t value)
+{
+    separate(w);
+    buf_put_format(w->out, "%llu", (unsigned long long)value);
+}
+
 /* The shortest of 15 to 17 digits that reads back as the same double. */
 void json_double(struct json_writer *w, double value)
 {
@@ -502,6 +458,28 @@ void json_double(struct json_writer *w, double value)
         }
     }
     buf_put(w->out, text, strlen(text));
+}
+
+void json_number(struct json_writer *w, const struct json_doc *doc, size_t at)
+{
+    switch ((int)json_doc_kind(doc, at)) {
+    case JSON_INT:
+        json_int(w, json_doc_int(doc, at));
+        break;
+    case JSON_UINT:
+        json_uint(w, (uint64_t)json_doc_int(doc, at));
+        break;
+    case JSON_DIGITS:
+        separate(w);
+        buf_put_slice(w->out, json_doc_text(doc, at));
+        break;
+    case JSON_DOUBLE:
+        json_double(w, json_doc_double(doc, at));
+        break;
+    default:
+        json_null(w);
+        break;
+    }
 }
 
 void json_bool(struct json_writer *w, bool value)
@@ -551,8 +529,7 @@ void json_value(struct json_writer *w, const msgpack_object *value)
         json_bool(w, value->via.boolean);
         break;
     case MSGPACK_OBJECT_POSITIVE_INTEGER:
-        separate(w);
-        buf_put_format(w->out, "%llu", (unsigned long long)value->via.u64);
+        json_uint(w, value->via.u64);
         break;
     case MSGPACK_OBJECT_NEGATIVE_INTEGER:
         json_int(w, value->via.i64);

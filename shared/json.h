@@ -1,5 +1,4 @@
-/* JSON in and out, over yajl: text is streamed straight into MessagePack, and values are written
- * as JSON.
+/* JSON in and out: documents are packed as MessagePack, and values are written as JSON.
  *
  * Guarantee: what json_read() accepts is well-formed UTF-8 no deeper than LIMIT_JSON_DEPTH, whose
  * numbers are finite. A whole number that fits 64 bits stays whole, also when written as 1.0 or
@@ -8,15 +7,15 @@
 #ifndef TRIBUTARY_SHARED_JSON_H
 #define TRIBUTARY_SHARED_JSON_H
 
+#include "shared/json_doc.h"
 #include "shared/limits.h"
 #include "shared/value.h"
 
-/* The stream into MessagePack, for parsers that take some members for themselves.
- * Containers get a 16-bit count that is filled in when they end. */
+/* A value that is made step by step, of which it is not known how many members it will have: its
+ * containers get a 16-bit count that is filled in when they end. */
 struct json_packer {
     msgpack_packer packer;
     struct buf *out;
-    struct slice checked; /* texts in here are known to be UTF-8 */
     int depth;
     struct {
         size_t count_at; /* where the count stands in *out */
@@ -39,20 +38,24 @@ const char *json_fault_code(enum json_fault fault);
 const char *json_fault_sentence(enum json_fault fault);
 
 void json_packer_init(struct json_packer *p, struct buf *out);
-/* `input` is UTF-8 as a whole: texts that the parser hands on in place are not checked again. */
-void json_packer_trust(struct json_packer *p, struct slice input);
-/* A text is UTF-8. Escapes can make one that is not, out of an input that is. */
-MUST_CHECK bool json_packer_check(const struct json_packer *p, struct slice text);
 enum json_fault json_packer_null(struct json_packer *p);
 enum json_fault json_packer_bool(struct json_packer *p, bool value);
-/* `text` is a number as JSON writes it. */
+/* The text is a number as JSON writes it, of up to 32 bytes. */
 enum json_fault json_packer_number(struct json_packer *p, struct slice text);
-/* Also for keys of maps. */
+/* Also for keys of maps. The text is UTF-8. */
 enum json_fault json_packer_text(struct json_packer *p, struct slice text);
 enum json_fault json_packer_open(struct json_packer *p, bool is_map);
 void json_packer_close(struct json_packer *p);
 /* A value that json_read() made, as the next item. */
 enum json_fault json_packer_value(struct json_packer *p, const msgpack_object *value);
+
+/* A value of a document, appended to *out as MessagePack, where `depth_max` containers may stand in
+ * one another. All containers get a 16-bit count. */
+enum json_fault json_pack(const struct json_doc *doc, size_t at, int depth_max, struct buf *out);
+
+/* The same of a map's head: `count` members follow. json_set_count() changes it. */
+enum json_fault json_pack_map(struct buf *out, size_t count);
+void json_set_count(uint8_t *head, size_t count);
 
 /* One JSON text, appended to *out as MessagePack. */
 enum json_fault json_read(struct slice text, struct buf *out);
@@ -80,6 +83,8 @@ void json_cstr(struct json_writer *w, const char *text);
 void json_int(struct json_writer *w, int64_t value);
 /* null where it is infinite or no number. */
 void json_double(struct json_writer *w, double value);
+/* A number of a document: a whole one with all its digits. */
+void json_number(struct json_writer *w, const struct json_doc *doc, size_t at);
 void json_bool(struct json_writer *w, bool value);
 void json_null(struct json_writer *w);
 /* A time as RFC 3339. */

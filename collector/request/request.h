@@ -1,10 +1,10 @@
 /* A request, parsed once, at the edge, into events.
  *
  * One bad event never harms its neighbours: it is marked with a code and the parse goes on; only
- * text that is no JSON spoils a whole request. request_parse() reads Segment's HTTP API: JSON is
- * streamed straight into MessagePack, members that the collector needs are taken, the rest becomes
- * the body of the event. The parser of another protocol (snowplow.c) adds events one by one, and
- * request_finish() holds them to the same rules.
+ * text that is no JSON spoils a whole request. request_parse() reads Segment's HTTP API: members
+ * that the collector needs are taken, the rest becomes the body of the event, in MessagePack. The
+ * parser of another protocol (snowplow.c) adds events one by one, and request_finish() holds them
+ * to the same rules.
  *
  * The result refers into the request's own memory, valid until the next request_parse(). The text
  * parsed need not outlive the call. One thread at a time.
@@ -14,6 +14,7 @@
 
 #include "shared/arena.h"
 #include "shared/event.h"
+#include "shared/json_doc.h"
 #include "shared/limits.h"
 #include "shared/rand.h"
 
@@ -72,7 +73,8 @@ struct request {
     struct buf bodies;
     struct buf outer[REQUEST_OUTER_MAPS]; /* context and integrations of a batch, where given */
     msgpack_zone zone;                    /* of the event that is looked at */
-    msgpack_zone outer_zone;              /* of the batch's context and integrations */
+    struct json_parser *parser;
+    msgpack_zone outer_zone; /* of the batch's context and integrations */
 };
 
 void request_init(struct request *request);
@@ -89,8 +91,8 @@ void request_parse(struct request *request, enum event_type type, struct slice j
 void request_reset(struct request *request);
 struct request_event *request_add(struct request *request);
 void request_finish(struct request *request, enum event_type type, struct rand *rand);
-/* An id as it is kept, in the request's memory: white space around it is nobody's intention, an id
- * of nothing else is none. */
+/* An id as it is kept, out of a text that stays as long as the request: white space around it is
+ * nobody's intention, an id of nothing else is none. */
 struct slice request_take_id(struct request *request, struct slice text);
 
 /* Give this anonymous id, known from a cookie or a header, to each event that has none. An event

@@ -8,6 +8,7 @@
 void request_init(struct request *request)
 {
     *request = (struct request){0};
+    request->parser = json_parser_new();
     arena_init(&request->arena, 4096);
     buf_init(&request->bodies, LIMIT_REQUEST_BYTES * 4);
     for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
@@ -20,6 +21,7 @@ void request_init(struct request *request)
 
 void request_done(struct request *request)
 {
+    json_parser_free(&request->parser);
     arena_done(&request->arena);
     buf_done(&request->bodies);
     for (int i = 0; i < REQUEST_OUTER_MAPS; i++) {
@@ -71,7 +73,6 @@ struct request_event *request_add(struct request *r)
 struct slice request_take_id(struct request *r, struct slice text)
 {
     bool is_too_long = text.len > LIMIT_IDENTIFIER_BYTES; /* check_ids() refuses it */
-    text = arena_copy(&r->arena, text);
     return is_too_long ? text : identifier_normalize(NORMALIZE_TRIM, text, &r->arena);
 }
 
@@ -187,8 +188,9 @@ void request_finish(struct request *r, enum event_type type, struct rand *rand)
 
 void request_adopt(struct request *r, struct slice anonymous_id)
 {
-    struct slice id =
-        utf8_is_valid(anonymous_id) ? request_take_id(r, anonymous_id) : slice_make(NULL, 0);
+    struct slice id = utf8_is_valid(anonymous_id)
+                          ? request_take_id(r, arena_copy(&r->arena, anonymous_id))
+                          : slice_make(NULL, 0);
     if (id.len == 0 || id.len > LIMIT_IDENTIFIER_BYTES) {
         return;
     }

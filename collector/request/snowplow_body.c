@@ -9,6 +9,7 @@ struct writer {
     enum json_fault fault; /* the first; nothing is written after it */
 };
 
+/* The text is UTF-8. */
 static void put_text(struct writer *w, struct slice text)
 {
     if (w->fault == JSON_FINE) {

@@ -34,17 +34,18 @@ static bool sort_parameters(struct snowplow_reading *r, const struct snowplow_pa
         return refuse(r, "invalid-shape", "The event has more than 256 parameters.", NULL);
     }
     for (size_t i = 0; i < count; i++) {
+        struct slice name = parameters[i].name;
         struct slice value = parameters[i].value;
-        const struct snowplow_row *row = snowplow_find_row(parameters[i].name);
-        if (!utf8_is_valid(value)) {
+        const struct snowplow_row *row = snowplow_find_row(name);
+        if (!utf8_is_valid(name) || !utf8_is_valid(value)) {
             return refuse(r, "invalid-utf8", "A text is not valid UTF-8.", NULL);
         }
         if (row != NULL && row->place == PLACE_HEAD) {
             r->heads[row->head] = value;
         } else if (value.len > 0) {
-            r->members[r->count++] = (struct snowplow_member){row, parameters[i].name, value};
+            r->members[r->count++] = (struct snowplow_member){row, name, value};
         }
-        if (slice_is(parameters[i].name, "aid") && r->reader->request->write_key.len == 0) {
+        if (slice_is(name, "aid") && r->reader->request->write_key.len == 0) {
             r->reader->request->write_key = arena_copy(&r->reader->request->arena, value);
         }
     }
@@ -280,10 +281,11 @@ static void take_names(struct snowplow_reading *r)
 {
     struct request *request = r->reader->request;
     struct request_event *e = r->event;
-    e->event_name = arena_copy(&request->arena, e->event_name);
-    e->event.message_id = arena_copy(&request->arena, r->heads[HEAD_EID]);
-    e->event.user_id = request_take_id(request, r->heads[HEAD_UID]);
-    e->event.anonymous_id = request_take_id(request, r->heads[HEAD_DUID]);
+    struct arena *arena = &request->arena;
+    e->event_name = arena_copy(arena, e->event_name);
+    e->event.message_id = arena_copy(arena, r->heads[HEAD_EID]);
+    e->event.user_id = request_take_id(request, arena_copy(arena, r->heads[HEAD_UID]));
+    e->event.anonymous_id = request_take_id(request, arena_copy(arena, r->heads[HEAD_DUID]));
 }
 
 void snowplow_read_event(struct snowplow_reader *reader, struct request_event *event,
