@@ -7,28 +7,21 @@
 
 /* A body this many times over the limit is read and thrown away, so that the client reads the
  * 413 instead of a reset connection; beyond that the connection is cut. */
-enum { DISCARD_FACTOR = 8, KEEP_BODY_BYTES = 64 * 1024, ANSWER_BYTES_MAX = 64 * 1024 * 1024 };
-
-static void shrink(struct buf *buf)
-{
-    if (buf->capacity > KEEP_BODY_BYTES) {
-        buf_done(buf);
-    }
-    buf_clear(buf);
-}
+enum { DISCARD_FACTOR = 8, KEEP_ANSWER_BYTES = 64 * 1024, ANSWER_BYTES_MAX = 64 * 1024 * 1024 };
 
 void http_request_clear(struct http_request *r)
 {
-    shrink(&r->body);
-    shrink(&r->unpacked);
-    shrink(&r->answer);
+    http_return_buf(r->loop, &r->body);
+    http_return_buf(r->loop, &r->unpacked);
+    if (r->answer.capacity > KEEP_ANSWER_BYTES) {
+        buf_done(&r->answer);
+    }
+    buf_clear(&r->answer);
     arena_clear(&r->arena);
 }
 
 void http_request_free(struct http_request *r)
 {
-    buf_done(&r->body);
-    buf_done(&r->unpacked);
     buf_done(&r->answer);
     arena_done(&r->arena);
     free(r);
@@ -61,9 +54,7 @@ static bool is_word(struct slice text, const char *word)
 static void begin(struct http_request *r, struct MHD_Connection *connection, const char *url,
                   const char *method)
 {
-    if (r->body.len_max == 0) { /* lent for the first time */
-        buf_init(&r->body, r->owner->server->body_bytes_max);
-        buf_init(&r->unpacked, r->owner->server->body_bytes_max);
+    if (r->answer.len_max == 0) { /* lent for the first time */
         buf_init(&r->answer, ANSWER_BYTES_MAX);
         arena_init(&r->arena, 512);
     }
@@ -91,6 +82,7 @@ static enum MHD_Result receive(struct http_request *r, const char *data, size_t 
     }
     /* Past the limit the rest is only counted; finish() answers 413. */
     if (r->received <= limit) {
+        http_lend_buf(r->loop, &r->body);
         buf_put(&r->body, data, *size);
     }
     *size = 0;
@@ -103,7 +95,7 @@ static bool unpack(struct http_request *r, struct error *err)
     z_stream z = {.next_in = r->body.data, .avail_in = (uInt)r->body.len};
     int rv = inflateInit2(&z, 15 + 16);
     ensure(rv == Z_OK);
-    buf_clear(&r->unpacked);
+    http_lend_buf(r->loop, &r->unpacked);
     while (rv == Z_OK) {
         size_t want = r->unpacked.len == 0 ? r->body.len * 4 + 1024 : r->unpacked.len;
         size_t room = r->unpacked.len_max - r->unpacked.len;
@@ -398,6 +390,8 @@ void http_hold(struct http_request *r)
 {
     r->is_held = true;
     r->loop->held++;
+    http_return_buf(r->loop, &r->body);
+    http_return_buf(r->loop, &r->unpacked);
 }
 
 void http_resume(struct http_request *r)

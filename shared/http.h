@@ -110,8 +110,7 @@ void http_answer_static(struct http_request *request, unsigned status, const cha
 
 /* The answer comes in some milliseconds: this costs no system call. Only what the server allows to
  * be called from another thread may be then: the connection may end meanwhile, also for the idle
- * timeout, and the head of the request with it. The body stays until http_resume(), which must
- * come. */
+ * timeout. The head of the request and its body are gone. http_resume() must come. */
 void http_hold(struct http_request *request);
 /* The answer may take long: this costs some system calls, and then nothing however many wait. */
 void http_suspend(struct http_request *request);

@@ -60,6 +60,8 @@ struct http_request {
     struct http_request *next; /* spare, or resumed */
 };
 
+enum { HTTP_SPARE_BUFS = 32 };
+
 struct http_loop {
     struct http_server *server;
     struct MHD_Daemon *daemon;
@@ -76,6 +78,9 @@ struct http_loop {
     size_t held;    /* requests */
     struct http_request *spare;
     size_t spare_bytes;
+    struct buf spare_bufs[HTTP_SPARE_BUFS];
+    size_t spare_buf_count;
+    size_t spare_buf_bytes;
 };
 
 struct http_server {
@@ -148,6 +153,9 @@ void http_loop_nudge(struct http_loop *loop);
 /* On the loop's thread: lend a request, and take it back. */
 struct http_request *http_lend_request(struct http_connection *connection);
 void http_return_request(struct http_request *request);
+/* Memory for a body, unless *ret has some. Only by the loop's thread. */
+void http_lend_buf(struct http_loop *loop, struct buf *ret);
+void http_return_buf(struct http_loop *loop, struct buf *buf);
 
 static inline void http_enter(struct http_connection *connection, enum http_stage stage)
 {

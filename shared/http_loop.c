@@ -10,8 +10,10 @@
 
 enum {
     POOL_BYTES = 16 * 1024, /* head of a request, its cookies twice, and head of its answer */
-    /* Of requests kept for the next; more only while more are under way. */
-    SPARE_BYTES_MAX = 4 * 1024 * 1024,
+    /* Of requests kept for the next, and of memory for their bodies; more only while more are under
+     * way. */
+    SPARE_BYTES_MAX = 1024 * 1024,
+    SPARE_BUF_BYTES_MAX = 64 * 1024,
     /* libmicrohttpd looks at every held request in every turn, which takes some 80 ns each. Where
      * they are many the next turn waits for so long, and what has come by then shares it. */
     HELD_TURN_NS = 250,
@@ -31,11 +33,39 @@ struct http_arrival {
     struct sockaddr_storage address;
 };
 
-/* ---- Requests that are lent ---- */
+/* ---- Requests that are lent, and the memory for their bodies ---- */
+
+void http_lend_buf(struct http_loop *loop, struct buf *ret)
+{
+    if (ret->len_max > 0) {
+        return;
+    }
+    if (loop->spare_buf_count == 0) {
+        buf_init(ret, loop->server->body_bytes_max);
+        return;
+    }
+    *ret = loop->spare_bufs[--loop->spare_buf_count];
+    loop->spare_buf_bytes -= ret->capacity;
+}
+
+void http_return_buf(struct http_loop *loop, struct buf *buf)
+{
+    bool is_kept = buf->capacity <= SPARE_BUF_BYTES_MAX && buf->capacity > 0 &&
+                   loop->spare_buf_count < HTTP_SPARE_BUFS &&
+                   loop->spare_buf_bytes + buf->capacity <= SPARE_BYTES_MAX;
+    if (is_kept) {
+        buf_clear(buf);
+        loop->spare_buf_bytes += buf->capacity;
+        loop->spare_bufs[loop->spare_buf_count++] = *buf;
+    } else {
+        buf_done(buf);
+    }
+    *buf = (struct buf){0};
+}
 
 static size_t bytes_held(const struct http_request *r)
 {
-    return sizeof *r + r->body.capacity + r->unpacked.capacity + r->answer.capacity;
+    return sizeof *r + r->answer.capacity;
 }
 
 struct http_request *http_lend_request(struct http_connection *connection)
@@ -272,6 +302,9 @@ void http_loop_close(struct http_loop *loop)
     (void)take_resumed(loop);
     take_arrivals(loop);
     MHD_stop_daemon(loop->daemon);
+    while (loop->spare_buf_count > 0) {
+        buf_done(&loop->spare_bufs[--loop->spare_buf_count]);
+    }
     for (struct http_request *r = loop->spare; r != NULL;) {
         struct http_request *next = r->next;
         http_request_free(r);

@@ -13,6 +13,7 @@ enum {
     PROBE_MS = 1000,
     GROUP_EVENTS_USUAL = 1024,
     GROUP_BYTES_USUAL = 512 * 1024,
+    SPARE_GROUPS_MAX = 4,
     LINGER_NS = 60000, /* some 80 us by the time the kernel wakes a thread */
     LINGER_PAUSES_MAX = 10,
     LINGER_EVENTS_MAX = 256, /* beyond, a commit's own cost is no matter */
@@ -38,7 +39,8 @@ struct committer {
     pthread_cond_t wake;
     struct commit_group *first; /* oldest pending */
     struct commit_group *last;  /* the one that is filled */
-    struct commit_group *spare;
+    struct commit_group *spare; /* a list: their memory is for groups to come */
+    size_t spare_count;
     size_t pending_bytes;
     bool closing;
     struct committer_stats stats;
@@ -268,10 +270,15 @@ static void probe(struct committer *c)
 
 static void give_back(struct committer *c, struct commit_group *group)
 {
+    bool is_usual = group->bytes <= GROUP_BYTES_USUAL;
     commit_group_clear(group);
     pthread_mutex_lock(&c->lock);
-    bool keep = c->spare == NULL;
-    c->spare = keep ? group : c->spare;
+    bool keep = is_usual && c->spare_count < SPARE_GROUPS_MAX;
+    if (keep) {
+        group->next = c->spare;
+        c->spare = group;
+        c->spare_count++;
+    }
     pthread_mutex_unlock(&c->lock);
     if (!keep) {
         commit_group_free(group);
@@ -397,8 +404,14 @@ void committer_close(struct committer **committer)
 
 static struct commit_group *start_group(struct committer *c)
 {
-    struct commit_group *group = c->spare == NULL ? commit_group_new(c->compressor) : c->spare;
-    c->spare = NULL;
+    struct commit_group *group = c->spare;
+    if (group == NULL) {
+        group = commit_group_new(c->compressor);
+    } else {
+        c->spare = group->next;
+        group->next = NULL;
+        c->spare_count--;
+    }
     if (c->last == NULL) {
         c->first = group;
     } else {

@@ -17,7 +17,7 @@ struct offset {
     int64_t ms;
 };
 
-/* Stored under 'e' number: [version, anchor, first, before, hub's offset | nil, wall's offset |
+/* Stored under 'E' number: [version, anchor, first, before, hub's offset | nil, wall's offset |
  * nil, boot id, first sequence]. */
 struct era {
     uint32_t number;
@@ -72,7 +72,7 @@ static bool is_plausible(int64_t wall_ms)
 static struct slice era_key(uint32_t number, uint8_t ret[KEY_BYTES])
 {
     struct buf key = {.data = ret, .capacity = KEY_BYTES, .len_max = KEY_BYTES};
-    buf_put_u8(&key, 'e');
+    buf_put_u8(&key, 'E');
     buf_put_u64(&key, number);
     return buf_slice(&key);
 }
@@ -153,7 +153,7 @@ static bool load(struct eras *e, struct error *err)
     struct store_iterator *it = store_iterator_open(e->store, NULL);
     bool fine = true;
     for (store_iterator_seek(it, era_key(0, key));
-         fine && store_iterator_valid(it) && store_iterator_key(it).data[0] == 'e';
+         fine && store_iterator_valid(it) && store_iterator_key(it).data[0] == 'E';
          store_iterator_next(it)) {
         struct slice at = store_iterator_key(it);
         struct era era = {0};

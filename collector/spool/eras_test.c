@@ -249,8 +249,8 @@ static void test_eras_without_blocks_are_forgotten(void **state)
     assert_int_equal(eras_current(f->eras), 4);
     int eras = 0;
     struct store_iterator *it = store_iterator_open(f->store, NULL);
-    for (store_iterator_seek(it, slice_text("e"));
-         store_iterator_valid(it) && store_iterator_key(it).data[0] == 'e';
+    for (store_iterator_seek(it, slice_text("E"));
+         store_iterator_valid(it) && store_iterator_key(it).data[0] == 'E';
          store_iterator_next(it)) {
         eras++;
     }

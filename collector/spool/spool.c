@@ -37,6 +37,14 @@ struct slice spool_block_key(const struct spool_place *place, bool is_old,
     return buf_slice(&key);
 }
 
+struct slice spool_figures_key(const struct spool_place *place,
+                               uint8_t ret[SPOOL_FIGURES_KEY_BYTES])
+{
+    size_t len = spool_block_key(place, false, ret).len;
+    ret[len] = 'N';
+    return slice_make(ret, len + 1);
+}
+
 struct slice spool_aside_key(const struct spool_place *place, uint8_t ret[SPOOL_ASIDE_KEY_BYTES])
 {
     struct buf key = spool_fixed_buf(ret, SPOOL_ASIDE_KEY_BYTES);
@@ -51,6 +59,12 @@ bool spool_is_kind(struct store_iterator *it, char kind)
 {
     return store_iterator_valid(it) && store_iterator_key(it).len >= SPOOL_NUMBER_KEY_BYTES &&
            store_iterator_key(it).data[0] == (uint8_t)kind;
+}
+
+bool spool_is_figures(struct store_iterator *it)
+{
+    return store_iterator_key(it).len == SPOOL_FIGURES_KEY_BYTES &&
+           store_iterator_key(it).data[0] < spool_lane_kind(LANES);
 }
 
 uint64_t spool_number_at(struct store_iterator *it)
@@ -74,6 +88,28 @@ struct spool_place spool_place_at(struct store_iterator *it, enum lane lane)
 
 /* ---- Opening ---- */
 
+/* Small letters of a spool of before, which stood behind the blocks. */
+static bool change_to_capitals(struct spool *s, struct error *err)
+{
+    bool changes = false;
+    store_batch_clear(&s->batch);
+    struct store_iterator *it = store_iterator_open(s->store, NULL);
+    for (const char *kind = "efhn"; *kind != 0; kind++) {
+        uint8_t key[SPOOL_NUMBER_KEY_BYTES];
+        for (store_iterator_seek(it, spool_number_key(*kind, 0, key)); spool_is_kind(it, *kind);
+             store_iterator_next(it)) {
+            char capital = (char)(*kind - 'a' + 'A');
+            store_batch_delete(&s->batch, store_iterator_key(it));
+            store_batch_put(&s->batch, spool_number_key(capital, spool_number_at(it), key),
+                            store_iterator_value(it));
+            changes = true;
+        }
+    }
+    bool fine = store_iterator_check(it, err);
+    store_iterator_close(&it);
+    return fine && (!changes || store_write(s->store, &s->batch, true, err));
+}
+
 bool spool_open(struct store *store, const struct spool_options *options, struct spool **ret,
                 struct error *err)
 {
@@ -84,7 +120,7 @@ bool spool_open(struct store *store, const struct spool_options *options, struct
     buf_init(&s->state_bytes, 1024);
     pthread_mutex_init(&s->writing, NULL);
     pthread_mutex_init(&s->lock, NULL);
-    if (!spool_load(s, err)) {
+    if (!change_to_capitals(s, err) || !spool_load(s, err)) {
         spool_close(&s);
         return error_add_context(err, "opening the spool");
     }
@@ -162,13 +198,13 @@ static void delete_headers(struct spool *s)
         return;
     }
     struct store_iterator *it = store_iterator_open(s->store, NULL);
-    for (store_iterator_seek(it, spool_number_key('f', 0, key));
-         spool_is_kind(it, 'f') && store_iterator_value(it).len == 8 &&
+    for (store_iterator_seek(it, spool_number_key('F', 0, key));
+         spool_is_kind(it, 'F') && store_iterator_value(it).len == 8 &&
          read_u64(store_iterator_value(it).data) <= first;
          store_iterator_next(it)) {
         oldest_used = spool_number_at(it);
     }
-    for (const char *kind = "fh"; *kind != 0; kind++) {
+    for (const char *kind = "FH"; *kind != 0; kind++) {
         for (store_iterator_seek(it, spool_number_key(*kind, 0, key));
              spool_is_kind(it, *kind) && spool_number_at(it) < oldest_used;
              store_iterator_next(it)) {
@@ -189,8 +225,8 @@ bool spool_add_epoch(struct spool *s, uint64_t epoch, struct slice header, struc
         store_batch_clear(&s->batch);
         buf_put_u64(&value, s->state.next);
         delete_headers(s);
-        store_batch_put(&s->batch, spool_number_key('h', epoch, key), header);
-        store_batch_put(&s->batch, spool_number_key('f', epoch, key), buf_slice(&value));
+        store_batch_put(&s->batch, spool_number_key('H', epoch, key), header);
+        store_batch_put(&s->batch, spool_number_key('F', epoch, key), buf_slice(&value));
         fine = store_write(s->store, &s->batch, true, err);
     }
     pthread_mutex_unlock(&s->writing);
@@ -209,6 +245,8 @@ bool spool_begin_change(struct spool *s, struct spool_change *ret, struct error 
         return false;
     }
     ret->state = s->state;
+    ret->state.changes++;
+    ret->is_append = false;
     memcpy(ret->drop_from, s->first, sizeof ret->drop_from);
     store_batch_clear(&s->batch);
     return true;
@@ -217,10 +255,13 @@ bool spool_begin_change(struct spool *s, struct spool_change *ret, struct error 
 bool spool_write_change(struct spool *s, const struct spool_change *change, bool sync,
                         struct error *err)
 {
-    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
+    uint8_t key[SPOOL_FIGURES_KEY_BYTES];
     buf_clear(&s->state_bytes);
     spool_state_write(&change->state, &s->state_bytes);
-    store_batch_put(&s->batch, spool_number_key('n', 0, key), buf_slice(&s->state_bytes));
+    store_batch_put(&s->batch,
+                    change->is_append ? spool_figures_key(&change->last, key)
+                                      : spool_number_key('N', 0, key),
+                    buf_slice(&s->state_bytes));
     bool fine = store_write(s->store, &s->batch, sync, err);
     pthread_mutex_lock(&s->lock);
     if (fine) {
@@ -243,7 +284,7 @@ static bool read_header(struct spool *s, struct slice block, struct buf *ret, st
     /* A damaged block goes to the hub all the same, under the newest header: it is the hub that
      * refuses and counts it. */
     uint64_t epoch = seal_block_peek(block, &open, err) ? open.epoch : s->epoch;
-    return store_get(s->store, NULL, spool_number_key('h', epoch, key), ret, &has_header, err);
+    return store_get(s->store, NULL, spool_number_key('H', epoch, key), ret, &has_header, err);
 }
 
 bool spool_find(struct spool *s, enum lane lane, uint64_t from, struct spool_place *ret,
@@ -287,6 +328,16 @@ bool spool_read(struct spool *s, const struct spool_place *place, struct buf *re
 
 /* ---- Taking out ---- */
 
+void spool_delete_block(struct spool *s, const struct spool_place *place)
+{
+    uint8_t key[SPOOL_FIGURES_KEY_BYTES];
+    store_batch_delete(&s->batch, spool_block_key(place, false, key));
+    store_batch_delete(&s->batch, spool_figures_key(place, key));
+    if (place->era == SPOOL_FIRST_ERA) {
+        store_batch_delete(&s->batch, spool_block_key(place, true, key));
+    }
+}
+
 /* Is it out of its lane already: dropped, or by a write that was said to have failed? */
 static bool look_if_gone(struct spool *s, const struct spool_place *place, bool *ret,
                          struct error *err)
@@ -313,15 +364,11 @@ bool spool_begin_take_out(struct spool *s, const struct spool_place *place,
 bool spool_take_out(struct spool *s, const struct spool_place *place, struct spool_change *change,
                     struct error *err)
 {
-    uint8_t key[SPOOL_BLOCK_KEY_BYTES];
     struct spool_lane_state *figures = &change->state.lanes[place->lane];
     ensure(figures->blocks > 0 && figures->bytes >= place->bytes);
     figures->blocks--;
     figures->bytes -= place->bytes;
-    store_batch_delete(&s->batch, spool_block_key(place, false, key));
-    if (place->era == SPOOL_FIRST_ERA) {
-        store_batch_delete(&s->batch, spool_block_key(place, true, key));
-    }
+    spool_delete_block(s, place);
     if (!spool_write_change(s, change, false, err)) {
         return error_add_context(err, "taking a block out of the spool");
     }

@@ -43,8 +43,11 @@ static void drop_lane(struct spool *s, struct store_iterator *it, enum lane lane
     }
     for (store_iterator_seek(it, spool_number_key(kind, change->drop_from[lane], key));
          !has_room(change, bytes) && spool_is_kind(it, kind); store_iterator_next(it)) {
+        if (spool_is_figures(it)) {
+            continue;
+        }
         struct spool_place place = spool_place_at(it, lane);
-        store_batch_delete(&s->batch, store_iterator_key(it));
+        spool_delete_block(s, &place);
         figures->blocks--;
         figures->bytes -= place.bytes;
         figures->dropped_events += spool_events_of(store_iterator_value(it));
@@ -106,6 +109,8 @@ static size_t add_entries(struct spool *s, struct spool_entry *entries, size_t c
         if (entry->is_stored) {
             struct spool_place place = {entry->lane, era, s->state.next + i, entry->block.len};
             store_batch_put(&s->batch, spool_block_key(&place, false, key), entry->block);
+            change->last = place;
+            change->is_append = true;
             figures->blocks++;
             figures->bytes += entry->block.len;
             stored++;

@@ -14,16 +14,23 @@
 
 /* Keys, numbers big-endian (stored: never change):
  *   'a' 'b' 'c' sequence (8) era (4)    a sealed block of the high, the normal, the low lane
- *   'h' epoch (8)                       an epoch's header
- *   'f' epoch (8)                       the number of its first block
- *   'n' 0 (8)                           the spool's figures: spool_state.h
+ *   'a' 'b' 'c' sequence (8) era (4) 'N'   the figures as of the append whose last block this is
+ *   'N' 0 (8)                           the figures (spool_state.h) as of the last other change
+ *   'H' epoch (8)                       an epoch's header
+ *   'F' epoch (8)                       the number of its first block
+ *   'E' era (8)                         eras.c
  *   'q' sequence (8) era (4) lane (1)   a block set aside
+ * An append writes keys of its lane that are above all others there, and where there is one lane,
+ * above all others but what is aside: the tables that LevelDB makes of them then do not overlap and
+ * are never merged. What waits for days is written twice, to the log and to a table.
  * Spools of before have blocks under 'b' sequence and 'q' sequence, of the first era and the normal
- * lane; and under 'n' the next sequence number alone.
+ * lane; and 'n' 'h' 'f' 'e' for the capitals, which spool_open() changes. The oldest have under 'n'
+ * the next sequence number alone.
  */
 enum {
     SPOOL_NUMBER_KEY_BYTES = 9,
     SPOOL_BLOCK_KEY_BYTES = 13,
+    SPOOL_FIGURES_KEY_BYTES = 14,
     SPOOL_ASIDE_KEY_BYTES = 14,
     SPOOL_FIRST_ERA = 1,
 };
@@ -51,10 +58,14 @@ char spool_lane_kind(enum lane lane);
 struct slice spool_number_key(char kind, uint64_t number, uint8_t ret[SPOOL_NUMBER_KEY_BYTES]);
 struct slice spool_block_key(const struct spool_place *place, bool is_old,
                              uint8_t ret[SPOOL_BLOCK_KEY_BYTES]);
+struct slice spool_figures_key(const struct spool_place *place,
+                               uint8_t ret[SPOOL_FIGURES_KEY_BYTES]);
 struct slice spool_aside_key(const struct spool_place *place, uint8_t ret[SPOOL_ASIDE_KEY_BYTES]);
 
 /* Does the iterator stand at a key of this kind, and at which number? */
 bool spool_is_kind(struct store_iterator *it, char kind);
+/* At figures, among the blocks of a lane? */
+bool spool_is_figures(struct store_iterator *it);
 uint64_t spool_number_at(struct store_iterator *it);
 /* The block that it stands at: in this lane, or aside. */
 struct spool_place spool_place_at(struct store_iterator *it, enum lane lane);
@@ -64,7 +75,11 @@ struct spool_change {
     struct spool_state state;
     uint64_t limit;            /* of bytes; for appending */
     uint64_t drop_from[LANES]; /* likewise: what is below will be gone */
+    struct spool_place last;   /* likewise: the block to whose place the figures go */
+    bool is_append;
 };
+/* Put into the batch that the block is gone, and figures that stand with it. */
+void spool_delete_block(struct spool *spool, const struct spool_place *place);
 /* Settles first. */
 MUST_CHECK bool spool_begin_change(struct spool *spool, struct spool_change *ret,
                                    struct error *err);

@@ -11,6 +11,9 @@ static void count_blocks(struct spool *s, struct store_iterator *it)
         figures->bytes = 0;
         for (store_iterator_seek(it, spool_number_key(kind, 0, key)); spool_is_kind(it, kind);
              store_iterator_next(it)) {
+            if (spool_is_figures(it)) {
+                continue;
+            }
             uint64_t after = spool_number_at(it) + 1;
             s->state.next = after > s->state.next ? after : s->state.next;
             figures->blocks++;
@@ -42,18 +45,39 @@ static bool find_ends(struct spool *s, struct store_iterator *it)
     return fits;
 }
 
+/* The figures of the last change: of an append they stand with its last block, which is the last of
+ * its lane, until another change writes them elsewhere. False: there are none; what is known all
+ * the same is in *ret. */
+static bool find_state(struct store_iterator *it, struct spool_state *ret)
+{
+    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
+    store_iterator_seek(it, spool_number_key('N', 0, key));
+    struct slice kept = spool_is_kind(it, 'N') ? store_iterator_value(it) : slice_make(NULL, 0);
+    bool is_found = spool_state_read(kept, ret);
+    if (!is_found && kept.len == 8) {
+        ret->next = read_u64(kept.data);
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        struct spool_state state;
+        char kind = spool_lane_kind((enum lane)lane);
+        store_iterator_seek_before(it, spool_number_key(kind, UINT64_MAX, key));
+        if (spool_is_kind(it, kind) && spool_is_figures(it) &&
+            spool_state_read(store_iterator_value(it), &state) &&
+            (!is_found || state.changes > ret->changes)) {
+            *ret = state;
+            is_found = true;
+        }
+    }
+    return is_found;
+}
+
 bool spool_load(struct spool *s, struct error *err)
 {
     uint8_t key[SPOOL_NUMBER_KEY_BYTES];
     struct store_iterator *it = store_iterator_open(s->store, NULL);
-    store_iterator_seek_before(it, spool_number_key('h', UINT64_MAX, key));
-    s->epoch = spool_is_kind(it, 'h') ? spool_number_at(it) : 0;
-    store_iterator_seek(it, spool_number_key('n', 0, key));
-    struct slice kept = spool_is_kind(it, 'n') ? store_iterator_value(it) : slice_make(NULL, 0);
-    bool is_kept = spool_state_read(kept, &s->state);
-    if (!is_kept && kept.len == 8) {
-        s->state.next = read_u64(kept.data);
-    }
+    store_iterator_seek_before(it, spool_number_key('H', UINT64_MAX, key));
+    s->epoch = spool_is_kind(it, 'H') ? spool_number_at(it) : 0;
+    bool is_kept = find_state(it, &s->state);
     if (!find_ends(s, it) || !is_kept) {
         count_blocks(s, it);
         (void)find_ends(s, it);

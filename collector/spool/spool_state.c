@@ -1,6 +1,7 @@
 #include "collector/spool/spool_state.h"
 
-enum { STATE_VERSION = 1, STATE_MEMBERS = 5 + 3 * LANES };
+/* The first version did not count changes. */
+enum { STATE_VERSION = 2, STATE_VERSION_OLDEST = 1, STATE_MEMBERS = 6 + 3 * LANES };
 
 uint64_t spool_state_blocks(const struct spool_state *state)
 {
@@ -35,6 +36,7 @@ void spool_state_write(const struct spool_state *state, struct buf *out)
     }
     msgpack_pack_uint64(&p, state->aside_blocks);
     msgpack_pack_uint64(&p, state->aside_bytes);
+    msgpack_pack_uint64(&p, state->changes);
 }
 
 static bool take(const msgpack_object **at, uint64_t *ret)
@@ -46,11 +48,14 @@ static bool take(const msgpack_object **at, uint64_t *ret)
     return fine;
 }
 
-static bool take_members(const msgpack_object *at, struct spool_state *ret)
+static bool take_members(const msgpack_object_array *array, struct spool_state *ret)
 {
+    const msgpack_object *at = array->ptr;
     uint64_t version;
     uint64_t last_ms;
-    bool fine = take(&at, &version) && version == STATE_VERSION && take(&at, &ret->next) &&
+    bool fine = take(&at, &version) && version >= STATE_VERSION_OLDEST &&
+                version <= STATE_VERSION &&
+                array->size == STATE_MEMBERS - (STATE_VERSION - version) && take(&at, &ret->next) &&
                 take(&at, &last_ms);
     for (int i = 0; fine && i < LANES; i++) {
         struct spool_lane_state *lane = &ret->lanes[i];
@@ -58,7 +63,8 @@ static bool take_members(const msgpack_object *at, struct spool_state *ret)
             take(&at, &lane->blocks) && take(&at, &lane->bytes) && take(&at, &lane->dropped_events);
     }
     ret->last_ms = fine ? (int64_t)last_ms : 0;
-    return fine && take(&at, &ret->aside_blocks) && take(&at, &ret->aside_bytes);
+    return fine && take(&at, &ret->aside_blocks) && take(&at, &ret->aside_bytes) &&
+           (version == STATE_VERSION_OLDEST || take(&at, &ret->changes));
 }
 
 bool spool_state_read(struct slice bytes, struct spool_state *ret)
@@ -70,7 +76,7 @@ bool spool_state_read(struct slice bytes, struct spool_state *ret)
     bool made = msgpack_zone_init(&zone, 1024);
     ensure(made);
     bool fine = value_unpack(bytes, &zone, &root, &err) && root.type == MSGPACK_OBJECT_ARRAY &&
-                root.via.array.size == STATE_MEMBERS && take_members(root.via.array.ptr, ret);
+                root.via.array.size > 0 && take_members(&root.via.array, ret);
     msgpack_zone_destroy(&zone);
     return fine;
 }

@@ -1,5 +1,6 @@
 /* The spool's figures, which it keeps beside its blocks and writes in the same batch as every
- * change of them, so that opening a spool costs the same whatever it holds. Pure.
+ * change of them, so that opening a spool costs the same whatever it holds. They stand in several
+ * places (spool_internal.h), of which the one with the most changes counts. Pure.
  */
 #ifndef TRIBUTARY_COLLECTOR_SPOOL_STATE_H
 #define TRIBUTARY_COLLECTOR_SPOOL_STATE_H
@@ -13,8 +14,9 @@ struct spool_lane_state {
 };
 
 struct spool_state {
-    uint64_t next;   /* the number of the next block */
-    int64_t last_ms; /* the time of the last append, by the logical clock; 0: never */
+    uint64_t changes; /* ever */
+    uint64_t next;    /* the number of the next block */
+    int64_t last_ms;  /* the time of the last append, by the logical clock; 0: never */
     struct spool_lane_state lanes[LANES];
     uint64_t aside_blocks;
     uint64_t aside_bytes;

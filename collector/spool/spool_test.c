@@ -1,5 +1,5 @@
 /* The spool on the memory store, which forgets on demand what was not synced. */
-#include "collector/spool/spool.h"
+#include "collector/spool/spool_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
+#include <unistd.h>
+#include "shared/file.h"
 #include "shared/rand.h"
 #include "shared/seal.h"
 
@@ -605,6 +609,18 @@ static void put(struct fixture *f, char kind, uint64_t number, struct slice valu
     store_batch_done(&batch);
 }
 
+/* The figures that stand with a block of the normal lane. */
+static void put_figures(struct fixture *f, uint64_t sequence, struct slice value)
+{
+    struct spool_place place = {.lane = LANE_NORMAL, .era = ERA, .sequence = sequence};
+    uint8_t key[SPOOL_FIGURES_KEY_BYTES];
+    struct store_batch batch;
+    store_batch_init(&batch);
+    store_batch_put(&batch, spool_figures_key(&place, key), value);
+    assert_true(store_write(f->store, &batch, true, &f->err));
+    store_batch_done(&batch);
+}
+
 static void test_a_spool_of_an_earlier_version_is_read_on(void **state)
 {
     static const uint8_t next[8] = {0, 0, 0, 0, 0, 0, 0, 9};
@@ -649,7 +665,8 @@ static void test_figures_that_do_not_fit_are_counted_anew(void **state)
     append(f, "one");
     append(f, "two");
     spool_close(&f->spool);
-    put(f, 'n', 0, slice_text("no state at all"));
+    put(f, 'N', 0, slice_text("no state at all"));
+    put_figures(f, 1, slice_text("nor here"));
     open_spool(f, BYTES_MAX);
     assert_int_equal(spool_blocks(f->spool), 2);
     assert_int_equal(spool_bytes(f->spool), 6);
@@ -661,7 +678,7 @@ static bool has_header(struct fixture *f, uint64_t epoch)
     uint8_t bytes[9];
     struct buf key = {.data = bytes, .capacity = 9, .len_max = 9};
     bool found;
-    buf_put_u8(&key, 'h');
+    buf_put_u8(&key, 'H');
     buf_put_u64(&key, epoch);
     assert_true(store_get(f->store, NULL, buf_slice(&key), &f->header, &found, &f->err));
     return found;
@@ -888,6 +905,52 @@ static void test_random_work_and_power_cuts_lose_nothing_and_repeat_no_number(vo
     }
 }
 
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *ftw)
+{
+    (void)info;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+/* LevelDB says in its LOG what it does; a table that only moves to another level is not written. */
+static void test_what_waits_is_never_merged_with_what_comes(void **state)
+{
+    enum { BLOCKS = 600, BLOCK_BYTES = 32 * 1024 };
+    struct fixture *f = *state;
+    char folder[] = "/tmp/spool-test-XXXXXX";
+    bool found;
+    struct store_options options = {.write_buffer_bytes = 512 * 1024,
+                                    .cache_bytes = 64 * 1024,
+                                    .table_bytes = 2 * 1024 * 1024,
+                                    .open_files_max = 100};
+    struct buf log;
+    uint8_t *block = memory_allocate_zeroed(BLOCK_BYTES);
+    assert_non_null(mkdtemp(folder));
+    spool_close(&f->spool);
+    store_close(&f->store);
+    assert_true(store_leveldb_open(folder, &options, &f->store, &f->err));
+    open_spool(f, 1LL << 30);
+    assert_true(spool_add_epoch(f->spool, 5, slice_text("header"), &f->err));
+    for (int i = 0; i < BLOCKS; i++) {
+        assert_true(try_append(f, LANE_NORMAL, slice_make(block, BLOCK_BYTES)));
+    }
+    buf_init(&log, 1024 * 1024);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY);
+    assert_true(file_load(fd, "LOG", &log, &found, &f->err) && found);
+    close(fd);
+    buf_put_u8(&log, 0);
+    assert_non_null(strstr((const char *)log.data, "Level-0 table"));
+    assert_null(strstr((const char *)log.data, "Compacting"));
+    spool_close(&f->spool);
+    open_spool(f, 1LL << 30);
+    assert_int_equal(spool_blocks(f->spool), BLOCKS);
+    assert_int_equal(spool_bytes(f->spool), BLOCKS * BLOCK_BYTES);
+    buf_done(&log);
+    free(block);
+    nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -920,6 +983,7 @@ int main(void)
         WITH(test_headers_that_no_block_needs_are_deleted),
         WITH(test_a_block_comes_with_the_header_of_its_own_epoch),
         WITH(test_blocks_are_appended_and_taken_out_at_the_same_time),
+        WITH(test_what_waits_is_never_merged_with_what_comes),
         WITH(test_random_work_and_power_cuts_lose_nothing_and_repeat_no_number),
     };
     seal_start();
