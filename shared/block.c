@@ -117,18 +117,20 @@ void block_builder_free(struct block_builder **builder)
 static void add_int(struct block_builder *b, enum column column, int64_t value)
 {
     msgpack_packer p;
+    if (value >= 0 && value < 128) { /* quicker by itself, and nearly all are */
+        buf_put_u8(&b->columns[column], (uint8_t)value);
+        return;
+    }
     value_packer_init(&p, &b->columns[column]);
     msgpack_pack_int64(&p, value);
 }
 
 static void add_text(struct block_builder *b, enum column column, struct slice text)
 {
-    msgpack_packer p;
-    value_packer_init(&p, &b->columns[column]);
     if (text.len == 0) {
-        msgpack_pack_nil(&p);
+        buf_put_u8(&b->columns[column], 0xc0); /* nil */
     } else {
-        value_pack_text(&p, text);
+        value_put_text(&b->columns[column], text);
     }
 }
 

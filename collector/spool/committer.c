@@ -11,8 +11,8 @@
 enum {
     EPOCH_MS_MAX = 3600 * 1000,
     PROBE_MS = 1000,
-    GROUP_EVENTS_USUAL = 1024,
-    GROUP_BYTES_USUAL = 512 * 1024,
+    GROUP_EVENTS_USUAL = 2048,
+    GROUP_BYTES_USUAL = 1024 * 1024,
     SPARE_GROUPS_MAX = 4,
     LINGER_NS = 60000, /* some 80 us by the time the kernel wakes a thread */
     LINGER_PAUSES_MAX = 10,

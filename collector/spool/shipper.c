@@ -79,6 +79,9 @@ static void refill(struct shipper *s, int64_t now_ms)
 /* May a block be sent now? If not, and time alone helps, when. */
 static bool is_allowed(struct shipper *s, enum lane lane, int64_t now_ms, int64_t *ret_wake_ms)
 {
+    if (lane != LANE_HIGH && s->bytes_in_flight > SHIPPER_BYTES_IN_FLIGHT_MAX) {
+        return false;
+    }
     if (s->bytes_per_second_max == 0) {
         return true;
     }
