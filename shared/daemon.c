@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ARENAS_MAX = 2 };
+enum { ARENAS_MAX = 2, LARGE_BYTES = 96 * 1024, KEPT_BYTES = 4 * 1024 * 1024 };
 
 static void print_help(const struct daemon_settings *table)
 {
@@ -59,8 +59,11 @@ void daemon_prepare(void)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write that fails is a result too */
-    /* An arena for each thread would keep several MiB for nothing. */
+    /* An arena for each thread would keep several MiB for nothing. Large pieces go back to the
+     * system at once: between the others they would leave holes, of several MiB too. */
     mallopt(M_ARENA_MAX, ARENAS_MAX);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 }
 
 int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user)
