@@ -13,7 +13,7 @@
 /* The spool is a queue of sealed blocks; the edge cache is small. What is encrypted does not
  * compress. Of open tables some pages stay in memory: so many are the fewest that LevelDB takes. */
 static const struct store_options spool_options = {
-    .write_buffer_bytes = 1024 * 1024,
+    .write_buffer_bytes = 2 * 1024 * 1024,
     .cache_bytes = 256 * 1024,
     .table_bytes = 8 * 1024 * 1024,
     .open_files_max = 74,

@@ -28,7 +28,8 @@ void commit_group_clear(struct commit_group *group)
     for (size_t i = 0; i < group->part_count; i++) {
         block_builder_clear(group->parts[i].builder); /* where the commit failed early */
     }
-    while (group->part_capacity > LANES) {
+    /* What a lane of its own needed goes back: the next commit may be all of another. */
+    while (group->part_capacity > 1) {
         block_builder_free(&group->parts[--group->part_capacity].builder);
     }
     group->part_count = 0;

@@ -1,7 +1,7 @@
-/* The shipper decides which block is sent next and what its reply means: several in flight, so many
- * that a line of 50 ms carries 5 MiB a second and no more memory is taken; the high lane first, no
- * more bytes a second than allowed, retries with backoff, damaged blocks set aside, a pause for a
- * revoked collector.
+/* The shipper decides which block is sent next and what its reply means: several in flight, of
+ * the normal and the low lane so many that a line of 50 ms carries 5 MiB a second; the high lane
+ * first, no more bytes a second than allowed, retries with backoff, damaged blocks set aside, a
+ * pause for a revoked collector.
  *
  * Guarantee, where the bytes a second are limited and no block takes more than that: over any time
  * t at most (t + 1 s) times the limit is sent; blocks of the normal and the low lane leave a place
@@ -20,7 +20,7 @@
 enum {
     SHIPPER_WINDOW_MAX = 64,
     SHIPPER_DAMAGED_TRIES = 3,
-    SHIPPER_BYTES_IN_FLIGHT_MAX = 256 * 1024, /* and one block */
+    SHIPPER_BYTES_IN_FLIGHT_MAX = 256 * 1024, /* and one block, beside the high lane */
     SHIPPER_ENVELOPE_BYTES = 350, /* what a block takes on the line beside its own bytes */
 };
 

@@ -63,8 +63,9 @@ bool spool_is_kind(struct store_iterator *it, char kind)
 
 bool spool_is_figures(struct store_iterator *it)
 {
-    return store_iterator_key(it).len == SPOOL_FIGURES_KEY_BYTES &&
-           store_iterator_key(it).data[0] < spool_lane_kind(LANES);
+    struct slice key = store_iterator_key(it);
+    return key.len == SPOOL_FIGURES_KEY_BYTES && key.data[0] < spool_lane_kind(LANES) &&
+           key.data[SPOOL_BLOCK_KEY_BYTES] == 'N';
 }
 
 uint64_t spool_number_at(struct store_iterator *it)
@@ -247,6 +248,7 @@ bool spool_begin_change(struct spool *s, struct spool_change *ret, struct error 
     ret->state = s->state;
     ret->state.changes++;
     ret->is_append = false;
+    ret->aside_from = 0;
     memcpy(ret->drop_from, s->first, sizeof ret->drop_from);
     store_batch_clear(&s->batch);
     return true;

@@ -21,13 +21,14 @@ static void drop_aside(struct spool *s, struct store_iterator *it, size_t bytes,
     if (change->state.aside_blocks == 0) {
         return;
     }
-    for (store_iterator_seek(it, spool_number_key('q', 0, key));
+    for (store_iterator_seek(it, spool_number_key('q', change->aside_from, key));
          !has_room(change, bytes) && change->state.aside_blocks > 0 && spool_is_kind(it, 'q');
          store_iterator_next(it)) {
         struct spool_place place = spool_place_at(it, LANE_NORMAL);
         store_batch_delete(&s->batch, store_iterator_key(it));
         change->state.aside_blocks--;
         change->state.aside_bytes -= place.bytes;
+        change->aside_from = place.sequence + 1;
         change->state.lanes[place.lane].dropped_events += spool_events_of(store_iterator_value(it));
     }
 }

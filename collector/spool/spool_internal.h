@@ -20,9 +20,12 @@
  *   'F' epoch (8)                       the number of its first block
  *   'E' era (8)                         eras.c
  *   'q' sequence (8) era (4) lane (1)   a block set aside
- * An append writes keys of its lane that are above all others there, and where there is one lane,
- * above all others but what is aside: the tables that LevelDB makes of them then do not overlap and
- * are never merged. What waits for days is written twice, to the log and to a table.
+ * With one lane an append writes keys that are above all others but what is aside: the tables that
+ * LevelDB makes of them do not overlap and are not merged. What waits for days is then written
+ * twice, to the log and to a table. Other lanes, epochs, and blocks that are taken out or dropped
+ * make tables overlap, and be merged some time.
+ *
+ * A collector of before this cannot read it: it would take figures for blocks.
  * Spools of before have blocks under 'b' sequence and 'q' sequence, of the first era and the normal
  * lane; and 'n' 'h' 'f' 'e' for the capitals, which spool_open() changes. The oldest have under 'n'
  * the next sequence number alone.
@@ -75,6 +78,7 @@ struct spool_change {
     struct spool_state state;
     uint64_t limit;            /* of bytes; for appending */
     uint64_t drop_from[LANES]; /* likewise: what is below will be gone */
+    uint64_t aside_from;       /* likewise, of what is aside */
     struct spool_place last;   /* likewise: the block to whose place the figures go */
     bool is_append;
 };

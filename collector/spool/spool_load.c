@@ -24,6 +24,8 @@ static void count_blocks(struct spool *s, struct store_iterator *it)
     s->state.aside_bytes = 0;
     for (store_iterator_seek(it, spool_number_key('q', 0, key)); spool_is_kind(it, 'q');
          store_iterator_next(it)) {
+        uint64_t after = spool_number_at(it) + 1;
+        s->state.next = after > s->state.next ? after : s->state.next;
         s->state.aside_blocks++;
         s->state.aside_bytes += store_iterator_value(it).len;
     }
@@ -46,11 +48,12 @@ static bool find_ends(struct spool *s, struct store_iterator *it)
 }
 
 /* The figures of the last change: of an append they stand with its last block, which is the last of
- * its lane, until another change writes them elsewhere. False: there are none; what is known all
- * the same is in *ret. */
+ * its lane, until another change writes them elsewhere. False: there are none, or none that know of
+ * all blocks; what is known all the same is in *ret. */
 static bool find_state(struct store_iterator *it, struct spool_state *ret)
 {
     uint8_t key[SPOOL_NUMBER_KEY_BYTES];
+    uint64_t after_last = 0;
     store_iterator_seek(it, spool_number_key('N', 0, key));
     struct slice kept = spool_is_kind(it, 'N') ? store_iterator_value(it) : slice_make(NULL, 0);
     bool is_found = spool_state_read(kept, ret);
@@ -61,14 +64,18 @@ static bool find_state(struct store_iterator *it, struct spool_state *ret)
         struct spool_state state;
         char kind = spool_lane_kind((enum lane)lane);
         store_iterator_seek_before(it, spool_number_key(kind, UINT64_MAX, key));
-        if (spool_is_kind(it, kind) && spool_is_figures(it) &&
-            spool_state_read(store_iterator_value(it), &state) &&
+        if (!spool_is_kind(it, kind)) {
+            continue;
+        }
+        uint64_t after = spool_number_at(it) + 1;
+        after_last = after > after_last ? after : after_last;
+        if (spool_is_figures(it) && spool_state_read(store_iterator_value(it), &state) &&
             (!is_found || state.changes > ret->changes)) {
             *ret = state;
             is_found = true;
         }
     }
-    return is_found;
+    return is_found && ret->next >= after_last;
 }
 
 bool spool_load(struct spool *s, struct error *err)
