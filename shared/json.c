@@ -90,12 +90,18 @@ enum json_fault json_packer_bool(struct json_packer *p, bool value)
     return JSON_FINE;
 }
 
+/* A whole number that is exact as a double. */
+static bool is_whole(double value)
+{
+    return value == floor(value) && fabs(value) < 9007199254740992.0;
+}
+
 static enum json_fault put_double(msgpack_packer *packer, double value)
 {
     if (!isfinite(value)) {
         return JSON_BAD_NUMBER;
     }
-    if (value == floor(value) && fabs(value) < 9007199254740992.0) {
+    if (is_whole(value)) {
         msgpack_pack_int64(packer, (int64_t)value);
     } else {
         msgpack_pack_double(packer, value);
@@ -113,11 +119,16 @@ enum json_fault json_packer_number(struct json_packer *p, struct slice text)
         return JSON_TOO_LARGE;
     }
     errno = 0;
-    long long whole = strtoll(digits, NULL, 10);
+    bool is_negative = digits[0] == '-';
+    uint64_t bits = is_negative ? (uint64_t)strtoll(digits, NULL, 10) : strtoull(digits, NULL, 10);
     if (errno != 0 || strpbrk(digits, ".eE") != NULL) {
         return put_double(&p->packer, strtod(digits, NULL));
     }
-    msgpack_pack_int64(&p->packer, whole);
+    if (is_negative) {
+        msgpack_pack_int64(&p->packer, (int64_t)bits);
+    } else {
+        msgpack_pack_uint64(&p->packer, bits);
+    }
     return JSON_FINE;
 }
 
@@ -460,26 +471,32 @@ void json_double(struct json_writer *w, double value)
     buf_put(w->out, text, strlen(text));
 }
 
-void json_number(struct json_writer *w, const struct json_doc *doc, size_t at)
+struct slice json_number_text(const struct json_doc *doc, size_t at, struct arena *arena)
 {
+    uint8_t bytes[40];
+    struct buf text = {.data = bytes, .capacity = sizeof bytes, .len_max = sizeof bytes};
+    struct json_writer w;
+    json_writer_init(&w, &text);
     switch ((int)json_doc_kind(doc, at)) {
     case JSON_INT:
-        json_int(w, json_doc_int(doc, at));
+        json_int(&w, json_doc_int(doc, at));
         break;
     case JSON_UINT:
-        json_uint(w, (uint64_t)json_doc_int(doc, at));
+        json_uint(&w, (uint64_t)json_doc_int(doc, at));
         break;
     case JSON_DIGITS:
-        separate(w);
-        buf_put_slice(w->out, json_doc_text(doc, at));
-        break;
+        return json_doc_text(doc, at);
     case JSON_DOUBLE:
-        json_double(w, json_doc_double(doc, at));
+        if (is_whole(json_doc_double(doc, at))) {
+            json_int(&w, (int64_t)json_doc_double(doc, at));
+        } else {
+            json_double(&w, json_doc_double(doc, at));
+        }
         break;
     default:
-        json_null(w);
         break;
     }
+    return arena_copy(arena, buf_slice(&text));
 }
 
 void json_bool(struct json_writer *w, bool value)

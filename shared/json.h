@@ -7,6 +7,7 @@
 #ifndef TRIBUTARY_SHARED_JSON_H
 #define TRIBUTARY_SHARED_JSON_H
 
+#include "shared/arena.h"
 #include "shared/json_doc.h"
 #include "shared/limits.h"
 #include "shared/value.h"
@@ -57,6 +58,11 @@ enum json_fault json_pack(const struct json_doc *doc, size_t at, int depth_max, 
 enum json_fault json_pack_map(struct buf *out, size_t count);
 void json_set_count(uint8_t *head, size_t count);
 
+/* A number of a document as text: a whole one is all its digits, however it was written, another
+ * one the shortest that reads as the same double. Empty where it is out of range. In the arena, or
+ * the document's. */
+struct slice json_number_text(const struct json_doc *doc, size_t at, struct arena *arena);
+
 /* One JSON text, appended to *out as MessagePack. */
 enum json_fault json_read(struct slice text, struct buf *out);
 
@@ -83,8 +89,6 @@ void json_cstr(struct json_writer *w, const char *text);
 void json_int(struct json_writer *w, int64_t value);
 /* null where it is infinite or no number. */
 void json_double(struct json_writer *w, double value);
-/* A number of a document: a whole one with all its digits. */
-void json_number(struct json_writer *w, const struct json_doc *doc, size_t at);
 void json_bool(struct json_writer *w, bool value);
 void json_null(struct json_writer *w);
 /* A time as RFC 3339. */

@@ -8,12 +8,11 @@
 #include "shared/json_tape.h"
 #include "shared/utf8.h"
 
-/* The memory of longer texts goes back with the next text. */
 enum { KEPT_BYTES = 128 * 1024 };
 
 struct json_parser {
     struct json_tape_reader *tape;
-    bool is_large; /* the memory */
+    bool is_large; /* so that json_parser_trim() releases the memory */
     /* What yajl's calls make. */
     struct buf words;
     struct buf texts;
@@ -230,16 +229,50 @@ bool json_parse_slowly(struct json_parser *p, struct slice text, struct json_doc
     }
     yajl_free(handle);
     *ret = (struct json_doc){(const uint64_t *)(const void *)p->words.data, p->texts.data};
-    return status == yajl_status_ok;
+    /* Behind a backslash that quote would be part of the token. */
+    bool is_escaped = text.len > 0 && text.data[text.len - 1] == '\\';
+    return status == yajl_status_ok && !is_escaped;
+}
+
+static bool is_of_number(uint8_t byte)
+{
+    return byte == '.' || (byte >= '0' && byte <= '9');
+}
+
+/* simdjson takes some 10 us for a number of more digits than 64 bits hold and a large exponent: a
+ * hundred times what its bytes may cost. Such numbers are yajl's, and what looks like one in a
+ * text. Of twenty digits in a row one is looked at. */
+static bool has_costly_number(struct slice text)
+{
+    enum { DIGITS = 20 };
+    for (size_t at = DIGITS - 1; at < text.len; at += DIGITS) {
+        size_t begin = at;
+        while (is_of_number(text.data[begin]) && begin > 0 && is_of_number(text.data[begin - 1])) {
+            begin--;
+        }
+        while (at < text.len && is_of_number(text.data[at])) {
+            at++;
+        }
+        if (at - begin >= DIGITS && at < text.len && (text.data[at] | 0x20) == 'e') {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool json_parse(struct json_parser *p, struct slice text, struct json_doc *ret)
 {
+    p->is_large = p->is_large || text.len > KEPT_BYTES;
+    ret->words =
+        has_costly_number(text) ? NULL : json_tape_read(p->tape, text.data, text.len, &ret->texts);
+    return ret->words != NULL || json_parse_slowly(p, text, ret);
+}
+
+void json_parser_trim(struct json_parser *p)
+{
     if (p->is_large) {
         release_memory(p);
         p->tape = json_tape_reader_new();
+        p->is_large = false;
     }
-    p->is_large = text.len > KEPT_BYTES;
-    ret->words = json_tape_read(p->tape, text.data, text.len, &ret->texts);
-    return ret->words != NULL || json_parse_slowly(p, text, ret);
 }

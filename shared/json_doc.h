@@ -37,7 +37,8 @@ enum json_kind {
     JSON_ARRAY = '[',
     JSON_ARRAY_END = ']',
     /* simdjson has none of these. */
-    JSON_DIGITS = '#',  /* a whole number of more than 64 bits: as a text, and a double */
+    JSON_DIGITS = '#',  /* a whole number of more than 64 bits: as a text, and a double, which may
+                         * be infinite */
     JSON_HUGE = '!',    /* a number out of the range of a double */
     JSON_NO_UTF8 = '~', /* a text that is not UTF-8 */
 };
@@ -53,12 +54,14 @@ struct json_doc {
     const uint8_t *texts;
 };
 
-/* Memory for one document after another, in one thread: 14 bytes for each of the text's, of which
- * those are touched that are used. */
+/* Memory for one document after another, in one thread: some 15 bytes for each of the largest
+ * text's, of which those are touched that are used; as many again where yajl had to read it. */
 struct json_parser;
 
 struct json_parser *json_parser_new(void);
 void json_parser_free(struct json_parser **parser);
+/* The last document is done with: give back what texts over 128 KiB took. */
+void json_parser_trim(struct json_parser *parser);
 
 /* False: it is not JSON. *ret is the parser's until its next text, and needs nothing of `text`. */
 MUST_CHECK bool json_parse(struct json_parser *parser, struct slice text, struct json_doc *ret);

@@ -1,11 +1,11 @@
 /* simdjson for C: its parser has no C interface, so that this one function stands in C++.
  *
  * A tape is simdjson's own form of a document (doc/tape.md of simdjson): words whose top byte says
- * what stands there, and a run of bytes with the texts. json_scan.c walks it.
+ * what stands there, and a run of bytes with the texts. json_doc.h walks it.
  *
  * Guarantee: a text that is not exactly one well-formed JSON document, in UTF-8 and nested at most
  * 1,024 deep, with whole numbers of 64 bits and others that are finite, gives NULL. One thread for
- * each reader. Running out of memory stops the process.
+ * each reader. Running out of memory gives NULL too.
  */
 #ifndef TRIBUTARY_SHARED_JSON_TAPE_H
 #define TRIBUTARY_SHARED_JSON_TAPE_H
@@ -17,8 +17,7 @@
 extern "C" {
 #endif
 
-/* Memory that grows with the largest text read: for each of its bytes 14, of which those are
- * touched that its tape needs. */
+/* Memory that grows with the largest text read. */
 struct json_tape_reader;
 
 struct json_tape_reader *json_tape_reader_new(void);

@@ -33,6 +33,7 @@ struct scratch *api_take_scratch(struct api *api)
 
 void api_give_scratch(struct api *api, struct scratch *s)
 {
+    request_trim(&s->request);
     pthread_mutex_lock(&api->lock);
     s->next = api->spare;
     api->spare = s;

@@ -144,23 +144,10 @@ static bool take_text(struct parser *p, enum field field, struct slice text)
     return true;
 }
 
-/* Ids come as numbers from some clients: a whole number is its digits, another one what JSON writes
- * for it. */
+/* Ids come as numbers from some clients. */
 static bool takes_numbers(enum field field)
 {
     return field == FIELD_USER_ID || field == FIELD_ANONYMOUS_ID || field == FIELD_MESSAGE_ID;
-}
-
-static bool take_number(struct parser *p, enum field field, size_t at)
-{
-    struct json_writer w;
-    struct buf text;
-    buf_init(&text, LIMIT_REQUEST_BYTES);
-    json_writer_init(&w, &text);
-    json_number(&w, p->doc, at);
-    bool fine = take_text(p, field, arena_copy(&p->request->arena, buf_slice(&text)));
-    buf_done(&text);
-    return fine;
 }
 
 static bool take_field(struct parser *p, enum field field, size_t at)
@@ -177,7 +164,13 @@ static bool take_field(struct parser *p, enum field field, size_t at)
     case JSON_DIGITS:
     case JSON_DOUBLE:
         if (takes_numbers(field)) {
-            return take_number(p, field, at);
+            return take_text(p, field, json_number_text(p->doc, at, &p->request->arena));
+        }
+        break;
+    case JSON_HUGE:
+        if (takes_numbers(field)) {
+            return refuse_event(p, json_fault_code(JSON_BAD_NUMBER),
+                                json_fault_sentence(JSON_BAD_NUMBER), field_pointers[field]);
         }
         break;
     default:
@@ -232,6 +225,9 @@ static bool pack_context(struct parser *p, size_t context)
          key = json_doc_next(doc, key + 1)) {
         struct slice name = json_doc_text(doc, key);
         fine = pack(p, key, 2) && pack(p, key + 1, 2);
+        if (!fine) {
+            break;
+        }
         if (slice_is(name, "userAgent")) {
             bool is_text = is_kind(p, key + 1, JSON_TEXT);
             e->user_agent_len = is_text ? json_doc_text(doc, key + 1).len : 0;

@@ -6,8 +6,8 @@
  * parser of another protocol (snowplow.c) adds events one by one, and request_finish() holds them
  * to the same rules.
  *
- * The result refers into the request's own memory, valid until the next request_parse(). The text
- * parsed need not outlive the call. One thread at a time.
+ * The result refers into the request's own memory, valid until it parses again or is trimmed. The
+ * text parsed need not outlive the call. One thread at a time.
  */
 #ifndef TRIBUTARY_COLLECTOR_REQUEST_H
 #define TRIBUTARY_COLLECTOR_REQUEST_H
@@ -79,6 +79,8 @@ struct request {
 
 void request_init(struct request *request);
 void request_done(struct request *request);
+/* Its events are done with: give back what a large one took. */
+void request_trim(struct request *request);
 
 /* Parse a single event of `type`, or a batch where type is EVENT_TYPES. Each event of a batch that
  * is fine has a type, a message id, an identifier, and sizes within limits.h. */

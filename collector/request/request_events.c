@@ -5,6 +5,8 @@
 #include "shared/utf8.h"
 #include "shared/uuid.h"
 
+enum { KEPT_BYTES = 256 * 1024 };
+
 void request_init(struct request *request)
 {
     *request = (struct request){0};
@@ -30,6 +32,14 @@ void request_done(struct request *request)
     msgpack_zone_destroy(&request->zone);
     msgpack_zone_destroy(&request->outer_zone);
     free(request->events);
+}
+
+void request_trim(struct request *request)
+{
+    json_parser_trim(request->parser);
+    if (request->bodies.capacity > KEPT_BYTES) {
+        buf_done(&request->bodies);
+    }
 }
 
 void request_reset(struct request *r)

@@ -432,6 +432,31 @@ static void test_ids_that_come_as_numbers_are_their_digits(void **state)
     assert_true(slice_is(only(f)->event.message_id, "0"));
 }
 
+static void test_ids_that_come_as_other_numbers_are_what_they_are_in_a_body(void **state)
+{
+    static const struct {
+        const char *number;
+        const char *id; /* NULL: refused */
+    } rows[] = {
+        {"1.0", "1"},
+        {"-0.0", "0"},
+        {"1e15", "1000000000000000"},
+        {"12345678901234567890123", "12345678901234567890123"},
+        {"0.5", "0.5"},
+        {"1e300", "1e+300"},
+        {"1e400", NULL},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_clear(&f->json);
+        buf_put_format(&f->json, "{\"event\":\"E\",\"userId\":%s}", rows[i].number);
+        parse_slice(f, EVENT_TRACK, buf_slice(&f->json));
+        assert_code(only(f)->refusal, rows[i].id == NULL ? "number-out-of-range" : NULL,
+                    rows[i].number);
+        assert_true(rows[i].id == NULL || slice_is(only(f)->event.user_id, rows[i].id));
+    }
+}
+
 static const struct {
     const char *context;
     bool counts;
@@ -918,6 +943,7 @@ int main(void)
         WITH(test_a_batch_over_the_limit_is_refused_whole),
         WITH(test_ids_have_their_limits),
         WITH(test_ids_that_come_as_numbers_are_their_digits),
+        WITH(test_ids_that_come_as_other_numbers_are_what_they_are_in_a_body),
         WITH(test_an_adopted_id_goes_to_those_that_have_none),
         WITH(test_what_cannot_be_an_id_is_not_adopted),
         WITH(test_an_external_id_identifies_where_the_hub_could_use_it),

@@ -10,12 +10,9 @@ struct parser {
     struct snowplow_parameter parameters[SNOWPLOW_PARAMETERS_MAX];
 };
 
-/* A parameter's value as text; of an object or array there is none. */
+/* A parameter's value as text; an empty one is as if it were absent. */
 static struct slice scalar_text(struct parser *p, size_t at)
 {
-    struct json_writer w;
-    struct buf text;
-    struct slice copy;
     switch ((int)json_doc_kind(p->doc, at)) {
     case JSON_TEXT:
     case JSON_NO_UTF8: /* the reader checks */
@@ -24,19 +21,16 @@ static struct slice scalar_text(struct parser *p, size_t at)
         return slice_text("1");
     case JSON_FALSE:
         return slice_text("0");
-    case JSON_INT:
-    case JSON_UINT:
-    case JSON_DIGITS:
-    case JSON_DOUBLE:
-        buf_init(&text, LIMIT_REQUEST_BYTES);
-        json_writer_init(&w, &text);
-        json_number(&w, p->doc, at);
-        copy = arena_copy(&p->reader.request->arena, buf_slice(&text));
-        buf_done(&text);
-        return copy;
+    case JSON_NULL:
+        return slice_make(NULL, 0);
     default:
-        return slice_make(NULL, 0); /* empty is as if absent */
+        return json_number_text(p->doc, at, &p->reader.request->arena);
     }
+}
+
+static bool is_container(const struct json_doc *doc, size_t at)
+{
+    return json_doc_kind(doc, at) == JSON_OBJECT || json_doc_kind(doc, at) == JSON_ARRAY;
 }
 
 static void read_item(struct parser *p, size_t at)
@@ -53,6 +47,9 @@ static void read_item(struct parser *p, size_t at)
     p->count = 0;
     for (size_t key = json_doc_first(at); !json_doc_is_end(doc, key);
          key = json_doc_next(doc, key + 1)) {
+        if (is_container(doc, key + 1)) {
+            continue; /* no parameter */
+        }
         if (p->count < SNOWPLOW_PARAMETERS_MAX) {
             p->parameters[p->count] =
                 (struct snowplow_parameter){json_doc_text(doc, key), scalar_text(p, key + 1)};

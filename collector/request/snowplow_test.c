@@ -317,7 +317,8 @@ static void test_a_bad_event_leaves_its_neighbours_alone(void **state)
 {
     struct fixture *f = *state;
     parse(f, "{\"data\":[{\"e\":\"pv\",\"duid\":\"a\"},7,[[{}]],{\"e\":\"pv\",\"duid\":\"\xff\"},"
-             "{\"e\":\"pv\",\"x\":{\"e\":\"se\"},\"duid\":\"b\"}],\"later\":{\"data\":[1]}}");
+             "{\"e\":\"pv\",\"duid\":\"b\",\"x\":{\"e\":\"se\"},\"duid\":{},\"e\":[]}],\"later\":{"
+             "\"data\":[1]}}");
     assert_null(f->request.refusal.code);
     assert_int_equal(f->request.count, 5);
     assert_null(f->request.events[0].refusal.code);
