@@ -28,6 +28,7 @@ int main(int argc, char **argv)
     log_set_level(settings.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     seal_start();
     daemon_prepare();
+    daemon_save_memory();
     if (!collector_open(&settings, &collector, &err)) {
         log_error("start-failed", "%s", err.message);
         return 1;

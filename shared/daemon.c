@@ -59,9 +59,13 @@ void daemon_prepare(void)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write that fails is a result too */
-    /* An arena for each thread would keep several MiB for nothing. Large pieces go back to the
-     * system at once: between the others they would leave holes, of several MiB too. */
+    /* An arena for each thread would keep several MiB for nothing. */
     mallopt(M_ARENA_MAX, ARENAS_MAX);
+}
+
+void daemon_save_memory(void)
+{
+    /* Between the others large pieces would leave holes. */
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 }

@@ -25,6 +25,9 @@ MUST_CHECK bool daemon_read_settings(const struct daemon_settings *table, int ar
 /* Before the first thread: SIGINT, SIGTERM and SIGHUP are left to daemon_wait_for_end(), a closed
  * connection is a result, and memory arenas are few. */
 void daemon_prepare(void);
+/* Where memory counts more than the last twentieth of speed: what is over 96 KiB goes back to the
+ * system as soon as it is free. Saves 2 of 25 MiB of a collector under full load. */
+void daemon_save_memory(void);
 /* Wait for SIGINT or SIGTERM; its number. Meanwhile look(user) is called at each SIGHUP and every
  * `every_ms`; `look` may be NULL. */
 int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user);
