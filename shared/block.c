@@ -17,6 +17,7 @@ enum {
     ZSTD_LEVEL = 3,
     SMALL_BYTES = 64 * 1024,
     LARGE_BYTES = 256 * 1024,
+    SMALL_BLOCKS_MAX = 32,
 };
 
 /* stored: set in the type of an event whose timestamp is the client's own word, and of one that
@@ -42,6 +43,7 @@ enum uuid_column { UUIDS_MESSAGE, UUIDS_ANONYMOUS, UUIDS_USER, UUID_COLUMNS };
 
 struct block_compressor {
     struct buf plain;
+    unsigned small_blocks; /* since the last one that needed most of *plain */
     ZSTD_CCtx *zstd;
     ZSTD_CDict *dictionary;
     ZSTD_CDict *dictionary_quick;
@@ -215,6 +217,16 @@ void block_builder_clear(struct block_builder *b)
     b->bytes = 0;
 }
 
+/* What a load that is over needed goes back. */
+static void shrink(struct block_compressor *c)
+{
+    bool is_small = c->plain.len < c->plain.capacity / 8;
+    c->small_blocks = is_small ? c->small_blocks + 1 : 0;
+    if (c->small_blocks >= SMALL_BLOCKS_MAX && c->plain.capacity >= LARGE_BYTES) {
+        buf_done(&c->plain);
+    }
+}
+
 void block_builder_finish(struct block_builder *b, struct buf *out)
 {
     struct block_compressor *c = b->compressor;
@@ -228,6 +240,7 @@ void block_builder_finish(struct block_builder *b, struct buf *out)
                                  is_quick ? c->dictionary_quick : c->dictionary);
     ensure(!ZSTD_isError(len));
     out->len += len;
+    shrink(c);
     block_builder_clear(b);
 }
 

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { LARGE_BYTES = 128 * 1024, SMALL_COMMITS_MAX = 32 };
+
 struct commit_group *commit_group_new(struct block_compressor *compressor)
 {
     struct commit_group *group = memory_allocate_zeroed(sizeof *group);
@@ -23,8 +25,21 @@ void commit_group_free(struct commit_group *group)
     }
 }
 
-void commit_group_clear(struct commit_group *group)
+/* Was it long since its memory was needed? */
+static bool is_outgrown(struct commit_group *group)
 {
+    if (group->bytes >= LARGE_BYTES) {
+        group->is_large = true;
+        group->small_commits = 0;
+        return false;
+    }
+    group->small_commits++;
+    return group->is_large && group->small_commits >= SMALL_COMMITS_MAX;
+}
+
+bool commit_group_clear(struct commit_group *group)
+{
+    bool is_kept = !is_outgrown(group);
     for (size_t i = 0; i < group->part_count; i++) {
         block_builder_clear(group->parts[i].builder); /* where the commit failed early */
     }
@@ -38,6 +53,7 @@ void commit_group_clear(struct commit_group *group)
     group->events = 0;
     group->bytes = 0;
     group->next = NULL;
+    return is_kept;
 }
 
 static size_t event_bytes(const struct event *e)

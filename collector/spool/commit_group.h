@@ -32,14 +32,17 @@ struct commit_group {
     size_t waiting_capacity;
     size_t events;
     size_t bytes;
+    bool is_large;          /* what it keeps: a large commit was made with it */
+    unsigned small_commits; /* made with it since */
     struct commit_group *next;
 };
 
 struct commit_group *commit_group_new(struct block_compressor *compressor);
 /* With all that follow it. NULL is allowed. */
 void commit_group_free(struct commit_group *group);
-/* Make it empty; what every commit may need is kept. */
-void commit_group_clear(struct commit_group *group);
+/* Make it empty; what every commit may need is kept. False: it is better freed, because it keeps
+ * what a load that is over needed. */
+MUST_CHECK bool commit_group_clear(struct commit_group *group);
 
 /* How many of the request's events are to be stored, and their bytes before compression. */
 size_t commit_group_weigh(const struct request *request, size_t *ret_count);

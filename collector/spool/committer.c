@@ -271,9 +271,9 @@ static void probe(struct committer *c)
 static void give_back(struct committer *c, struct commit_group *group)
 {
     bool is_usual = group->bytes <= GROUP_BYTES_USUAL;
-    commit_group_clear(group);
+    bool is_kept = commit_group_clear(group) && is_usual;
     pthread_mutex_lock(&c->lock);
-    bool keep = is_usual && c->spare_count < SPARE_GROUPS_MAX;
+    bool keep = is_kept && c->spare_count < SPARE_GROUPS_MAX;
     if (keep) {
         group->next = c->spare;
         c->spare = group;
