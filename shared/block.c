@@ -17,7 +17,7 @@ enum {
     ZSTD_LEVEL = 3,
     SMALL_BYTES = 64 * 1024,
     LARGE_BYTES = 256 * 1024,
-    SMALL_BLOCKS_MAX = 32,
+    HEADROOM_BYTES = 256 * 1024, /* the head of 2,000 events; only what is used of it is memory */
 };
 
 /* stored: set in the type of an event whose timestamp is the client's own word, and of one that
@@ -42,8 +42,7 @@ enum column {
 enum uuid_column { UUIDS_MESSAGE, UUIDS_ANONYMOUS, UUIDS_USER, UUID_COLUMNS };
 
 struct block_compressor {
-    struct buf plain;
-    unsigned small_blocks; /* since the last one that needed most of *plain */
+    struct buf head; /* of the block that is finished: all before the bodies */
     ZSTD_CCtx *zstd;
     ZSTD_CDict *dictionary;
     ZSTD_CDict *dictionary_quick;
@@ -57,14 +56,14 @@ struct block_builder {
     int64_t received_last;
     struct buf columns[COLUMNS];
     struct buf uuids[UUID_COLUMNS];
-    struct buf bodies;
+    struct buf bodies; /* behind HEADROOM_BYTES, where there are any */
 };
 
 struct block_compressor *block_compressor_new(void)
 {
     struct block_compressor *c = memory_allocate_zeroed(sizeof *c);
     struct slice dictionary = dictionary_bytes();
-    buf_init(&c->plain, 4 * LIMIT_BLOCK_BYTES);
+    buf_init(&c->head, 4 * LIMIT_BLOCK_BYTES);
     c->zstd = ZSTD_createCCtx();
     c->dictionary = ZSTD_createCDict(dictionary.data, dictionary.len, ZSTD_LEVEL);
     c->dictionary_quick = ZSTD_createCDict(dictionary.data, dictionary.len, ZSTD_LEVEL_QUICK);
@@ -76,7 +75,7 @@ void block_compressor_free(struct block_compressor **compressor)
 {
     struct block_compressor *c = *compressor;
     if (c != NULL) {
-        buf_done(&c->plain);
+        buf_done(&c->head);
         ZSTD_freeCCtx(c->zstd);
         ZSTD_freeCDict(c->dictionary);
         ZSTD_freeCDict(c->dictionary_quick);
@@ -95,7 +94,7 @@ struct block_builder *block_builder_new(struct block_compressor *compressor)
     for (int i = 0; i < UUID_COLUMNS; i++) {
         buf_init(&b->uuids[i], 2 * LIMIT_BLOCK_BYTES);
     }
-    buf_init(&b->bodies, 2 * LIMIT_BLOCK_BYTES);
+    buf_init(&b->bodies, HEADROOM_BYTES + 2 * LIMIT_BLOCK_BYTES);
     return b;
 }
 
@@ -149,6 +148,15 @@ static void add_id(struct block_builder *b, enum column column, enum uuid_column
     }
 }
 
+static void begin(struct block_builder *b, int64_t received_ms)
+{
+    bool fits = buf_reserve(&b->bodies, HEADROOM_BYTES);
+    ensure(fits);
+    b->bodies.len = HEADROOM_BYTES;
+    b->received_first = received_ms;
+    b->received_last = received_ms;
+}
+
 bool block_builder_add(struct block_builder *b, const struct event *e)
 {
     size_t bytes = e->body.len + e->source.len + e->name.len + e->message_id.len +
@@ -158,8 +166,7 @@ bool block_builder_add(struct block_builder *b, const struct event *e)
         return false;
     }
     if (b->count == 0) {
-        b->received_first = e->received_ms;
-        b->received_last = e->received_ms;
+        begin(b, e->received_ms);
     }
     buf_put_u8(&b->columns[COLUMN_TYPES],
                (uint8_t)((unsigned)e->type | (e->has_client_time ? CLIENT_TIME : 0U) |
@@ -184,11 +191,16 @@ size_t block_builder_count(const struct block_builder *b)
     return b->count;
 }
 
-static void put_plain(const struct block_builder *b, struct buf *plain)
+static struct slice bodies_of(const struct block_builder *b)
+{
+    return b->count == 0 ? slice_make(NULL, 0) : slice_skip(buf_slice(&b->bodies), HEADROOM_BYTES);
+}
+
+static void put_head(const struct block_builder *b, struct buf *head)
 {
     msgpack_packer p;
-    buf_clear(plain);
-    value_packer_init(&p, plain);
+    buf_clear(head);
+    value_packer_init(&p, head);
     msgpack_pack_array(&p, BLOCK_MEMBERS);
     msgpack_pack_int(&p, BLOCK_VERSION);
     msgpack_pack_uint64(&p, b->count);
@@ -196,12 +208,12 @@ static void put_plain(const struct block_builder *b, struct buf *plain)
     value_pack_bin(&p, buf_slice(&b->columns[COLUMN_TYPES]));
     for (int i = COLUMN_TYPES + 1; i < COLUMNS; i++) {
         msgpack_pack_array(&p, b->count);
-        buf_put_slice(plain, buf_slice(&b->columns[i]));
+        buf_put_slice(head, buf_slice(&b->columns[i]));
     }
     for (int i = 0; i < UUID_COLUMNS; i++) {
         value_pack_bin(&p, buf_slice(&b->uuids[i]));
     }
-    value_pack_bin(&p, buf_slice(&b->bodies));
+    msgpack_pack_bin(&p, bodies_of(b).len);
 }
 
 void block_builder_clear(struct block_builder *b)
@@ -217,30 +229,34 @@ void block_builder_clear(struct block_builder *b)
     b->bytes = 0;
 }
 
-/* What a load that is over needed goes back. */
-static void shrink(struct block_compressor *c)
+/* The head and the bodies in one piece, without moving the bodies where there is room before them.
+ */
+static struct slice join(struct block_builder *b, struct buf *head)
 {
-    bool is_small = c->plain.len < c->plain.capacity / 8;
-    c->small_blocks = is_small ? c->small_blocks + 1 : 0;
-    if (c->small_blocks >= SMALL_BLOCKS_MAX && c->plain.capacity >= LARGE_BYTES) {
-        buf_done(&c->plain);
+    struct slice bodies = bodies_of(b);
+    if (bodies.len == 0 || head->len > HEADROOM_BYTES) {
+        buf_put_slice(head, bodies);
+        return buf_slice(head);
     }
+    uint8_t *at = b->bodies.data + HEADROOM_BYTES - head->len;
+    memcpy(at, head->data, head->len);
+    return slice_make(at, head->len + bodies.len);
 }
 
 void block_builder_finish(struct block_builder *b, struct buf *out)
 {
     struct block_compressor *c = b->compressor;
-    put_plain(b, &c->plain);
-    size_t bound = ZSTD_compressBound(c->plain.len);
+    put_head(b, &c->head);
+    struct slice plain = join(b, &c->head);
+    size_t bound = ZSTD_compressBound(plain.len);
     bool fits = buf_reserve(out, bound);
     ensure(fits);
-    bool is_quick = c->plain.len < SMALL_BYTES || c->plain.len >= LARGE_BYTES;
+    bool is_quick = plain.len < SMALL_BYTES || plain.len >= LARGE_BYTES;
     size_t len =
-        ZSTD_compress_usingCDict(c->zstd, out->data + out->len, bound, c->plain.data, c->plain.len,
+        ZSTD_compress_usingCDict(c->zstd, out->data + out->len, bound, plain.data, plain.len,
                                  is_quick ? c->dictionary_quick : c->dictionary);
     ensure(!ZSTD_isError(len));
     out->len += len;
-    shrink(c);
     block_builder_clear(b);
 }
 
