@@ -310,13 +310,18 @@ static bool drop_oldest(const struct history *h, struct contents *c, enum lane l
     return is_dropped;
 }
 
+static bool has_room(const struct history *h, const struct contents *c, size_t bytes)
+{
+    return bytes_of(h, c) + bytes <= h->options.bytes_max;
+}
+
 static bool make_room(const struct history *h, struct contents *c, const struct spool_entry *entry)
 {
-    bool has_room;
-    while (!(has_room = bytes_of(h, c) + entry->block.len <= h->options.bytes_max) &&
-           h->options.drops_oldest && drop_oldest(h, c, entry->lane)) {
+    bool is_dropping = h->options.drops_oldest;
+    while (is_dropping && !has_room(h, c, entry->block.len)) {
+        is_dropping = drop_oldest(h, c, entry->lane);
     }
-    return has_room;
+    return has_room(h, c, entry->block.len);
 }
 
 /* What the append makes of the contents; how many blocks are stored. */
