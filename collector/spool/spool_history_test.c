@@ -21,6 +21,7 @@ enum {
     BLOCK_BYTES_MIN = 20,
     BLOCK_BYTES_MAX = 140,
     ERAS_MAX = 4,
+    EPOCHS_MAX = 2 + 2 * STEPS,
     ASIDE_FIGURES = LANES, /* beside those of the lanes */
 };
 
@@ -31,6 +32,7 @@ enum fate { FINE, FAILS, FAILS_LATE, SETTLING_FAILS, SETTLING_FAILS_LATE };
 struct block {
     enum lane lane;
     uint32_t era;
+    uint64_t epoch;
     size_t len;
     uint8_t events;
     bool was_stored;
@@ -60,6 +62,8 @@ struct history {
     struct contents durable; /* what a power cut leaves */
     uint64_t next;           /* with the numbers of appends that failed */
     uint32_t era;
+    uint64_t epoch;    /* of the blocks to come */
+    bool is_epoch_due; /* before the next append */
     int64_t now_ms;
     enum fate fate; /* of the write under way */
     bool was_unsettled;
@@ -76,7 +80,7 @@ struct kept {
     uint64_t eras;
     uint64_t headers;
     uint64_t firsts;
-    uint64_t first_of_all; /* the first block of the oldest epoch */
+    bool has_header[EPOCHS_MAX];
 };
 
 #define CHECK(history, condition, sequence)                                                        \
@@ -122,6 +126,7 @@ static void look_at_block(struct history *h, struct store_iterator *it, bool is_
     CHECK(h, n < h->next && ret->where[n] == NOWHERE, n);
     CHECK(h, place.lane == h->blocks[n].lane && place.era == h->blocks[n].era, n);
     CHECK(h, slice_equal(store_iterator_value(it), block_bytes(h, n, bytes)), n);
+    CHECK(h, ret->has_header[h->blocks[n].epoch], n);
     ret->where[n] = is_aside ? ASIDE : IN_LANE;
     ret->blocks[at]++;
     ret->bytes[at] += place.bytes;
@@ -135,11 +140,11 @@ static void look_at(struct history *h, struct store_iterator *it, struct kept *r
         ret->eras++;
         break;
     case 'F':
-        ret->first_of_all =
-            ret->firsts++ == 0 ? read_u64(store_iterator_value(it).data) : ret->first_of_all;
+        ret->firsts++;
         break;
     case 'H':
         ret->headers++;
+        ret->has_header[spool_number_at(it)] = true;
         break;
     case 'N':
         break;
@@ -177,8 +182,7 @@ static void check_store(struct history *h, struct kept *ret)
         CHECK(h, ret->where[n] == h->now.where[n], n);
     }
     CHECK(h, ret->eras == h->era, ret->eras);
-    CHECK(h, ret->headers > 0 && ret->headers == ret->firsts, ret->headers);
-    CHECK(h, ret->first_of_all <= first_of_all(h), ret->first_of_all);
+    CHECK(h, ret->headers == ret->firsts, ret->headers);
 }
 
 static void check_figures(const struct history *h, const struct kept *kept)
@@ -352,6 +356,7 @@ static void make_entries(struct history *h, size_t count, struct spool_entry ret
         *b = (struct block){
             .lane = is_mixed ? (enum lane)below(h, LANES) : lane,
             .era = h->era,
+            .epoch = h->epoch,
             .len = BLOCK_BYTES_MIN + below(h, one_in(h, 2) ? 20 : BLOCK_BYTES_MAX - 20),
             .events = (uint8_t)(1 + below(h, 100)),
         };
@@ -360,17 +365,37 @@ static void make_entries(struct history *h, size_t count, struct spool_entry ret
     }
 }
 
+static bool add_epoch(struct history *h)
+{
+    uint64_t epoch = spool_epoch(h->spool) + 1;
+    choose_fate(h);
+    bool fine = spool_add_epoch(h->spool, epoch, slice_text("header"), &h->err);
+    bool is_written = has_settled(h) && h->fate != FAILS;
+    CHECK(h, fine == (h->fate == FINE), epoch);
+    if (is_written) {
+        h->now.epoch = epoch;
+        h->durable = h->now;
+    }
+    h->epoch = fine ? epoch : h->epoch;
+    h->is_epoch_due = !fine;
+    return fine;
+}
+
 static void append(struct history *h)
 {
     uint8_t bytes[ENTRIES_MAX][BLOCK_BYTES_MAX];
     struct spool_entry entries[ENTRIES_MAX];
     struct contents after;
     size_t count = 1 + below(h, ENTRIES_MAX);
+    if (h->is_epoch_due && !add_epoch(h)) {
+        return;
+    }
     h->now_ms++;
     make_entries(h, count, entries, bytes);
     size_t stored = foresee(h, entries, count, &after);
     choose_fate(h);
     bool fine = spool_append(h->spool, entries, count, h->era, h->now_ms, &h->err);
+    h->is_epoch_due = !fine && h->err.kind != ERROR_FULL;
     if (!has_settled(h) || stored == 0) {
         CHECK(h, !fine && (h->err.kind == ERROR_FULL) == (h->fate < SETTLING_FAILS), h->next);
         return;
@@ -511,19 +536,6 @@ static void enter_era(struct history *h)
     h->durable = h->now;
 }
 
-static void add_epoch(struct history *h)
-{
-    uint64_t epoch = spool_epoch(h->spool) + 1;
-    choose_fate(h);
-    bool fine = spool_add_epoch(h->spool, epoch, slice_text("header"), &h->err);
-    bool has_written = has_settled(h) && h->fate != FAILS;
-    CHECK(h, fine == (h->fate == FINE), epoch);
-    if (has_written) {
-        h->now.epoch = epoch;
-        h->durable = h->now;
-    }
-}
-
 static void release(struct history *h)
 {
     bool drops = one_in(h, 3);
@@ -560,6 +572,7 @@ static void open_spool(struct history *h)
     CHECK(h, fine, 0);
     store_memory_fail_write(h->store, 0);
     h->has_found = false;
+    h->is_epoch_due = true;
 }
 
 static void reopen(struct history *h)
@@ -600,9 +613,6 @@ static void begin(struct history *h, uint64_t seed)
     buf_init(&h->header, 64);
     open_spool(h);
     enter_era(h);
-    assert_true(spool_add_epoch(h->spool, 1, slice_text("header"), &h->err));
-    h->now.epoch = 1;
-    h->durable = h->now;
 }
 
 static void end(struct history *h)
@@ -621,7 +631,7 @@ static void step(struct history *h)
     } else if (which < 80) {
         find_or_answer(h);
     } else if (which < 84) {
-        add_epoch(h);
+        (void)add_epoch(h);
     } else if (which < 88) {
         sync_store(h);
     } else {
