@@ -264,15 +264,20 @@ static void test_errors_have_the_form_of_the_public_contract(void **state)
     assert_non_null(strstr(answer, "Content-Type: application/json\r\n"));
 }
 
+static void send_post(int fd, const char *path, const char *headers, const void *body, size_t len)
+{
+    char head[256];
+    snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n%s\r\n",
+             path, len, headers);
+    send_text(fd, head);
+    (void)send_bytes(fd, body, len);
+}
+
 static int post(struct fixture *f, const char *headers, const void *body, size_t len, char *answer,
                 size_t size)
 {
-    char head[256];
     int fd = dial(f);
-    snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n%s\r\n", len,
-             headers);
-    send_text(fd, head);
-    (void)send_bytes(fd, body, len);
+    send_post(fd, "/", headers, body, len);
     int status = receive(fd, answer, size);
     close(fd);
     return status;
@@ -616,6 +621,52 @@ static void test_others_go_on_while_a_request_is_held(void **state)
     close(held);
 }
 
+/* The memory of its body serves others meanwhile, on the one thread that there is. */
+static void test_a_held_request_has_no_body_and_others_have_their_own(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    uint8_t packed[8192];
+    char answer[4096];
+    size_t len = pack_gzip(100, packed, sizeof packed);
+    struct http_options options = {.listen = "127.0.0.1:0",
+                                   .threads = 1,
+                                   .connections_max = 10,
+                                   .body_bytes_max = BODY_MAX,
+                                   .idle_seconds_max = 60,
+                                   .request_ms_max = 60 * 1000};
+    http_server_close(&f->server);
+    assert_true(http_server_open(&options, handle, f, &f->server, &err));
+    for (int round = 0; round < 4; round++) {
+        int held = dial(f);
+        int others[] = {dial(f), dial(f)};
+        if (round % 2 == 0) {
+            send_post(held, "/soon", "", "abc", 3);
+        } else {
+            send_post(held, "/soon", "Content-Encoding: gzip\r\n", packed, len);
+        }
+        wait_for_suspended(f, 1);
+        assert_int_equal(http_body(f->suspended[0]).len, 0);
+        send_text(others[0], "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nddd");
+        assert_int_equal(post(f, "", "abc", 3, answer, sizeof answer), 200);
+        assert_non_null(strstr(answer, "|| 3 294"));
+        assert_int_equal(http_body(f->suspended[0]).len, 0);
+        answer_waiting(f, answer_held);
+        assert_int_equal(receive(held, answer, sizeof answer), 202);
+        send_text(others[1], "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\neee");
+        assert_int_equal(post(f, "", "abc", 3, answer, sizeof answer), 200);
+        assert_non_null(strstr(answer, "|| 3 294"));
+        send_text(others[0], "ddd");
+        send_text(others[1], "eee");
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(receive(others[i], answer, sizeof answer), 200);
+            assert_non_null(strstr(answer, i == 0 ? "|| 6 600" : "|| 6 606"));
+            close(others[i]);
+        }
+        close(held);
+    }
+}
+
 static void test_seven_kilobytes_of_cookies_are_taken_and_nine_are_not(void **state)
 {
     struct fixture *f = *state;
@@ -837,6 +888,7 @@ int main(void)
         TEST(test_suspended_requests_are_answered_later_by_another_thread),
         TEST(test_a_client_that_leaves_while_it_waits_harms_nobody),
         TEST(test_others_go_on_while_a_request_is_held),
+        TEST(test_a_held_request_has_no_body_and_others_have_their_own),
         TEST(test_seven_kilobytes_of_cookies_are_taken_and_nine_are_not),
         TEST(test_a_chunk_whose_head_has_no_room_costs_no_time),
         TEST(test_a_quiesced_server_finishes_what_is_open_and_takes_no_more),

@@ -71,6 +71,8 @@ struct fixture {
     struct http_request https[4];
     size_t spool_full; /* events refused for that */
     size_t storage_failed;
+    bool is_stopped;  /* the committer's thread stands still; under `lock` */
+    size_t committed; /* waiters that are no requests; likewise */
     struct error err;
 };
 
@@ -95,7 +97,7 @@ static void open_spool(struct fixture *f, struct spool_options options, size_t b
         .eras = f->eras,
         .enrolment = &f->enrolment,
         .lanes = f->lanes,
-        .pending_bytes_max = NO_LIMIT,
+        .pending_bytes_max = 10 * NO_LIMIT,
         .block_bytes_max = block_bytes_max,
         .appended = on_appended,
         .refused = on_refused,
@@ -331,6 +333,102 @@ static void test_what_fits_no_block_is_invalid_and_nothing_of_it_is_taken(void *
     free(large);
 }
 
+static void stop_thread(void *user, const struct error *err)
+{
+    struct fixture *f = user;
+    assert_null(err);
+    pthread_mutex_lock(&lock);
+    f->is_stopped = true;
+    pthread_cond_broadcast(&resumed);
+    while (f->is_stopped) {
+        daemon_wait(&resumed, &lock, 100);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_committed(void *user, const struct error *err)
+{
+    struct fixture *f = user;
+    assert_null(err);
+    pthread_mutex_lock(&lock);
+    f->committed++;
+    pthread_cond_broadcast(&resumed);
+    pthread_mutex_unlock(&lock);
+}
+
+/* A third of the events for each lane. */
+static void parse_events(struct fixture *f, size_t count)
+{
+    static const char *const events[] = {ORDER, OTHER, VIEW};
+    struct buf json;
+    buf_init(&json, NO_LIMIT);
+    for (size_t i = 0; i < count; i++) {
+        buf_put_format(&json, "%s%s", i == 0 ? "{\"batch\":[" : ",", events[i % 3]);
+    }
+    buf_put_slice(&json, slice_text("]}"));
+    request_parse(&f->request, EVENT_TYPES, buf_slice(&json), &rand_secure);
+    assert_null(f->request.refusal.code);
+    request_stamp(&f->request, slice_text("till"), clock_now_ms(eras_clock(f->eras)));
+    buf_done(&json);
+}
+
+static size_t events_of_lane(struct fixture *f, enum lane lane)
+{
+    struct spool_place place = {.sequence = UINT64_MAX};
+    size_t sum = 0;
+    for (size_t count; (count = events_at(f, lane, place.sequence + 1, &place)) > 0;) {
+        sum += count;
+    }
+    return sum;
+}
+
+static void wait_for(struct fixture *f, bool is_stopped, size_t committed)
+{
+    int64_t until = clock_monotonic_ns(&clock_real) + WAIT_MS * 1000000LL;
+    bool is_so;
+    pthread_mutex_lock(&lock);
+    while (!(is_so = f->is_stopped == is_stopped && f->committed >= committed) &&
+           clock_monotonic_ns(&clock_real) < until) {
+        daemon_wait(&resumed, &lock, 100);
+    }
+    pthread_mutex_unlock(&lock);
+    assert_true(is_so);
+}
+
+static void let_thread_go(struct fixture *f)
+{
+    pthread_mutex_lock(&lock);
+    f->is_stopped = false;
+    pthread_cond_broadcast(&resumed);
+    pthread_mutex_unlock(&lock);
+}
+
+/* No two of these requests have room in one commit. */
+static void test_commits_that_waited_for_one_another_mix_nothing_also_in_used_memory(void **state)
+{
+    enum { ROUNDS = 3, WAITING = 6, EVENTS = 1200 };
+    struct fixture *f = *state;
+    const struct committer_waiter stopping = {stop_thread, f};
+    const struct committer_waiter waiting = {on_committed, f};
+    open_with(f, 10 * NO_LIMIT, NO_LIMIT);
+    for (size_t round = 1; round <= ROUNDS; round++) {
+        parse_events(f, 3);
+        assert_true(committer_add_for(f->committer, &f->request, &stopping, &f->err));
+        wait_for(f, true, 0);
+        parse_events(f, EVENTS);
+        for (size_t i = 0; i < WAITING; i++) {
+            assert_true(committer_add_for(f->committer, &f->request, &waiting, &f->err));
+        }
+        let_thread_go(f);
+        wait_for(f, false, round * WAITING);
+        assert_int_equal(committer_stats(f->committer).commits, round * (1 + WAITING));
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        assert_int_equal(events_of_lane(f, (enum lane)lane),
+                         ROUNDS * (1 + WAITING * EVENTS / LANES));
+    }
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -343,6 +441,7 @@ int main(void)
         WITH(test_where_there_is_room_for_purchases_only_views_are_answered_503),
         WITH(test_what_fits_no_block_is_invalid_and_nothing_of_it_is_taken),
         WITH(test_where_nothing_may_be_dropped_nothing_of_a_request_answered_503_is_stored),
+        WITH(test_commits_that_waited_for_one_another_mix_nothing_also_in_used_memory),
     };
     seal_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

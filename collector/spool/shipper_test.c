@@ -315,6 +315,36 @@ static void test_the_backlog_leaves_a_place_and_bytes_for_a_purchase(void **stat
     assert_int_equal(d.place.lane, LANE_HIGH);
 }
 
+static void test_of_the_lower_lanes_only_so_many_bytes_are_in_flight(void **state)
+{
+    enum { BYTES = 60000, ON_LINE = BYTES + SHIPPER_ENVELOPE_BYTES };
+    const uint64_t high_ends[LANES] = {1001, 100, 100};
+    (void)state;
+    for (int lane = LANE_NORMAL; lane < LANES; lane++) {
+        struct shipper s;
+        uint64_t ends[LANES] = {0};
+        unsigned in_flight = 0;
+        ends[lane] = 100;
+        shipper_init(&s, SHIPPER_WINDOW_MAX, 0, 0);
+        while (decide(&s, ends, 0, BYTES).step == SHIPPER_FETCH) {
+            in_flight++;
+        }
+        assert_int_equal(s.bytes_in_flight, in_flight * ON_LINE);
+        assert_in_range(s.bytes_in_flight, SHIPPER_BYTES_IN_FLIGHT_MAX + 1,
+                        SHIPPER_BYTES_IN_FLIGHT_MAX + ON_LINE);
+        s.next[LANE_HIGH] = 1000;
+        struct shipper_decision d = decide(&s, high_ends, 0, 1);
+        assert_int_equal(d.step, SHIPPER_FETCH);
+        assert_int_equal(d.place.lane, LANE_HIGH);
+        assert_true(decide(&s, ends, 1000000, BYTES).wake_ms == INT64_MAX);
+        assert_int_equal(shipper_reply(&s, 0, WIRE_STORED, 0), SHIPPER_FORGET);
+        d = decide(&s, ends, 0, BYTES);
+        assert_int_equal(d.step, SHIPPER_FETCH);
+        assert_int_equal(d.place.sequence, in_flight);
+        assert_int_equal(decide(&s, ends, 0, BYTES).step, SHIPPER_WAIT);
+    }
+}
+
 /* ---- A long backlog on a slow line that loses: purchases get through ---- */
 
 enum {
@@ -643,6 +673,7 @@ int main(void)
         cmocka_unit_test(test_gaps_that_dropped_blocks_leave_are_passed_over),
         cmocka_unit_test(test_no_more_bytes_a_second_are_sent_than_allowed),
         cmocka_unit_test(test_the_backlog_leaves_a_place_and_bytes_for_a_purchase),
+        cmocka_unit_test(test_of_the_lower_lanes_only_so_many_bytes_are_in_flight),
         cmocka_unit_test(test_while_a_backlog_drains_slowly_a_purchase_takes_five_seconds_at_most),
         cmocka_unit_test(test_over_a_bad_line_every_block_gets_through_and_none_is_forgotten_early),
     };

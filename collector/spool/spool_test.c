@@ -558,6 +558,56 @@ static void test_an_answer_for_a_dropped_block_changes_nothing(void **state)
     assert_int_equal(spool_blocks_aside(f->spool), 0);
 }
 
+static void assert_holds(struct fixture *f, uint64_t blocks, uint64_t bytes, uint64_t aside)
+{
+    assert_int_equal(spool_blocks(f->spool), blocks);
+    assert_int_equal(spool_bytes(f->spool), bytes);
+    assert_int_equal(spool_blocks_aside(f->spool), aside);
+}
+
+static void test_one_append_drops_as_many_blocks_as_it_takes(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[2][15];
+    open_dropping(f, 40, NULL);
+    for (uint8_t i = 0; i < 4; i++) {
+        assert_true(append_events(f, LANE_LOW, (uint8_t)(1U << i)));
+    }
+    struct spool_entry entries[] = {{.lane = LANE_HIGH, .block = block_of(bytes[0], 15, 1)},
+                                    {.lane = LANE_LOW, .block = block_of(bytes[1], 15, 1)}};
+    assert_true(spool_append(f->spool, entries, 2, ERA, NOW_MS, &f->err)); /* two, and one more */
+    assert_true(entries[0].is_stored && entries[1].is_stored);
+    for (int i = 0; i < 2; i++) {
+        assert_dropped(f, 0, 0, 1 + 2 + 4);
+        assert_holds(f, 3, 40, 0);
+        assert_int_equal(first_sequence(f), 3);
+        assert_true(has(f, 3) && has(f, 4) && has(f, 5));
+        cut_power(f);
+    }
+}
+
+static void test_blocks_aside_that_one_append_drops_are_counted_once_each(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[2][10];
+    open_dropping(f, 40, NULL);
+    for (uint8_t i = 0; i < 4; i++) {
+        assert_true(append_events(f, LANE_NORMAL, (uint8_t)(1U << i)));
+    }
+    set_aside(f, 0);
+    set_aside(f, 1);
+    struct spool_entry entries[] = {{.lane = LANE_HIGH, .block = block_of(bytes[0], 10, 1)},
+                                    {.lane = LANE_LOW, .block = block_of(bytes[1], 10, 1)}};
+    assert_true(spool_append(f->spool, entries, 2, ERA, NOW_MS, &f->err));
+    assert_true(entries[0].is_stored && entries[1].is_stored);
+    for (int i = 0; i < 2; i++) {
+        assert_dropped(f, 0, 1 + 2, 0);
+        assert_holds(f, 4, 40, 0);
+        assert_int_equal(first_sequence(f), 2);
+        cut_power(f);
+    }
+}
+
 static uint64_t disk_bytes_free;
 
 static bool measure_disk(const char *path, struct disk_figures *ret)
@@ -659,6 +709,48 @@ static void test_a_spool_of_an_earlier_version_is_read_on(void **state)
     assert_block(f, 6, "six");
 }
 
+static bool keeps(struct fixture *f, char kind, uint64_t number, struct slice value)
+{
+    uint8_t key[SPOOL_NUMBER_KEY_BYTES];
+    bool found;
+    assert_true(
+        store_get(f->store, NULL, spool_number_key(kind, number, key), &f->block, &found, &f->err));
+    return found && slice_equal(buf_slice(&f->block), value);
+}
+
+static void
+test_every_kind_of_key_of_an_earlier_version_is_changed_also_when_that_fails(void **state)
+{
+    static void (*const fail[])(struct store *, unsigned) = {NULL, store_memory_fail_write,
+                                                             store_memory_fail_late};
+    static const char kinds[] = "efhn";
+    struct spool_options options = {.bytes_max = BYTES_MAX};
+    for (uint8_t i = 0; i < 3; i++) {
+        const uint8_t next[8] = {0, 0, 0, 0, 0, 0, 0, i};
+        struct slice value = slice_make(next, sizeof next);
+        tear_down(state);
+        set_up(state);
+        struct fixture *f = *state;
+        spool_close(&f->spool);
+        for (uint64_t n = 0; kinds[n] != 0; n++) {
+            put(f, kinds[n], 3 - n, value);
+        }
+        if (fail[i] != NULL) {
+            fail[i](f->store, 1);
+            assert_false(spool_open(f->store, &options, &f->spool, &f->err));
+            assert_int_equal(f->err.kind, ERROR_UNAVAILABLE);
+        }
+        open_spool(f, BYTES_MAX);
+        cut_power(f);
+        for (uint64_t n = 0; kinds[n] != 0; n++) {
+            assert_true(keeps(f, (char)(kinds[n] - 'a' + 'A'), 3 - n, value));
+            assert_false(keeps(f, kinds[n], 3 - n, value));
+        }
+        assert_int_equal(spool_next_sequence(f->spool), i);
+        assert_int_equal(spool_epoch(f->spool), 1);
+    }
+}
+
 static void test_figures_that_do_not_fit_are_counted_anew(void **state)
 {
     struct fixture *f = *state;
@@ -671,6 +763,19 @@ static void test_figures_that_do_not_fit_are_counted_anew(void **state)
     assert_int_equal(spool_blocks(f->spool), 2);
     assert_int_equal(spool_bytes(f->spool), 6);
     assert_int_equal(spool_next_sequence(f->spool), 2);
+}
+
+static void test_figures_that_do_not_know_of_all_blocks_are_counted_anew(void **state)
+{
+    struct fixture *f = *state;
+    append(f, "one");
+    append(f, "two");
+    append(f, "three");
+    acknowledge(f, 0);
+    put(f, 'b', 7, slice_text("unknown"));
+    reopen(f);
+    assert_holds(f, 3, 3 + 5 + 7, 0);
+    assert_int_equal(spool_next_sequence(f->spool), 8);
 }
 
 static bool has_header(struct fixture *f, uint64_t epoch)
@@ -977,9 +1082,13 @@ int main(void)
         WITH(test_a_block_never_drops_one_of_a_higher_lane),
         WITH(test_a_drop_is_counted_also_after_a_power_cut),
         WITH(test_an_answer_for_a_dropped_block_changes_nothing),
+        WITH(test_one_append_drops_as_many_blocks_as_it_takes),
+        WITH(test_blocks_aside_that_one_append_drops_are_counted_once_each),
         WITH(test_on_a_short_disk_the_spool_does_not_grow),
         WITH(test_a_spool_of_an_earlier_version_is_read_on),
+        WITH(test_every_kind_of_key_of_an_earlier_version_is_changed_also_when_that_fails),
         WITH(test_figures_that_do_not_fit_are_counted_anew),
+        WITH(test_figures_that_do_not_know_of_all_blocks_are_counted_anew),
         WITH(test_headers_that_no_block_needs_are_deleted),
         WITH(test_a_block_comes_with_the_header_of_its_own_epoch),
         WITH(test_blocks_are_appended_and_taken_out_at_the_same_time),
