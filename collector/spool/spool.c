@@ -249,6 +249,7 @@ bool spool_begin_change(struct spool *s, struct spool_change *ret, struct error 
     ret->state.changes++;
     ret->is_append = false;
     ret->aside_from = 0;
+    memset(ret->appended, 0, sizeof ret->appended);
     memcpy(ret->drop_from, s->first, sizeof ret->drop_from);
     store_batch_clear(&s->batch);
     return true;

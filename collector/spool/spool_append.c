@@ -56,14 +56,24 @@ static void drop_lane(struct spool *s, struct store_iterator *it, enum lane lane
     }
 }
 
-/* Is there room for the block, or can it be made? */
+/* Would there be room if all that may be dropped for the block were? */
+static bool can_make_room(const struct spool_entry *entry, const struct spool_change *change)
+{
+    uint64_t stays = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        stays += lane < (int)entry->lane ? change->state.lanes[lane].bytes : change->appended[lane];
+    }
+    return stays + entry->block.len <= change->limit;
+}
+
+/* Is there room for the block, or can it be made? Nothing is dropped in vain. */
 static bool make_room(struct spool *s, const struct spool_entry *entry, struct spool_change *change)
 {
     size_t bytes = entry->block.len;
     if (has_room(change, bytes)) {
         return true;
     }
-    if (!s->options.drops_oldest || bytes > change->limit) {
+    if (!s->options.drops_oldest || !can_make_room(entry, change)) {
         return false;
     }
     struct store_iterator *it = store_iterator_open(s->store, NULL);
@@ -114,6 +124,7 @@ static size_t add_entries(struct spool *s, struct spool_entry *entries, size_t c
             change->is_append = true;
             figures->blocks++;
             figures->bytes += entry->block.len;
+            change->appended[entry->lane] += entry->block.len;
             stored++;
         }
     }

@@ -321,11 +321,14 @@ static bool has_room(const struct history *h, const struct contents *c, size_t b
 
 static bool make_room(const struct history *h, struct contents *c, const struct spool_entry *entry)
 {
+    struct contents before = *c;
     bool is_dropping = h->options.drops_oldest;
     while (is_dropping && !has_room(h, c, entry->block.len)) {
         is_dropping = drop_oldest(h, c, entry->lane);
     }
-    return has_room(h, c, entry->block.len);
+    bool has_made_it = has_room(h, c, entry->block.len);
+    *c = has_made_it ? *c : before; /* nothing is dropped in vain */
+    return has_made_it;
 }
 
 /* What the append makes of the contents; how many blocks are stored. */

@@ -79,6 +79,7 @@ struct spool_change {
     uint64_t limit;            /* of bytes; for appending */
     uint64_t drop_from[LANES]; /* likewise: what is below will be gone */
     uint64_t aside_from;       /* likewise, of what is aside */
+    uint64_t appended[LANES];  /* likewise: bytes */
     struct spool_place last;   /* likewise: the block to whose place the figures go */
     bool is_append;
 };
