@@ -115,17 +115,6 @@ void block_builder_free(struct block_builder **builder)
     *builder = NULL;
 }
 
-static void add_int(struct block_builder *b, enum column column, int64_t value)
-{
-    msgpack_packer p;
-    if (value >= 0 && value < 128) { /* quicker by itself, and nearly all are */
-        buf_put_u8(&b->columns[column], (uint8_t)value);
-        return;
-    }
-    value_packer_init(&p, &b->columns[column]);
-    msgpack_pack_int64(&p, value);
-}
-
 static void add_text(struct block_builder *b, enum column column, struct slice text)
 {
     if (text.len == 0) {
@@ -171,14 +160,14 @@ bool block_builder_add(struct block_builder *b, const struct event *e)
     buf_put_u8(&b->columns[COLUMN_TYPES],
                (uint8_t)((unsigned)e->type | (e->has_client_time ? CLIENT_TIME : 0U) |
                          (e->is_quarantined ? QUARANTINED : 0U)));
-    add_int(b, COLUMN_RECEIVED, e->received_ms - b->received_last);
-    add_int(b, COLUMN_AGES, e->received_ms - e->timestamp_ms);
+    value_put_int(&b->columns[COLUMN_RECEIVED], e->received_ms - b->received_last);
+    value_put_int(&b->columns[COLUMN_AGES], e->received_ms - e->timestamp_ms);
     add_text(b, COLUMN_SOURCES, e->source);
     add_text(b, COLUMN_NAMES, e->name);
     add_id(b, COLUMN_MESSAGE_IDS, UUIDS_MESSAGE, e->message_id);
     add_id(b, COLUMN_ANONYMOUS_IDS, UUIDS_ANONYMOUS, e->anonymous_id);
     add_id(b, COLUMN_USER_IDS, UUIDS_USER, e->user_id);
-    add_int(b, COLUMN_BODY_LENGTHS, (int64_t)e->body.len);
+    value_put_int(&b->columns[COLUMN_BODY_LENGTHS], (int64_t)e->body.len);
     buf_put_slice(&b->bodies, e->body);
     b->received_last = e->received_ms;
     b->bytes += bytes;

@@ -1,6 +1,5 @@
 #include "shared/json.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,15 +67,6 @@ static bool begin_item(struct json_packer *p, size_t len)
     return true;
 }
 
-enum json_fault json_packer_null(struct json_packer *p)
-{
-    if (!begin_item(p, 0)) {
-        return JSON_TOO_LARGE;
-    }
-    msgpack_pack_nil(&p->packer);
-    return JSON_FINE;
-}
-
 enum json_fault json_packer_bool(struct json_packer *p, bool value)
 {
     if (!begin_item(p, 0)) {
@@ -96,40 +86,46 @@ static bool is_whole(double value)
     return value == floor(value) && fabs(value) < 9007199254740992.0;
 }
 
-static enum json_fault put_double(msgpack_packer *packer, double value)
+static enum json_fault pack_bits(struct buf *out, enum json_kind kind, uint64_t bits)
 {
-    if (!isfinite(value)) {
+    msgpack_packer packer;
+    double value;
+    if (!buf_reserve(out, 9)) {
+        return JSON_TOO_LARGE;
+    }
+    if (kind == JSON_INT) {
+        value_put_int(out, (int64_t)bits);
+        return JSON_FINE;
+    }
+    value_packer_init(&packer, out);
+    if (kind == JSON_UINT) {
+        msgpack_pack_uint64(&packer, bits);
+        return JSON_FINE;
+    }
+    memcpy(&value, &bits, sizeof value);
+    if (kind == JSON_HUGE || !isfinite(value)) {
         return JSON_BAD_NUMBER;
     }
     if (is_whole(value)) {
-        msgpack_pack_int64(packer, (int64_t)value);
+        msgpack_pack_int64(&packer, (int64_t)value);
     } else {
-        msgpack_pack_double(packer, value);
+        msgpack_pack_double(&packer, value);
     }
     return JSON_FINE;
 }
 
 enum json_fault json_packer_number(struct json_packer *p, struct slice text)
 {
-    char digits[33];
-    ensure(text.len < sizeof digits);
-    memcpy(digits, text.data, text.len);
-    digits[text.len] = 0;
+    char zero_ended[33];
+    uint64_t bits;
+    ensure(text.len < sizeof zero_ended);
+    memcpy(zero_ended, text.data, text.len);
+    zero_ended[text.len] = 0;
     if (!begin_item(p, 0)) {
         return JSON_TOO_LARGE;
     }
-    errno = 0;
-    bool is_negative = digits[0] == '-';
-    uint64_t bits = is_negative ? (uint64_t)strtoll(digits, NULL, 10) : strtoull(digits, NULL, 10);
-    if (errno != 0 || strpbrk(digits, ".eE") != NULL) {
-        return put_double(&p->packer, strtod(digits, NULL));
-    }
-    if (is_negative) {
-        msgpack_pack_int64(&p->packer, (int64_t)bits);
-    } else {
-        msgpack_pack_uint64(&p->packer, bits);
-    }
-    return JSON_FINE;
+    enum json_kind kind = json_number_from(zero_ended, &bits);
+    return pack_bits(p->out, kind, bits);
 }
 
 enum json_fault json_packer_text(struct json_packer *p, struct slice text)
@@ -248,25 +244,6 @@ static bool pack_text(struct slice text, struct buf *out)
     return true;
 }
 
-static enum json_fault pack_number(const struct json_doc *doc, size_t at, struct buf *out)
-{
-    msgpack_packer packer;
-    if (!buf_reserve(out, 9)) {
-        return JSON_TOO_LARGE;
-    }
-    value_packer_init(&packer, out);
-    switch ((int)json_doc_kind(doc, at)) {
-    case JSON_INT:
-        msgpack_pack_int64(&packer, json_doc_int(doc, at));
-        return JSON_FINE;
-    case JSON_UINT:
-        msgpack_pack_uint64(&packer, (uint64_t)json_doc_int(doc, at));
-        return JSON_FINE;
-    default:
-        return put_double(&packer, json_doc_double(doc, at));
-    }
-}
-
 static enum json_fault pack_byte(uint8_t byte, struct buf *out)
 {
     return buf_append(out, &byte, 1) ? JSON_FINE : JSON_TOO_LARGE;
@@ -282,7 +259,7 @@ static enum json_fault pack_one(const struct json_doc *doc, size_t at, struct bu
     case JSON_UINT:
     case JSON_DOUBLE:
     case JSON_DIGITS:
-        return pack_number(doc, at, out);
+        return pack_bits(out, json_doc_kind(doc, at), (uint64_t)json_doc_int(doc, at));
     case JSON_NULL:
         return pack_byte(0xc0, out);
     case JSON_FALSE:

@@ -39,7 +39,6 @@ const char *json_fault_code(enum json_fault fault);
 const char *json_fault_sentence(enum json_fault fault);
 
 void json_packer_init(struct json_packer *p, struct buf *out);
-enum json_fault json_packer_null(struct json_packer *p);
 enum json_fault json_packer_bool(struct json_packer *p, bool value);
 /* The text is a number as JSON writes it, of up to 32 bytes. */
 enum json_fault json_packer_number(struct json_packer *p, struct slice text);

@@ -112,32 +112,30 @@ static int on_boolean(void *ctx, int value)
     return put_value(ctx, value != 0 ? JSON_TRUE : JSON_FALSE, 0);
 }
 
-static int put_double(struct json_parser *p, struct slice digits, double value)
+enum json_kind json_number_from(const char *text, uint64_t *ret_bits)
 {
-    uint64_t bits;
-    bool is_whole = digits.len > 0;
-    if (!is_whole && !isfinite(value)) {
-        return put_value(p, JSON_HUGE, 0);
+    bool is_whole = strpbrk(text, ".eE") == NULL;
+    if (is_whole) {
+        errno = 0;
+        *ret_bits = text[0] == '-' ? (uint64_t)strtoll(text, NULL, 10) : strtoull(text, NULL, 10);
+        if (errno == 0) {
+            return text[0] != '-' && *ret_bits > INT64_MAX ? JSON_UINT : JSON_INT;
+        }
     }
-    (void)put_value(p, is_whole ? JSON_DIGITS : JSON_DOUBLE, is_whole ? put_text(p, digits) : 0);
-    memcpy(&bits, &value, sizeof bits);
-    put_word(p, bits);
-    return 1;
+    double value = strtod(text, NULL);
+    memcpy(ret_bits, &value, sizeof *ret_bits);
+    return is_whole ? JSON_DIGITS : isfinite(value) ? JSON_DOUBLE : JSON_HUGE;
 }
 
 /* `text` ends with a zero behind its `len` bytes. */
 static int put_number(struct json_parser *p, const char *text, size_t len)
 {
-    if (strpbrk(text, ".eE") != NULL) {
-        return put_double(p, slice_make(NULL, 0), strtod(text, NULL));
+    uint64_t bits;
+    enum json_kind kind = json_number_from(text, &bits);
+    (void)put_value(p, kind, kind == JSON_DIGITS ? put_text(p, slice_make(text, len)) : 0);
+    if (kind != JSON_HUGE) {
+        put_word(p, bits);
     }
-    errno = 0;
-    uint64_t bits = text[0] == '-' ? (uint64_t)strtoll(text, NULL, 10) : strtoull(text, NULL, 10);
-    if (errno != 0) {
-        return put_double(p, slice_make(text, len), strtod(text, NULL));
-    }
-    (void)put_value(p, text[0] != '-' && bits > INT64_MAX ? JSON_UINT : JSON_INT, 0);
-    put_word(p, bits);
     return 1;
 }
 

@@ -69,6 +69,10 @@ MUST_CHECK bool json_parse(struct json_parser *parser, struct slice text, struct
 MUST_CHECK bool json_parse_slowly(struct json_parser *parser, struct slice text,
                                   struct json_doc *ret);
 
+/* What a number is, written as JSON does and ended by a zero; and its 64 bits, but for JSON_HUGE.
+ */
+enum json_kind json_number_from(const char *text, uint64_t *ret_bits);
+
 static inline enum json_kind json_doc_kind(const struct json_doc *doc, size_t at)
 {
     return (enum json_kind)(doc->words[at] >> 56);

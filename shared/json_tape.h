@@ -1,4 +1,4 @@
-/* simdjson for C: its parser has no C interface, so that this one function stands in C++.
+/* simdjson for C: its parser has no C interface, so that this much stands in C++.
  *
  * A tape is simdjson's own form of a document (doc/tape.md of simdjson): words whose top byte says
  * what stands there, and a run of bytes with the texts. json_doc.h walks it.

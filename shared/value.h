@@ -17,6 +17,18 @@ void value_packer_init(msgpack_packer *packer, struct buf *buf);
 
 void value_pack_text(msgpack_packer *packer, struct slice text);
 void value_pack_cstr(msgpack_packer *packer, const char *text);
+/* An integer, likewise quick: nearly all are small. */
+static inline void value_put_int(struct buf *buf, int64_t value)
+{
+    msgpack_packer packer;
+    if (value >= 0 && value < 128) {
+        buf_put_u8(buf, (uint8_t)value);
+        return;
+    }
+    value_packer_init(&packer, buf);
+    msgpack_pack_int64(&packer, value);
+}
+
 /* value_pack_text() where it must be quick: without a packer and its indirect calls. */
 static inline void value_put_text(struct buf *buf, struct slice text)
 {
