@@ -50,7 +50,7 @@ static void refuse_request(struct parser *p, const char *message)
     p->request->refusal = refusal_make("invalid-shape", message, NULL);
 }
 
-/* These three say whether the event is fine so far. */
+/* These say whether the event is fine so far. */
 static bool refuse_event(struct parser *p, const char *code, const char *message,
                          const char *pointer)
 {
@@ -58,10 +58,14 @@ static bool refuse_event(struct parser *p, const char *code, const char *message
     return false;
 }
 
+static bool refuse_for(struct parser *p, enum json_fault fault, const char *pointer)
+{
+    return refuse_event(p, json_fault_code(fault), json_fault_sentence(fault), pointer);
+}
+
 static bool check_fault(struct parser *p, enum json_fault fault)
 {
-    return fault == JSON_FINE ||
-           refuse_event(p, json_fault_code(fault), json_fault_sentence(fault), NULL);
+    return fault == JSON_FINE || refuse_for(p, fault, NULL);
 }
 
 static bool pack(struct parser *p, size_t at, int depth)
@@ -158,7 +162,7 @@ static bool take_field(struct parser *p, enum field field, size_t at)
     case JSON_TEXT:
         return take_text(p, field, json_doc_text(p->doc, at));
     case JSON_NO_UTF8:
-        return refuse_event(p, "invalid-utf8", "A text is not valid UTF-8.", field_pointers[field]);
+        return refuse_for(p, JSON_BAD_TEXT, field_pointers[field]);
     case JSON_INT:
     case JSON_UINT:
     case JSON_DIGITS:
@@ -169,8 +173,7 @@ static bool take_field(struct parser *p, enum field field, size_t at)
         break;
     case JSON_HUGE:
         if (takes_numbers(field)) {
-            return refuse_event(p, json_fault_code(JSON_BAD_NUMBER),
-                                json_fault_sentence(JSON_BAD_NUMBER), field_pointers[field]);
+            return refuse_for(p, JSON_BAD_NUMBER, field_pointers[field]);
         }
         break;
     default:
@@ -215,28 +218,34 @@ static void take_preferences(struct parser *p, size_t consent)
     }
 }
 
-/* Packed like any other object, while what the gate looks at is noted. */
+/* What the gate looks at, in a member of the context that was packed. */
+static void note_context(struct parser *p, size_t key)
+{
+    struct request_event *e = p->event;
+    struct slice name = json_doc_text(p->doc, key);
+    if (slice_is(name, "userAgent")) {
+        bool is_text = is_kind(p, key + 1, JSON_TEXT);
+        e->user_agent_len = is_text ? json_doc_text(p->doc, key + 1).len : 0;
+        e->user_agent_at = p->bodies->len - e->user_agent_len - e->body_at;
+    } else if (slice_is(name, "consent")) {
+        take_preferences(p, key + 1);
+    }
+}
+
 static bool pack_context(struct parser *p, size_t context)
 {
     const struct json_doc *doc = p->doc;
-    struct request_event *e = p->event;
-    bool fine = check_fault(p, json_pack_map(p->bodies, json_doc_count(doc, context)));
-    for (size_t key = json_doc_first(context); fine && !json_doc_is_end(doc, key);
-         key = json_doc_next(doc, key + 1)) {
-        struct slice name = json_doc_text(doc, key);
-        fine = pack(p, key, 2) && pack(p, key + 1, 2);
-        if (!fine) {
-            break;
-        }
-        if (slice_is(name, "userAgent")) {
-            bool is_text = is_kind(p, key + 1, JSON_TEXT);
-            e->user_agent_len = is_text ? json_doc_text(doc, key + 1).len : 0;
-            e->user_agent_at = p->bodies->len - e->user_agent_len - e->body_at;
-        } else if (slice_is(name, "consent")) {
-            take_preferences(p, key + 1);
-        }
+    if (!check_fault(p, json_pack_map(p->bodies, json_doc_count(doc, context)))) {
+        return false;
     }
-    return fine;
+    for (size_t key = json_doc_first(context); !json_doc_is_end(doc, key);
+         key = json_doc_next(doc, key + 1)) {
+        if (!pack(p, key, 2) || !pack(p, key + 1, 2)) {
+            return false;
+        }
+        note_context(p, key);
+    }
+    return true;
 }
 
 /* These three are objects, or null: whoever reads them later may rely on it. */

@@ -69,12 +69,12 @@ struct request {
     size_t count;
     struct request_event *events;
     size_t capacity;
+    struct json_parser *parser; /* the events refer to the texts of its document */
     struct arena arena;
     struct buf bodies;
     struct buf outer[REQUEST_OUTER_MAPS]; /* context and integrations of a batch, where given */
     msgpack_zone zone;                    /* of the event that is looked at */
-    struct json_parser *parser;
-    msgpack_zone outer_zone; /* of the batch's context and integrations */
+    msgpack_zone outer_zone;              /* of the batch's context and integrations */
 };
 
 void request_init(struct request *request);
