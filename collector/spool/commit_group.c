@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { LARGE_BYTES = 128 * 1024, SMALL_COMMITS_MAX = 32 };
+enum { SMALL_COMMITS_MAX = 32 };
 
 struct commit_group *commit_group_new(struct block_compressor *compressor)
 {
@@ -25,21 +25,21 @@ void commit_group_free(struct commit_group *group)
     }
 }
 
-/* Was it long since its memory was needed? */
-static bool is_outgrown(struct commit_group *group)
+/* Is what it keeps more than the commits of late have needed? */
+static bool is_outgrown(struct commit_group *group, size_t bytes_usual)
 {
-    if (group->bytes >= LARGE_BYTES) {
+    if (group->bytes >= bytes_usual / 8) {
         group->is_large = true;
         group->small_commits = 0;
-        return false;
+        return group->bytes > bytes_usual;
     }
     group->small_commits++;
     return group->is_large && group->small_commits >= SMALL_COMMITS_MAX;
 }
 
-bool commit_group_clear(struct commit_group *group)
+bool commit_group_clear(struct commit_group *group, size_t bytes_usual)
 {
-    bool is_kept = !is_outgrown(group);
+    bool is_kept = !is_outgrown(group, bytes_usual);
     for (size_t i = 0; i < group->part_count; i++) {
         block_builder_clear(group->parts[i].builder); /* where the commit failed early */
     }

@@ -41,8 +41,8 @@ struct commit_group *commit_group_new(struct block_compressor *compressor);
 /* With all that follow it. NULL is allowed. */
 void commit_group_free(struct commit_group *group);
 /* Make it empty; what every commit may need is kept. False: it is better freed, because it keeps
- * what a load that is over needed. */
-MUST_CHECK bool commit_group_clear(struct commit_group *group);
+ * what a commit of more than `bytes_usual` or a load that is over needed. */
+MUST_CHECK bool commit_group_clear(struct commit_group *group, size_t bytes_usual);
 
 /* How many of the request's events are to be stored, and their bytes before compression. */
 size_t commit_group_weigh(const struct request *request, size_t *ret_count);

@@ -270,8 +270,7 @@ static void probe(struct committer *c)
 
 static void give_back(struct committer *c, struct commit_group *group)
 {
-    bool is_usual = group->bytes <= GROUP_BYTES_USUAL;
-    bool is_kept = commit_group_clear(group) && is_usual;
+    bool is_kept = commit_group_clear(group, GROUP_BYTES_USUAL);
     pthread_mutex_lock(&c->lock);
     bool keep = is_kept && c->spare_count < SPARE_GROUPS_MAX;
     if (keep) {
