@@ -2,7 +2,6 @@
  * the memory store can do, and for what LevelDB must keep on disk. */
 #include "shared/store.h"
 
-#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,10 +14,11 @@
 #include <cmocka.h>
 #include "shared/clock.h"
 #include "shared/rand.h"
+#include "shared/test_folder.h"
 
 struct fixture {
     bool is_leveldb;
-    char path[64];
+    char path[TEST_FOLDER_BYTES];
     struct store *store;
     struct store_batch batch;
     struct buf value;
@@ -45,8 +45,7 @@ static int set_up(void **state, bool is_leveldb)
     store_batch_init(&f->batch);
     buf_init(&f->value, 1024 * 1024);
     if (is_leveldb) {
-        snprintf(f->path, sizeof f->path, "/tmp/tributary-store-XXXXXX");
-        assert_non_null(mkdtemp(f->path));
+        test_folder_make(f->path);
         open_leveldb(f);
     } else {
         f->store = store_memory_open();
@@ -65,14 +64,6 @@ static int set_up_leveldb(void **state)
     return set_up(state, true);
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *ftw)
-{
-    (void)info;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -80,7 +71,7 @@ static int tear_down(void **state)
     store_batch_done(&f->batch);
     buf_done(&f->value);
     if (f->is_leveldb) {
-        nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        test_folder_remove(f->path);
     }
     free(f);
     return 0;

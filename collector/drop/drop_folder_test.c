@@ -3,7 +3,6 @@
 #include "collector/drop/drop_folder.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,13 +15,14 @@
 #include "collector/drop/drop_move.h"
 #include "collector/drop/drop_scan.h"
 #include "shared/file.h"
+#include "shared/test_folder.h"
 
 static const char mapping_json[] =
     "{\"files\": \"*.csv\", \"source\": \"s\", \"event\": {\"type\": \"track\","
     "\"event\": {\"column\": \"what\"}, \"userId\": {\"column\": \"who\"}}}";
 
 struct fixture {
-    char dir[64];
+    char dir[TEST_FOLDER_BYTES];
     char drop[96];
     struct drop_folders folders;
     int data;
@@ -34,22 +34,11 @@ struct fixture {
     unsigned halves;            /* how often that was taken */
 };
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
-{
-    (void)status;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct error err;
-    snprintf(f->dir, sizeof f->dir, "/tmp/tributary-drop-XXXXXX");
-    if (mkdtemp(f->dir) == NULL) {
-        return -1;
-    }
+    test_folder_make(f->dir);
     snprintf(f->drop, sizeof f->drop, "%s/drop", f->dir);
     pthread_mutex_init(&f->lock, NULL);
     f->durable_calls_max = UINT32_MAX;
@@ -63,7 +52,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     drop_folders_close(&f->folders);
     close(f->data);
-    nftw(f->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    test_folder_remove(f->dir);
     pthread_mutex_destroy(&f->lock);
     free(f);
     return 0;

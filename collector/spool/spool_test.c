@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <unistd.h>
 #include "shared/file.h"
 #include "shared/rand.h"
 #include "shared/seal.h"
+#include "shared/test_folder.h"
 
 enum { BYTES_MAX = 1000000 };
 
@@ -1010,20 +1010,12 @@ static void test_random_work_and_power_cuts_lose_nothing_and_repeat_no_number(vo
     }
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *ftw)
-{
-    (void)info;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 /* LevelDB says in its LOG what it does; a table that only moves to another level is not written. */
 static void test_what_waits_is_never_merged_with_what_comes(void **state)
 {
     enum { BLOCKS = 600, BLOCK_BYTES = 32 * 1024 };
     struct fixture *f = *state;
-    char folder[] = "/tmp/spool-test-XXXXXX";
+    char folder[TEST_FOLDER_BYTES];
     bool found;
     struct store_options options = {.write_buffer_bytes = 512 * 1024,
                                     .cache_bytes = 64 * 1024,
@@ -1031,7 +1023,7 @@ static void test_what_waits_is_never_merged_with_what_comes(void **state)
                                     .open_files_max = 100};
     struct buf log;
     uint8_t *block = memory_allocate_zeroed(BLOCK_BYTES);
-    assert_non_null(mkdtemp(folder));
+    test_folder_make(folder);
     spool_close(&f->spool);
     store_close(&f->store);
     assert_true(store_leveldb_open(folder, &options, &f->store, &f->err));
@@ -1053,7 +1045,7 @@ static void test_what_waits_is_never_merged_with_what_comes(void **state)
     assert_int_equal(spool_bytes(f->spool), BLOCKS * BLOCK_BYTES);
     buf_done(&log);
     free(block);
-    nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    test_folder_remove(folder);
 }
 
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
