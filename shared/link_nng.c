@@ -132,13 +132,8 @@ bool link_server_open(const char *url, link_handler *handler, void *user, struct
 
 void link_reply_send(struct link_reply *reply, struct slice bytes)
 {
-    nng_msg *msg;
-    int rv = nng_msg_alloc(&msg, 0);
-    ensure(rv == 0);
-    rv = nng_msg_append(msg, bytes.data, bytes.len);
-    ensure(rv == 0);
     reply->sending = true;
-    nng_aio_set_msg(reply->aio, msg);
+    nng_aio_set_msg(reply->aio, link_socket_message(bytes));
     nng_ctx_send(reply->ctx, reply->aio);
 }
 

@@ -376,16 +376,6 @@ bool link_client_open(const struct link_client_options *options, struct link_cli
     return true;
 }
 
-static nng_msg *make_message(struct slice bytes)
-{
-    nng_msg *msg;
-    int rv = nng_msg_alloc(&msg, 0);
-    ensure(rv == 0);
-    rv = nng_msg_append(msg, bytes.data, bytes.len);
-    ensure(rv == 0);
-    return msg;
-}
-
 bool link_client_is_connected(struct link_client *client)
 {
     pthread_mutex_lock(&client->lock);
@@ -407,7 +397,7 @@ void link_client_request(struct link_client *client, struct slice bytes, int tim
         done(user, false, slice_make(NULL, 0));
         return;
     }
-    nng_msg *msg = make_message(bytes);
+    nng_msg *msg = link_socket_message(bytes);
     nng_aio_set_msg(e->aio, msg);
     nng_aio_set_timeout(e->aio, timeout_ms);
     if (!begin_operation(e, true)) {

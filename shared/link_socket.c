@@ -2,13 +2,22 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include "shared/buf.h"
 #include "shared/clock.h"
 #include "shared/daemon.h"
 
 bool link_socket_fail(struct error *err, int rv, const char *what)
 {
     return error_set(err, ERROR_UNAVAILABLE, "%s: %s", what, nng_strerror(rv));
+}
+
+nng_msg *link_socket_message(struct slice bytes)
+{
+    nng_msg *msg;
+    int rv = nng_msg_alloc(&msg, 0);
+    ensure(rv == 0);
+    rv = nng_msg_append(msg, bytes.data, bytes.len);
+    ensure(rv == 0);
+    return msg;
 }
 
 /* The closing of one socket, on a thread of its own. */
