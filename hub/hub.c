@@ -12,6 +12,7 @@ static const struct store_options log_options = {
     .table_bytes = 32 * 1024 * 1024,
     .open_files_max = 200,
     .compress = false, /* sealed blocks do not compress */
+    .maps_tables = true,
 };
 
 static bool read_keys(struct hub *h, struct error *err)
@@ -71,6 +72,7 @@ static bool open_stores(struct hub *h, struct error *err)
         .table_bytes = 8 * 1024 * 1024,
         .open_files_max = 500,
         .compress = true,
+        .maps_tables = true,
     };
     h->stores = memory_allocate_zeroed(count * sizeof(struct store *));
     for (size_t i = 0; i < count; i++) {

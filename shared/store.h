@@ -80,6 +80,8 @@ struct store_options {
     size_t table_bytes;        /* size of a table file */
     int open_files_max;
     bool compress; /* off where values are compressed or sealed already */
+    /* Faster to read at random; but what was read counts as resident memory, whatever its size. */
+    bool maps_tables;
     /* LevelDB takes no more writes after one that failed, and what it would write behind one may
      * not be found again. For a process that goes on after a failed write: the store is opened anew
      * before the next one, when the disk has room again and no iterator or snapshot is open. Costs

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include "shared/clock.h"
+#include "shared/store_files.h"
 
 enum { REOPEN_MS = 1000 };
 
@@ -348,6 +349,7 @@ static void set_options(struct store_leveldb *s, const struct store_options *o)
     s->options = leveldb_options_create();
     s->filter = leveldb_filterpolicy_create_bloom(10);
     s->cache = leveldb_cache_create_lru(o->cache_bytes);
+    leveldb_options_set_env(s->options, store_files_env(o->maps_tables));
     leveldb_options_set_create_if_missing(s->options, 1);
     leveldb_options_set_filter_policy(s->options, s->filter);
     leveldb_options_set_cache(s->options, s->cache);

@@ -1,0 +1,358 @@
+/* Power cuts, by histories of a seed: of what was not synced, any page of a log may be on the disk
+ * and any other not. */
+#include "shared/store_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "shared/file.h"
+#include "shared/rand.h"
+#include "shared/store.h"
+#include "shared/test_folder.h"
+
+enum { SEEDS = 300, PAGE_BYTES = 4096, SMALL_MAX = 900, LARGE_MAX = 90 * 1000, LOG_MAX = 4 << 20 };
+
+/* One log at a time, which is never full. */
+static const struct store_options options = {.write_buffer_bytes = LOG_MAX,
+                                             .cache_bytes = 64 * 1024,
+                                             .table_bytes = 64 * 1024,
+                                             .open_files_max = 64};
+
+struct fixture {
+    char path[TEST_FOLDER_BYTES];
+    struct store *store;
+    struct store_batch batch;
+    int written; /* keys 0 to here */
+};
+
+/* What surely is on the disk: a copy of each log that is synced, made by our fdatasync(). */
+static struct buf synced;
+static int syncs;
+static bool disk_fails;
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text);
+    return len >= strlen(end) && strcmp(text + len - strlen(end), end) == 0;
+}
+
+static void read_file(const char *path, struct buf *ret)
+{
+    struct error err;
+    bool found = false;
+    assert_true(file_load(AT_FDCWD, path, ret, &found, &err) && found);
+}
+
+int fdatasync(int fd)
+{
+    char link[64];
+    char path[256];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    assert_true(len > 0);
+    path[len] = '\0';
+    if (ends_with(path, ".log")) {
+        syncs++;
+        if (disk_fails) {
+            errno = EIO;
+            return -1;
+        }
+        read_file(path, &synced);
+    }
+    return 0;
+}
+
+static void open_store(struct fixture *f)
+{
+    struct error err;
+    if (!store_leveldb_open(f->path, &options, &f->store, &err)) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = memory_allocate_zeroed(sizeof *f);
+    buf_init(&synced, LOG_MAX);
+    syncs = 0;
+    disk_fails = false;
+    store_batch_init(&f->batch);
+    test_folder_make(f->path);
+    open_store(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    store_close(&f->store);
+    store_batch_done(&f->batch);
+    buf_done(&synced);
+    test_folder_remove(f->path);
+    free(f);
+    return 0;
+}
+
+static void make_value(int n, size_t len, uint8_t *ret)
+{
+    memset(ret, 1 + n % 255, len);
+}
+
+/* Write the next key. */
+static bool put(struct fixture *f, size_t len, bool sync)
+{
+    static uint8_t value[LARGE_MAX];
+    char key[16];
+    struct error err;
+    snprintf(key, sizeof key, "%08d", f->written);
+    make_value(f->written, len, value);
+    store_batch_clear(&f->batch);
+    store_batch_put(&f->batch, slice_text(key), slice_make(value, len));
+    bool fine = store_write(f->store, &f->batch, sync, &err);
+    f->written += fine;
+    return fine;
+}
+
+/* How many keys there are, which are the first ones, with what was written. */
+static int count_first(struct store *store)
+{
+    static uint8_t value[LARGE_MAX];
+    char key[16];
+    int count = 0;
+    struct error err;
+    struct store_iterator *it = store_iterator_open(store, NULL);
+    for (store_iterator_seek(it, slice_text("")); store_iterator_valid(it);
+         store_iterator_next(it)) {
+        struct slice found = store_iterator_value(it);
+        snprintf(key, sizeof key, "%08d", count);
+        assert_true(slice_is(store_iterator_key(it), key));
+        make_value(count, found.len, value);
+        assert_memory_equal(found.data, value, found.len);
+        count++;
+    }
+    assert_true(store_iterator_check(it, &err));
+    store_iterator_close(&it);
+    return count;
+}
+
+static void write_file(const char *path, struct slice bytes)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.data, 1, bytes.len, file), bytes.len);
+    fclose(file);
+}
+
+/* The log as the disk may have it, by chance. */
+static void lose_pages(struct rand *rand, struct buf *log)
+{
+    size_t grown = log->len > synced.len ? log->len - synced.len : 0;
+    size_t len = log->len - (grown == 0 ? 0 : rand_below(rand, grown + 1));
+    for (size_t at = 0; at < len; at += PAGE_BYTES) {
+        size_t n = len - at < PAGE_BYTES ? len - at : PAGE_BYTES;
+        if (rand_below(rand, 2) == 0) {
+            continue;
+        }
+        size_t known = synced.len > at ? synced.len - at : 0;
+        known = known < n ? known : n;
+        if (known > 0) {
+            memcpy(log->data + at, synced.data + at, known);
+        }
+        memset(log->data + at + known, 0, n - known);
+    }
+    log->len = len;
+}
+
+/* What is found after a power cut in this moment. */
+static int count_after_power_cut(struct fixture *f, struct rand *rand)
+{
+    struct fixture after = {0};
+    char from[512];
+    char to[512];
+    struct buf bytes;
+    buf_init(&bytes, LOG_MAX);
+    test_folder_make(after.path);
+    DIR *dir = opendir(f->path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        snprintf(from, sizeof from, "%s/%s", f->path, entry->d_name);
+        snprintf(to, sizeof to, "%s/%s", after.path, entry->d_name);
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        read_file(from, &bytes);
+        if (ends_with(entry->d_name, ".log")) {
+            lose_pages(rand, &bytes);
+        }
+        write_file(to, buf_slice(&bytes));
+    }
+    closedir(dir);
+    struct buf kept = synced; /* opening syncs a log too */
+    buf_init(&synced, LOG_MAX);
+    open_store(&after);
+    int count = count_first(after.store);
+    store_close(&after.store);
+    buf_done(&synced);
+    synced = kept;
+    test_folder_remove(after.path);
+    buf_done(&bytes);
+    return count;
+}
+
+/* Small writes, some of them synced, and now and then a large one that is. */
+static void test_a_power_cut_leaves_a_beginning_with_all_that_was_synced(void **state)
+{
+    int lost = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct rand rand;
+        int surely = 0;
+        tear_down(state);
+        set_up(state);
+        struct fixture *f = *state;
+        rand_seeded_init(&rand, seed);
+        int steps = 1 + (int)rand_below(&rand, 400);
+        uint64_t sync_one_in = 1 + rand_below(&rand, 60);
+        uint64_t large_one_in = 20 + rand_below(&rand, 400);
+        for (int i = 0; i < steps; i++) {
+            bool is_large = rand_below(&rand, large_one_in) == 0;
+            bool sync = is_large || rand_below(&rand, sync_one_in) == 0;
+            size_t len = 1 + rand_below(&rand, is_large ? LARGE_MAX : SMALL_MAX);
+            assert_true(put(f, len, sync));
+            surely = sync ? f->written : surely;
+        }
+        int found = count_after_power_cut(f, &rand);
+        if (found < surely || found > f->written) {
+            fail_msg("seed=%llu: %d found of %d, %d synced", (unsigned long long)seed, found,
+                     f->written, surely);
+        }
+        lost += f->written - found;
+    }
+    assert_true(lost > SEEDS); /* the cuts did cut */
+}
+
+/* The one log of the store. */
+static size_t log_bytes(struct fixture *f)
+{
+    char path[512];
+    struct stat status = {0};
+    size_t bytes = 0;
+    DIR *dir = opendir(f->path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        snprintf(path, sizeof path, "%s/%s", f->path, entry->d_name);
+        if (ends_with(path, ".log")) {
+            assert_int_equal(stat(path, &status), 0);
+            bytes += (size_t)status.st_size;
+        }
+    }
+    closedir(dir);
+    return bytes;
+}
+
+static void test_small_writes_seldom_make_the_log_grow(void **state)
+{
+    struct fixture *f = *state;
+    size_t bytes = 0;
+    int grown = 0;
+    for (int i = 0; i < 2000; i++) {
+        assert_true(put(f, 500, true));
+        grown += log_bytes(f) != bytes;
+        bytes = log_bytes(f);
+    }
+    assert_true(grown < 12);
+    assert_in_range(syncs, 2000, 2001); /* one for each write, and what opening needs */
+    assert_true(bytes < (size_t)2000 * 540 + 300 * 1024);
+}
+
+static void test_large_writes_are_not_written_twice(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 20; i++) {
+        assert_true(put(f, 80 * 1000, true));
+    }
+    assert_true(log_bytes(f) < (size_t)20 * 81 * 1000);
+}
+
+static void test_what_is_not_synced_is_there_after_the_process_alone_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct rand rand;
+    rand_seeded_init(&rand, 1);
+    for (int i = 0; i < 50; i++) {
+        assert_true(put(f, 700, false));
+    }
+    /* With the log as it stands, as if all of it was synced. */
+    char path[512];
+    DIR *dir = opendir(f->path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (ends_with(entry->d_name, ".log")) {
+            snprintf(path, sizeof path, "%s/%s", f->path, entry->d_name);
+            read_file(path, &synced);
+        }
+    }
+    closedir(dir);
+    assert_int_equal(count_after_power_cut(f, &rand), 50);
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* The whole room is used, though there was none to reserve. */
+static void test_a_log_without_room_fails_at_its_end_and_takes_nothing_more(void **state)
+{
+    enum { LIMIT = 100 * 1000 };
+    struct fixture *f = *state;
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(LIMIT);
+    while (put(f, 3000, true)) {
+        assert_true(f->written * 3000 < LIMIT);
+    }
+    limit_files(RLIM_INFINITY);
+    assert_true(f->written >= LIMIT / 3100);
+    assert_false(put(f, 10, true));
+    store_close(&f->store);
+    open_store(f);
+    assert_int_equal(count_first(f->store), f->written);
+    assert_true(put(f, 10, true));
+}
+
+static void test_a_failed_sync_fails_the_write_and_those_after_it(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(put(f, 100, true));
+    disk_fails = true;
+    assert_false(put(f, 100, true));
+    disk_fails = false;
+    assert_false(put(f, 100, true));
+    assert_false(put(f, 100, false));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_power_cut_leaves_a_beginning_with_all_that_was_synced),
+        TEST(test_small_writes_seldom_make_the_log_grow),
+        TEST(test_large_writes_are_not_written_twice),
+        TEST(test_what_is_not_synced_is_there_after_the_process_alone_ended),
+        TEST(test_a_log_without_room_fails_at_its_end_and_takes_nothing_more),
+        TEST(test_a_failed_sync_fails_the_write_and_those_after_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
