@@ -1,6 +1,6 @@
 // Measures Tributary on this machine, nginx beside it, and prints each figure with its target: `make bench`.
 //
-// Rates of HTTP are the median of BENCH_ROUNDS (3) runs of BENCH_SECONDS (4).
+// Rates of HTTP are the median of BENCH_ROUNDS (9) runs of BENCH_SECONDS (2).
 // BENCH_QUICK=1 makes everything small, for about a minute. BENCH_PROFILES (1000000) and BENCH_EVENTS
 // (1000000) set the size of the hub. BENCH_ONLY=collector,drain,box,drop,bots,hub,edge,backfill,tag picks sections.
 import { execFileSync } from "node:child_process";
@@ -19,8 +19,8 @@ import { Report } from "./report.mjs";
 const QUICK = process.env.BENCH_QUICK === "1";
 const number = (name, usual, quick) => Number(process.env[name] ?? (QUICK ? quick : usual));
 const SETTINGS = {
-  seconds: number("BENCH_SECONDS", 4, 1),
-  rounds: number("BENCH_ROUNDS", 3, 1),
+  seconds: number("BENCH_SECONDS", 2, 1),
+  rounds: number("BENCH_ROUNDS", 9, 1),
   profiles: number("BENCH_PROFILES", 1_000_000, 20_000),
   events: number("BENCH_EVENTS", 1_000_000, 40_000),
   visits: QUICK ? 40 : 300,

@@ -8,7 +8,7 @@ import { freePorts } from "../e2e/support/ports.mjs";
 import { waitUntil } from "../e2e/support/wait.mjs";
 import { SEGMENTS, SOURCES, WRITE_KEY } from "./definitions.mjs";
 import { lean, variedEvents } from "./events.mjs";
-import { memory } from "./machine.mjs";
+import { diskWritten, memory } from "./machine.mjs";
 
 const SINGLES = 3000;
 const BATCH = 50;
@@ -39,15 +39,16 @@ function cpuSeconds({ child }) {
   return each.reduce((sum, ns) => sum + ns, 0) / 1e9;
 }
 
-async function writeEvents({ report }, box, title, events, size) {
-  const before = { bytes: written(box), ...(await box.metrics()) };
+async function writeEvents({ report, dir }, box, title, events, size) {
+  const state = async () => ({ bytes: written(box), disk: diskWritten(dir), ...(await box.metrics()) });
+  const before = await state();
   for (let at = 0; at < events.length; at += size) await box.send(events.slice(at, at + size));
-  const after = { bytes: written(box), ...(await box.metrics()) };
+  const after = await state();
   const change = (name) => after[name] - before[name];
   const bytes = change("bytes") / events.length;
   const sealed = change("tributary_event_sealed_bytes_total") / events.length;
   report.add(`written for an event, ${title}`, bytes, "bytes", {
-    reference: `sealed ${sealed.toFixed(0)}: × ${(bytes / sealed).toFixed(1)}`,
+    reference: `sealed ${sealed.toFixed(0)}: × ${(bytes / sealed).toFixed(1)}; by the disk's own count ${(change("disk") / events.length).toFixed(0)}`,
   });
 }
 

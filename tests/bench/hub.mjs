@@ -176,7 +176,7 @@ export async function edgeSection(context, centre) {
   const { collector } = centre;
   report.section("Edge");
   await measureLatency(context, centre);
-  const visitors = await meetVisitors(centre, settings.seconds > 2 ? 20_000 : 2000);
+  const visitors = await meetVisitors(centre, settings.seconds > 1 ? 20_000 : 2000);
   await pause(1000);
   const paths = (name, path) => {
     const file = join(dir, name);
@@ -188,8 +188,8 @@ export async function edgeSection(context, centre) {
     ["/v1/customers", ["get", paths("customers", ({ userId }) => `/v1/customers?user_id=${userId}`), collector.customerToken]],
   ];
   for (const [name, args] of lookups) {
-    const busy = await wrk(collector.url, args, { seconds: settings.seconds });
-    const calm = await wrk(collector.url, args, { seconds: Math.ceil(settings.seconds / 2), connections: 4 });
+    const busy = await wrk(collector.url, args, { seconds: 2 * settings.seconds });
+    const calm = await wrk(collector.url, args, { seconds: settings.seconds, connections: 4 });
     if (busy.errors + busy.refused + calm.refused > 0) report.fail(`${name}`, busy.errors + busy.refused + calm.refused);
     report.add(`${name}, 64 connections`, busy.requests / busy.seconds, "req/s");
     report.add("  latency p50 / p99", `${busy.p50.toFixed(2)} / ${busy.p99.toFixed(2)}`, "ms");

@@ -1,6 +1,8 @@
 // What the benchmark runs and reads on this machine: wrk, nginx, and what /proc says of a process.
 import { execFile, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync, existsSync, fdatasyncSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync, writeSync,
+} from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -61,6 +63,16 @@ export function folderBytes(dir) {
   }, 0);
 }
 
+/* What was written to the disk below a folder so far, in bytes: by everybody, and with the file system's own
+ * journal. NaN where the kernel does not count. */
+export function diskWritten(dir) {
+  const { dev } = statSync(dir, { bigint: true });
+  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
+  const minor = (dev & 0xffn) | ((dev >> 12n) & 0xffffff00n);
+  const path = `/sys/dev/block/${major}:${minor}/stat`;
+  return existsSync(path) ? Number(readFileSync(path, "utf8").trim().split(/\s+/)[6]) * 512 : NaN;
+}
+
 /* Wait until a process uses less than 3 % of a core. */
 export async function idle(pid, timeout = 300_000) {
   const end = performance.now() + timeout;
@@ -83,9 +95,9 @@ export async function wrk(url, args, { connections = 64, seconds, isFirst = fals
   return JSON.parse(line[1]);
 }
 
-/* wrk against a process, `rounds` times; the run with the median rate, with its CPU time a request and
- * the process's memory at its end. */
-export async function loaded(pid, url, args, { rounds = 3, ...options }) {
+/* wrk against a process, `rounds` times: the median of each figure, CPU time being that of a request, and
+ * the highest of memory. `meanwhile` may measure something between the rounds. */
+export async function loaded(pid, url, args, { rounds = 3, meanwhile = () => {}, ...options }) {
   await wrk(url, args, { ...options, seconds: 1 });
   const runs = [];
   for (let i = 0; i < rounds; i++) {
@@ -95,10 +107,55 @@ export async function loaded(pid, url, args, { rounds = 3, ...options }) {
       ...result,
       rate: result.requests / result.seconds,
       cpu: (cpuTime(pid) - before) / result.requests,
-      memory: memory(pid),
+      ...memory(pid),
     });
+    await meanwhile();
   }
-  return runs.sort((a, b) => a.rate - b.rate)[Math.floor(rounds / 2)];
+  const all = (name) => runs.map((run) => run[name]);
+  const median = (name) => quantile(all(name), 0.5);
+  const sum = (name) => all(name).reduce((total, value) => total + value, 0);
+  return {
+    rate: median("rate"),
+    cpu: median("cpu"),
+    p50: median("p50"),
+    p99: median("p99"),
+    errors: sum("errors"),
+    refused: sum("refused"),
+    memory: { resident: Math.max(...all("resident")), own: Math.max(...all("own")) },
+  };
+}
+
+const DISK_FILE_BYTES = 2 ** 20;
+const DISK_WRITE_BYTES = 1000;
+const DISK_PAUSE_MS = 0.5;
+
+/* The disk by itself, as far as a program can be fast on it: small writes into a file that has its size
+ * already, each synced. How long the syncs took, in ms. */
+export function syncDisk(dir, seconds) {
+  const path = join(dir, "disk");
+  const file = openSync(path, "w");
+  const times = [];
+  writeSync(file, Buffer.alloc(DISK_FILE_BYTES));
+  fsyncSync(file);
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  const end = performance.now() + seconds * 1000;
+  for (let at = 0; performance.now() < end; at = (at + DISK_WRITE_BYTES) % (DISK_FILE_BYTES - DISK_WRITE_BYTES)) {
+    const start = performance.now();
+    writeSync(file, Buffer.alloc(DISK_WRITE_BYTES, 1), 0, DISK_WRITE_BYTES, at);
+    fdatasyncSync(file);
+    times.push(performance.now() - start);
+    Atomics.wait(sleeper, 0, 0, DISK_PAUSE_MS);
+  }
+  closeSync(file);
+  rmSync(path);
+  return times;
+}
+
+/* The p99 of somebody who asks for a sync every `interval` ms, waiting or not: as wrk counts, who asks
+ * again and again while nothing is answered. */
+export function p99Asked(times, interval) {
+  const asked = times.flatMap((time) => Array.from({ length: 1 + Math.floor(time / interval) }, (_, i) => time - i * interval));
+  return quantile(asked, 0.99);
 }
 
 /* nginx reads each body whole and answers {"success":true}; under /log/ it also appends the body to a
