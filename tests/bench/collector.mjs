@@ -8,7 +8,7 @@ import { freePorts } from "../e2e/support/ports.mjs";
 import { waitUntil } from "../e2e/support/wait.mjs";
 import { SEGMENTS, SOURCES, WRITE_KEY } from "./definitions.mjs";
 import { lean, variedEvents } from "./events.mjs";
-import { loaded, p99Asked, quantile, startNginx, syncDisk, wrk } from "./machine.mjs";
+import { loaded, p99Asked, quantile, ratio, startNginx, syncDisk, wrk } from "./machine.mjs";
 
 const BATCH = 50;
 const SINGLES = 4000;
@@ -47,65 +47,79 @@ export async function startLonely({ dir, keep }, name, pinned) {
   return { hub, collector };
 }
 
-async function measureNginx({ dir, settings, report }, bodies) {
-  const [port] = await freePorts(1);
-  const nginx = await startNginx(join(dir, "nginx"), port);
-  const { seconds, rounds } = settings;
-  const single = await loaded(nginx.worker, nginx.url, ["post", "/", bodies.singles.file, WRITE_KEY], { seconds, rounds });
-  const logged = await loaded(nginx.worker, nginx.url, ["post", "/log/", bodies.batches.file, WRITE_KEY], { seconds, rounds });
-  await nginx.stop();
-  rmSync(join(dir, "nginx"), { recursive: true, force: true });
-  report.add("nginx, reads a single event, stores nothing", single.rate, "req/s");
-  report.add("nginx, appends 50-event bodies to a file, unsynced", logged.rate * BATCH, "events/s");
-  return { single, logged };
+const single = (bodies, pause = []) => ["post", "/v1/track", bodies.singles.file, WRITE_KEY, ...pause];
+const batch = (bodies) => ["post", "/v1/batch", bodies.batches.file, WRITE_KEY];
+const subject = (collector, args) => ({ pid: collector.child.pid, url: collector.url, args });
+const size = ({ resident, own }) => `${resident.toFixed(1)} (${own.toFixed(1)})`;
+const latency = ({ p50, p99 }) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
+
+function requireAnswers(report, title, { errors, refused }) {
+  if (errors + refused > 0) report.fail(`requests, ${title}`, errors + refused);
 }
 
-async function postSingles({ settings, report }, collector, bodies, connections, nginx) {
-  const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/track", bodies.singles.file, WRITE_KEY], { seconds: settings.seconds, rounds: settings.rounds, connections });
-  if (r.errors + r.refused > 0) report.fail(`requests at ${connections} connections`, r.errors + r.refused);
-  const isMain = connections === 64;
-  report.add(`single events, ${connections} connections`, r.rate, "req/s", isMain && {
-    target: `≥ ${Math.round(0.6 * nginx.single.rate).toLocaleString("en")} (0.6 × nginx)`,
-    reference: `nginx ${Math.round(nginx.single.rate).toLocaleString("en")}: × ${(r.rate / nginx.single.rate).toFixed(2)}`,
-  });
-  report.add("  latency p50 / p99", `${r.p50.toFixed(1)} / ${r.p99.toFixed(1)}`, "ms", isMain && { reference: `nginx ${nginx.single.p50.toFixed(1)} / ${nginx.single.p99.toFixed(1)}` });
-  report.add("  CPU an event", r.cpu, "µs", isMain && { reference: `nginx ${nginx.single.cpu.toFixed(1)}` });
-  report.add("  resident (own) memory", `${r.memory.resident.toFixed(1)} (${r.memory.own.toFixed(1)})`, "MiB", {
-    target: connections > 64 ? "≤ 40 on 1,000" : "≤ 24",
-    reference: isMain ? `nginx ${nginx.single.memory.resident.toFixed(1)}` : undefined,
-  });
+async function postSingles({ settings, report }, collector, bodies, nginx) {
+  const [beside, r] = await loaded([
+    { pid: nginx.worker, url: nginx.url, args: ["post", "/", bodies.singles.file, WRITE_KEY] },
+    subject(collector, single(bodies)),
+  ], settings);
+  requireAnswers(report, "64 connections", r);
+  report.add("nginx, reads a single event, stores nothing", beside.rate, "req/s");
+  report.add("single events, 64 connections", r.rate, "req/s", { target: "≥ 0.6 × nginx", reference: `nginx: × ${ratio(r, beside).toFixed(2)}` });
+  report.add("  latency p50 / p99", latency(r), "ms", { reference: `nginx ${latency(beside)}` });
+  report.add("  CPU an event", r.cpu, "µs", { reference: `nginx ${beside.cpu.toFixed(1)}` });
+  report.add("  resident (own) memory", size(r.memory), "MiB", { target: "≤ 24", reference: `nginx ${beside.memory.resident.toFixed(1)}` });
   return r.rate;
+}
+
+async function postOnManyConnections({ settings, report }, collector, bodies) {
+  const counts = [64, 512, 1000];
+  const subjects = counts.map((connections) => ({ ...subject(collector, single(bodies)), connections }));
+  const [few, ...more] = await loaded(subjects, settings);
+  for (const [i, r] of more.entries()) {
+    const title = `${counts[i + 1]} connections`;
+    requireAnswers(report, title, r);
+    report.add(`single events, ${title}`, r.rate, "req/s", { target: "≥ on 64", reference: `on 64: × ${ratio(r, few).toFixed(2)}` });
+    report.add("  latency p50 / p99", latency(r), "ms");
+    report.add("  CPU an event", r.cpu, "µs");
+    report.add("  resident (own) memory", size(r.memory), "MiB", { target: "≤ 40" });
+  }
 }
 
 /* Latency where the collector is not the bottleneck: each connection pauses, so that in all they ask for
  * half of what it can do. Between the rounds the disk is measured by itself: no answer is quicker. */
 async function postAtHalfLoad({ dir, settings, report }, collector, bodies, fullRate) {
-  const connections = 64;
-  const pause = Math.max(1, Math.round((connections / (fullRate / 2)) * 1000));
-  const args = ["post", "/v1/track", bodies.singles.file, WRITE_KEY, String(pause)];
+  const pause = Math.max(1, Math.round((64 / (fullRate / 2)) * 1000));
   const disk = [];
   const meanwhile = () => disk.push(p99Asked(syncDisk(dir, settings.seconds / 2), pause));
-  const r = await loaded(collector.child.pid, collector.url, args, { seconds: settings.seconds, rounds: settings.rounds, connections, meanwhile });
+  const [r] = await loaded([subject(collector, single(bodies, [String(pause)]))], { ...settings, meanwhile });
   report.add(`single events, 64 connections that pause ${pause} ms`, r.rate, "req/s", { reference: `half load: × ${(r.rate / fullRate).toFixed(2)} of the full one` });
-  report.add("  latency p50 / p99", `${r.p50.toFixed(1)} / ${r.p99.toFixed(1)}`, "ms", { target: "p99 ≤ 5", reference: `the disk alone ${quantile(disk, 0.5).toFixed(1)}, ${Math.min(...disk).toFixed(1)} to ${Math.max(...disk).toFixed(1)}` });
+  report.add("  latency p50 / p99", latency(r), "ms", {
+    target: "p99 ≤ 5",
+    reference: `the disk alone ${quantile(disk, 0.5).toFixed(1)}, ${Math.min(...disk).toFixed(1)} to ${Math.max(...disk).toFixed(1)}`,
+  });
 }
 
-async function postBatches({ settings, report }, collector, bodies, nginx) {
+async function postBatches({ settings, report }, collector, bodies) {
   const before = await collector.metrics();
-  const r = await loaded(collector.child.pid, collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds, rounds: settings.rounds });
+  const [r] = await loaded([subject(collector, batch(bodies))], settings);
   const after = await collector.metrics();
   const change = (name) => after[name] - before[name];
   const events = change("tributary_events_total");
-  if (r.errors + r.refused > 0) report.fail("requests", r.errors + r.refused);
-  report.add("50-event batches, 64 connections", r.rate * BATCH, "events/s", {
-    target: "≥ 400,000",
-    reference: `nginx logging ${Math.round(nginx.logged.rate * BATCH).toLocaleString("en")}: × ${(r.rate / nginx.logged.rate).toFixed(2)}`,
-  });
-  report.add("  latency p50 / p99", `${r.p50.toFixed(1)} / ${r.p99.toFixed(1)}`, "ms");
-  report.add("  CPU an event", r.cpu / BATCH, "µs", { reference: `nginx logging ${(nginx.logged.cpu / BATCH).toFixed(2)}` });
-  report.add("  resident (own) memory", `${r.memory.resident.toFixed(1)} (${r.memory.own.toFixed(1)})`, "MiB", { target: "≤ 24" });
+  requireAnswers(report, "batches", r);
+  report.add("50-event batches, 64 connections", r.rate * BATCH, "events/s", { target: "≥ 400,000" });
+  report.add("  latency p50 / p99", latency(r), "ms");
+  report.add("  CPU an event", r.cpu / BATCH, "µs");
+  report.add("  resident (own) memory", size(r.memory), "MiB", { target: "≤ 24" });
   report.add("  events in a commit", events / change("tributary_commits_total"), "");
   report.add("  on the wire", change("tributary_event_sealed_bytes_total") / events, "bytes/event", { reference: `JSON ${(bodies.batches.bytes / BATCH).toFixed(0)}` });
+}
+
+/* After all else: what it leaves to be written keeps the disk busy. */
+async function logBatches({ settings, report }, bodies, nginx) {
+  const args = ["post", "/log/", bodies.batches.file, WRITE_KEY];
+  const [r] = await loaded([{ pid: nginx.worker, url: nginx.url, args }], { ...settings, rounds: 1 });
+  report.add("nginx, appends such batches to a file, unsynced", r.rate * BATCH, "events/s");
+  report.add("  CPU an event", r.cpu / BATCH, "µs");
 }
 
 /* One request of 256 events after the other: each becomes one block. */
@@ -124,18 +138,20 @@ export async function collectorSection(context) {
   const { report, dir } = context;
   report.section("Collector on one core, durable before the answer");
   const bodies = writeBodies(dir);
-  const nginx = await measureNginx(context, bodies);
+  const [port] = await freePorts(1);
+  const nginx = await startNginx(join(dir, "nginx"), port);
   const { collector } = await startLonely(context, "lonely", true);
-  const rate = await postSingles(context, collector, bodies, 64, nginx);
+  const rate = await postSingles(context, collector, bodies, nginx);
   await postAtHalfLoad(context, collector, bodies, rate);
-  await postBatches(context, collector, bodies, nginx);
-  await postSingles(context, collector, bodies, 512, nginx);
-  await postSingles(context, collector, bodies, 1000, nginx);
+  await postBatches(context, collector, bodies);
+  await postOnManyConnections(context, collector, bodies);
+  await logBatches(context, bodies, nginx);
+  await nginx.stop();
   report.section("Bytes on the wire");
   await sealBlocks(context, collector, "lean events", lean);
   await sealBlocks(context, collector, "events of browsers", (event) => event);
   await collector.kill();
-  rmSync(join(dir, "lonely"), { recursive: true, force: true });
+  for (const name of ["nginx", "lonely"]) rmSync(join(dir, name), { recursive: true, force: true });
 }
 
 /* Fill the spool while the hub is away; let the hub come back. */
@@ -144,7 +160,7 @@ export async function drainSection(context) {
   report.section("Spool drained to the hub that is back, which applies meanwhile");
   const bodies = writeBodies(dir);
   const { hub, collector } = await startLonely(context, "drain", false);
-  await wrk(collector.url, ["post", "/v1/batch", bodies.batches.file, WRITE_KEY], { seconds: settings.seconds > 1 ? 3 : 1 });
+  await wrk(collector.url, batch(bodies), { seconds: settings.seconds > 1 ? 3 : 1 });
   const full = await collector.metrics();
   await hub.start();
   await waitUntil(async () => (await collector.metrics()).tributary_spool_blocks < full.tributary_spool_blocks, { timeout: 30_000, what: "the first block to go" });

@@ -95,22 +95,7 @@ export async function wrk(url, args, { connections = 64, seconds, isFirst = fals
   return JSON.parse(line[1]);
 }
 
-/* wrk against a process, `rounds` times: the median of each figure, CPU time being that of a request, and
- * the highest of memory. `meanwhile` may measure something between the rounds. */
-export async function loaded(pid, url, args, { rounds = 3, meanwhile = () => {}, ...options }) {
-  await wrk(url, args, { ...options, seconds: 1 });
-  const runs = [];
-  for (let i = 0; i < rounds; i++) {
-    const before = cpuTime(pid);
-    const result = await wrk(url, args, options);
-    runs.push({
-      ...result,
-      rate: result.requests / result.seconds,
-      cpu: (cpuTime(pid) - before) / result.requests,
-      ...memory(pid),
-    });
-    await meanwhile();
-  }
+function summary(runs) {
   const all = (name) => runs.map((run) => run[name]);
   const median = (name) => quantile(all(name), 0.5);
   const sum = (name) => all(name).reduce((total, value) => total + value, 0);
@@ -122,8 +107,30 @@ export async function loaded(pid, url, args, { rounds = 3, meanwhile = () => {},
     errors: sum("errors"),
     refused: sum("refused"),
     memory: { resident: Math.max(...all("resident")), own: Math.max(...all("own")) },
+    rates: all("rate"),
   };
 }
+
+/* wrk against each of some processes in turn, `rounds` times, so that all meet the same moods of the
+ * machine. Of each the median of each figure, CPU time being that of a request, and the highest of memory.
+ * `meanwhile` may measure something else in each round. */
+export async function loaded(subjects, { rounds, meanwhile = () => {}, ...options }) {
+  const runs = subjects.map(() => []);
+  for (const { url, args, connections } of subjects) await wrk(url, args, { ...options, connections, seconds: 1 });
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { pid, url, args, connections }] of subjects.entries()) {
+      const before = cpuTime(pid);
+      const result = await wrk(url, args, { ...options, connections });
+      const cpu = (cpuTime(pid) - before) / result.requests;
+      runs[i].push({ ...result, rate: result.requests / result.seconds, cpu, ...memory(pid) });
+    }
+    await meanwhile();
+  }
+  return runs.map(summary);
+}
+
+/* How one does beside another in the same rounds. */
+export const ratio = (one, other) => quantile(one.rates.map((rate, i) => rate / other.rates[i]), 0.5);
 
 const DISK_FILE_BYTES = 2 ** 20;
 const DISK_WRITE_BYTES = 1000;
