@@ -15,7 +15,8 @@ struct leveldb_env_t {
     bool is_default;
 };
 
-namespace {
+namespace
+{
 
 /* doc/log_format.md of LevelDB: blocks, and headers of checksum, length and type. */
 constexpr uint64_t block_bytes = 32 * 1024;
@@ -35,9 +36,12 @@ bool begins_record(const leveldb::Slice &data)
     return data.size() == header_bytes && (data[6] == type_full || data[6] == type_first);
 }
 
-class LogFile final : public leveldb::WritableFile {
+class LogFile final : public leveldb::WritableFile
+{
   public:
-    LogFile(const std::string &name, int fd) : name_(name), fd_(fd) {}
+    LogFile(const std::string &name, int fd) : name_(name), fd_(fd)
+    {
+    }
     ~LogFile() override
     {
         if (fd_ >= 0) {
@@ -136,15 +140,18 @@ class LogFile final : public leveldb::WritableFile {
     const std::string name_;
     int fd_;
     leveldb::Status status_;
-    std::string waiting_;               /* appended and not yet flushed */
-    uint64_t end_ = 0;                  /* of what was flushed */
-    uint64_t reserved_ = 0;             /* up to here the file has its bytes already */
+    std::string waiting_;   /* appended and not yet flushed */
+    uint64_t end_ = 0;      /* of what was flushed */
+    uint64_t reserved_ = 0; /* up to here the file has its bytes already */
     uint64_t unsynced_from_ = nowhere;
 };
 
-class TableFile final : public leveldb::RandomAccessFile {
+class TableFile final : public leveldb::RandomAccessFile
+{
   public:
-    TableFile(const std::string &name, int fd) : name_(name), fd_(fd) {}
+    TableFile(const std::string &name, int fd) : name_(name), fd_(fd)
+    {
+    }
     ~TableFile() override
     {
         close(fd_);
@@ -175,7 +182,8 @@ leveldb::Status opened(const std::string &name, int fd)
     return fd < 0 ? leveldb::Status::IOError(name, strerror(errno)) : leveldb::Status::OK();
 }
 
-class FilesEnv final : public leveldb::EnvWrapper {
+class FilesEnv final : public leveldb::EnvWrapper
+{
   public:
     explicit FilesEnv(bool maps_tables)
         : EnvWrapper(leveldb::Env::Default()), maps_tables_(maps_tables)

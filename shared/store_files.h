@@ -1,10 +1,10 @@
 /* The files of LevelDB, as a store that syncs small commits for years wants them.
  *
- * Logs are written in place. A file that grows makes the file system write its own journal with each
- * sync: on ext4 three blocks and a second flush, whatever a small commit has. A log of which little
- * is written between syncs is therefore filled with zeros ahead, and written into: LevelDB reads
- * zeros as nothing (log_reader.cc of LevelDB, where files are preallocated). Large commits append
- * as ever, so that little is written twice.
+ * Logs are written in place. A file that grows makes the file system write its own journal with
+ * each sync: on ext4 three blocks and a second flush, whatever a small commit has. A log of which
+ * little is written between syncs is therefore filled with zeros ahead, and written into: LevelDB
+ * reads zeros as nothing (log_reader.cc of LevelDB, where files are preallocated). Large commits
+ * append as ever, so that little is written twice.
  *
  * Guarantee: as store.h says of writes, where the power fails before all pages of a log are on the
  * disk: what is read again is a beginning of what was written, with all that was synced. LevelDB
