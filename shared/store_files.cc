@@ -24,8 +24,8 @@ constexpr size_t header_bytes = 7;
 constexpr char type_full = 1;
 constexpr char type_first = 2;
 
-/* Where no more than small_bytes were written since the last sync, as much is reserved as there is
- * already, within these bounds: a log that is soon done with costs little. */
+/* Where a sync is for no more than small_bytes, as much is reserved as there is already, within
+ * these bounds: a log that is soon done with costs little. */
 constexpr size_t small_bytes = 16 * 1024;
 constexpr uint64_t reserve_bytes_max = 256 * 1024;
 
@@ -53,8 +53,7 @@ class LogFile final : public leveldb::WritableFile
     leveldb::Status Append(const leveldb::Slice &data) override
     {
         uint64_t at = end_ + waiting_.size();
-        bool is_in_place = unsynced_from_ < reserved_;
-        if (is_in_place && begins_record(data) &&
+        if (unsynced_from_ != nowhere && begins_record(data) &&
             unsynced_from_ / block_bytes != at / block_bytes && !Sync().ok()) {
             return status_;
         }
@@ -64,29 +63,32 @@ class LogFile final : public leveldb::WritableFile
 
     leveldb::Status Flush() override
     {
-        uint64_t next = end_ + waiting_.size();
-        unsynced_from_ = std::min(unsynced_from_, end_);
-        write(waiting_.data(), waiting_.size(), end_);
-        if (status_.ok() && next > reserved_ && next - unsynced_from_ <= small_bytes) {
-            reserve(next);
+        if (!waiting_.empty()) {
+            write(waiting_.data(), waiting_.size(), end_);
+            unsynced_from_ = std::min(unsynced_from_, end_);
+            end_ += waiting_.size();
+            waiting_.clear();
         }
-        end_ = next;
-        waiting_.clear();
         return status_;
     }
 
     leveldb::Status Sync() override
     {
-        if (Flush().ok() && fdatasync(fd_) != 0) {
-            fail();
+        Flush();
+        if (unsynced_from_ != nowhere && end_ > reserved_ && end_ - unsynced_from_ <= small_bytes) {
+            reserve();
         }
-        unsynced_from_ = nowhere;
+        sync();
         return status_;
     }
 
+    /* With what was not synced, as the next log is not to be without it. */
     leveldb::Status Close() override
     {
         Flush();
+        if (unsynced_from_ != nowhere) {
+            sync();
+        }
         if (close(fd_) != 0) {
             fail();
         }
@@ -124,16 +126,22 @@ class LogFile final : public leveldb::WritableFile
         }
     }
 
-    /* Where there is no room to reserve there may be room to go on without. */
-    void reserve(uint64_t from)
+    void sync()
+    {
+        if (status_.ok() && fdatasync(fd_) != 0) {
+            fail();
+        }
+        unsynced_from_ = nowhere;
+    }
+
+    /* Where there is no room for it there may be room to go on without. */
+    void reserve()
     {
         static const char zeros[small_bytes] = {};
-        uint64_t to = from + std::clamp<uint64_t>(from, small_bytes, reserve_bytes_max);
-        for (uint64_t at = from; at < to; at += sizeof zeros) {
-            if (!write_all(fd_, zeros, std::min<uint64_t>(to - at, sizeof zeros), at)) {
-                return;
-            }
-            reserved_ = std::min<uint64_t>(to, at + sizeof zeros);
+        reserved_ = end_ + std::clamp<uint64_t>(end_, small_bytes, reserve_bytes_max);
+        bool fine = status_.ok();
+        for (uint64_t at = end_; fine && at < reserved_; at += sizeof zeros) {
+            fine = write_all(fd_, zeros, std::min<uint64_t>(reserved_ - at, sizeof zeros), at);
         }
     }
 
@@ -142,7 +150,7 @@ class LogFile final : public leveldb::WritableFile
     leveldb::Status status_;
     std::string waiting_;   /* appended and not yet flushed */
     uint64_t end_ = 0;      /* of what was flushed */
-    uint64_t reserved_ = 0; /* up to here the file has its bytes already */
+    uint64_t reserved_ = 0; /* no more is reserved before here */
     uint64_t unsynced_from_ = nowhere;
 };
 
@@ -160,8 +168,13 @@ class TableFile final : public leveldb::RandomAccessFile
     leveldb::Status Read(uint64_t offset, size_t n, leveldb::Slice *result,
                          char *scratch) const override
     {
-        ssize_t got = pread(fd_, scratch, n, static_cast<off_t>(offset));
-        *result = leveldb::Slice(scratch, got < 0 ? 0 : static_cast<size_t>(got));
+        size_t have = 0;
+        ssize_t got = 1;
+        while (have < n && (got > 0 || (got < 0 && errno == EINTR))) {
+            got = pread(fd_, scratch + have, n - have, static_cast<off_t>(offset + have));
+            have += got > 0 ? static_cast<size_t>(got) : 0;
+        }
+        *result = leveldb::Slice(scratch, have);
         return got < 0 ? leveldb::Status::IOError(name_, strerror(errno)) : leveldb::Status::OK();
     }
 
@@ -182,6 +195,8 @@ leveldb::Status opened(const std::string &name, int fd)
     return fd < 0 ? leveldb::Status::IOError(name, strerror(errno)) : leveldb::Status::OK();
 }
 
+/* Logs are never opened to be appended to: that is an option of LevelDB (reuse_logs) which C has
+ * not. */
 class FilesEnv final : public leveldb::EnvWrapper
 {
   public:

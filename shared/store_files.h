@@ -8,8 +8,8 @@
  *
  * Guarantee: as store.h says of writes, where the power fails before all pages of a log are on the
  * disk: what is read again is a beginning of what was written, with all that was synced. LevelDB
- * gives up the rest of a block of 32 KiB after what it cannot read, but goes on in the next one;
- * so what was not synced never reaches into a block where another record begins.
+ * gives up the rest of a block of 32 KiB after what it cannot read, but goes on in the next one,
+ * and in the next log; so what was not synced is, before a record begins in another block or log.
  * A log that could not be written once takes nothing more: the store has to be opened anew.
  *
  * Tables are mapped into memory or read. Mapped they need no copy, and what was touched of them
