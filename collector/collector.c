@@ -11,7 +11,8 @@
 #include "shared/log.h"
 
 /* The spool is a queue of sealed blocks; the edge cache is small. What is encrypted does not
- * compress. Of open tables some pages stay in memory: so many are the fewest that LevelDB takes. */
+ * compress. Of open tables the indexes stay in memory: so few files are the fewest that LevelDB
+ * takes. */
 static const struct store_options spool_options = {
     .write_buffer_bytes = 2 * 1024 * 1024,
     .cache_bytes = 256 * 1024,

@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "shared/test_disk.h"
 
 struct fixture {
-    char dir[64];
+    char dir[TEST_FOLDER_BYTES];
     int folder;
     struct buf text;
 };
@@ -18,10 +19,7 @@ struct fixture {
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/tributary-file-XXXXXX");
-    if (mkdtemp(f->dir) == NULL) {
-        return -1;
-    }
+    test_folder_make(f->dir);
     f->folder = open(f->dir, O_RDONLY | O_DIRECTORY);
     buf_init(&f->text, 16);
     *state = f;

@@ -78,7 +78,7 @@ class LogFile final : public leveldb::WritableFile
         if (unsynced_from_ != nowhere && end_ > reserved_ && end_ - unsynced_from_ <= small_bytes) {
             reserve();
         }
-        sync();
+        sync_file();
         return status_;
     }
 
@@ -87,7 +87,7 @@ class LogFile final : public leveldb::WritableFile
     {
         Flush();
         if (unsynced_from_ != nowhere) {
-            sync();
+            sync_file();
         }
         if (close(fd_) != 0) {
             fail();
@@ -126,7 +126,7 @@ class LogFile final : public leveldb::WritableFile
         }
     }
 
-    void sync()
+    void sync_file()
     {
         if (status_.ok() && fdatasync(fd_) != 0) {
             fail();

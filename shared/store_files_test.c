@@ -2,22 +2,21 @@
  * and any other not. */
 #include "shared/store_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "shared/file.h"
 #include "shared/rand.h"
 #include "shared/store.h"
-#include "shared/test_folder.h"
+#include "shared/test_disk.h"
 
 enum {
     SEEDS = 400,
@@ -185,6 +184,16 @@ static int count_first(struct store *store)
     return count;
 }
 
+/* Of the store; to be freed. */
+static glob_t files_of(const struct fixture *f, const char *pattern)
+{
+    glob_t files;
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", f->path, pattern);
+    assert_int_equal(glob(path, 0, NULL, &files), 0);
+    return files;
+}
+
 static void write_file(const char *path, struct slice bytes)
 {
     FILE *file = fopen(path, "w");
@@ -217,27 +226,22 @@ static void lose_pages(struct rand *rand, uint64_t lost_one_in, const struct buf
 static int count_after_power_cut(struct fixture *f, struct rand *rand)
 {
     struct fixture after = {0};
-    char from[512];
     char to[512];
     struct buf bytes;
     uint64_t lost_one_in = 1 + rand_below(rand, 30);
     buf_init(&bytes, LOG_MAX);
     test_folder_make(after.path);
-    DIR *dir = opendir(f->path);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        snprintf(from, sizeof from, "%s/%s", f->path, entry->d_name);
-        snprintf(to, sizeof to, "%s/%s", after.path, entry->d_name);
-        if (entry->d_name[0] == '.') {
-            continue;
-        }
+    glob_t files = files_of(f, "*");
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        const char *from = files.gl_pathv[i];
         read_file(from, &bytes);
-        if (ends_with(entry->d_name, ".log")) {
+        if (ends_with(from, ".log")) {
             lose_pages(rand, lost_one_in, synced_of(from), &bytes);
         }
+        snprintf(to, sizeof to, "%s%s", after.path, strrchr(from, '/'));
         write_file(to, buf_slice(&bytes));
     }
-    closedir(dir);
+    globfree(&files);
     pthread_mutex_unlock(&tables);
     open_store(&after, &options);
     int count = count_first(after.store);
@@ -307,23 +311,14 @@ static void test_a_power_cut_leaves_no_gap_between_two_logs(void **state)
     run_histories(state, &small_logs, 1000, (size_t)115 * 1000);
 }
 
-/* The one log of the store. */
 static size_t log_bytes(struct fixture *f)
 {
-    char path[512];
-    struct stat status = {0};
-    size_t bytes = 0;
-    DIR *dir = opendir(f->path);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        snprintf(path, sizeof path, "%s/%s", f->path, entry->d_name);
-        if (ends_with(path, ".log")) {
-            assert_int_equal(stat(path, &status), 0);
-            bytes += (size_t)status.st_size;
-        }
-    }
-    closedir(dir);
-    return bytes;
+    struct stat status;
+    glob_t logs = files_of(f, "*.log");
+    assert_int_equal(logs.gl_pathc, 1);
+    assert_int_equal(stat(logs.gl_pathv[0], &status), 0);
+    globfree(&logs);
+    return (size_t)status.st_size;
 }
 
 static void test_small_writes_seldom_make_the_log_grow(void **state)
@@ -359,26 +354,10 @@ static void test_what_is_not_synced_is_there_after_the_process_alone_ended(void 
     for (int i = 0; i < 50; i++) {
         assert_true(put(f, 700, false));
     }
-    /* With the log as it stands, as if all of it was synced. */
-    char path[512];
-    DIR *dir = opendir(f->path);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (ends_with(entry->d_name, ".log")) {
-            snprintf(path, sizeof path, "%s/%s", f->path, entry->d_name);
-            read_file(path, synced_of(path));
-        }
-    }
-    closedir(dir);
+    glob_t logs = files_of(f, "*.log");
+    read_file(logs.gl_pathv[0], synced_of(logs.gl_pathv[0])); /* as if all of it was synced */
+    globfree(&logs);
     assert_int_equal(count_after_power_cut(f, &rand), 50);
-}
-
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 /* The whole room is used, though there was none to reserve. */
@@ -387,11 +366,11 @@ static void test_a_log_without_room_fails_at_its_end_and_takes_nothing_more(void
     enum { LIMIT = 100 * 1000 };
     struct fixture *f = *state;
     signal(SIGXFSZ, SIG_IGN);
-    limit_files(LIMIT);
+    test_limit_files(LIMIT);
     while (put(f, 3000, true)) {
         assert_true(f->written * 3000 < LIMIT);
     }
-    limit_files(RLIM_INFINITY);
+    test_limit_files(RLIM_INFINITY);
     assert_true(f->written >= LIMIT / 3100);
     assert_false(put(f, 10, true));
     store_close(&f->store);

@@ -9,12 +9,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "shared/clock.h"
 #include "shared/rand.h"
-#include "shared/test_folder.h"
+#include "shared/test_disk.h"
 
 struct fixture {
     bool is_leveldb;
@@ -599,16 +598,6 @@ static void test_damage_on_disk_is_told_from_other_failures(void **state)
     f->store = NULL;
 }
 
-/* No file of this process may grow past the limit, so writes fail in the middle of a record, as on
- * a full disk. */
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static bool put_numbered(struct fixture *f, int n)
 {
     char key[16];
@@ -649,7 +638,7 @@ static void test_after_a_failed_write_the_store_goes_on_and_nothing_written_is_l
     signal(SIGXFSZ, SIG_IGN);
     store_close(&f->store);
     assert_true(store_leveldb_open(f->path, &reopening, &f->store, &err));
-    limit_files(LIMIT);
+    test_limit_files(LIMIT);
     while (put_numbered(f, written)) {
         assert_true(++written * 3000 < LIMIT);
     }
@@ -659,7 +648,7 @@ static void test_after_a_failed_write_the_store_goes_on_and_nothing_written_is_l
     struct store_iterator *view = store_iterator_open(f->store, NULL);
     assert_false(put_numbered(f, written)); /* somebody still looks at it */
     store_iterator_close(&view);
-    limit_files(RLIM_INFINITY);
+    test_limit_files(RLIM_INFINITY);
     int64_t start = clock_monotonic_ns(&clock_real);
     while (!put_numbered(f, written)) {
         assert_true(clock_monotonic_ns(&clock_real) - start < 20 * 1000000000LL);

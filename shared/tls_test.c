@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "shared/test_disk.h"
 
 enum { PAIRS = 3, DAY_S = 86400 };
 
@@ -21,7 +22,7 @@ static struct pair {
 } pairs[PAIRS];
 
 struct fixture {
-    char folder[64];
+    char folder[TEST_FOLDER_BYTES];
     char certificate[80];
     char key[80];
     unsigned written;
@@ -90,8 +91,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    snprintf(f->folder, sizeof f->folder, "/tmp/tributary-tls-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    test_folder_make(f->folder);
     snprintf(f->certificate, sizeof f->certificate, "%s/c.pem", f->folder);
     snprintf(f->key, sizeof f->key, "%s/k.pem", f->folder);
     put_pair(f, 0, 0);
@@ -102,9 +102,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    unlink(f->certificate);
-    unlink(f->key);
-    rmdir(f->folder);
+    test_folder_remove(f->folder);
     free(f);
     return 0;
 }

@@ -15,7 +15,7 @@
 #include "collector/drop/drop_move.h"
 #include "collector/drop/drop_scan.h"
 #include "shared/file.h"
-#include "shared/test_folder.h"
+#include "shared/test_disk.h"
 
 static const char mapping_json[] =
     "{\"files\": \"*.csv\", \"source\": \"s\", \"event\": {\"type\": \"track\","

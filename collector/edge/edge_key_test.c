@@ -11,9 +11,10 @@
 #include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "shared/test_disk.h"
 
 struct fixture {
-    char folder[64];
+    char folder[TEST_FOLDER_BYTES];
     char path[128];
     struct error err;
 };
@@ -21,10 +22,7 @@ struct fixture {
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    snprintf(f->folder, sizeof f->folder, "/tmp/tributary-edge-key-XXXXXX");
-    if (mkdtemp(f->folder) == NULL) {
-        return -1;
-    }
+    test_folder_make(f->folder);
     snprintf(f->path, sizeof f->path, "%s/edge.key", f->folder);
     *state = f;
     return 0;
@@ -33,8 +31,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    (void)unlink(f->path);
-    (void)rmdir(f->folder);
+    test_folder_remove(f->folder);
     free(f);
     return 0;
 }

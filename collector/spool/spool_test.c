@@ -14,7 +14,7 @@
 #include "shared/file.h"
 #include "shared/rand.h"
 #include "shared/seal.h"
-#include "shared/test_folder.h"
+#include "shared/test_disk.h"
 
 enum { BYTES_MAX = 1000000 };
 

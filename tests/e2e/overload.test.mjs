@@ -17,8 +17,8 @@ function assertSentAway(answer, code) {
   assert.ok(Number(answer.headers["retry-after"]) >= 1);
 }
 
-const refused = async (collector, code) =>
-  (await collector.metric(`tributary_refused_events_total{source="${collector.writeKey}",reason="${code}"}`)) ?? 0;
+const refusedFor = ({ writeKey }, code) => `tributary_refused_events_total{source="${writeKey}",reason="${code}"}`;
+const refused = async (collector, code) => (await collector.metric(refusedFor(collector, code))) ?? 0;
 
 // A full disk is met by a write, or seen before it: it is looked at once a second.
 const NO_ROOM = /^(storage-failed|spool-full)$/;
@@ -109,18 +109,28 @@ test("while the disk stalls, what exceeds the bound is sent away, memory stays, 
   await collector.start();
   const sender = new Sender(collector);
   await sender.send();
+  const overloaded = refusedFor(collector, "overloaded");
   const rss = () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${collector.child.pid}/status`, "utf8"))[1]);
   const before = rss();
   disk.stall();
   const answers = [];
   const sent = [];
-  const post = () => sent.push(sender.send(20_000).then((answer) => answers.push(answer)));
-  while (!answers.some(({ status }) => status === 503)) {
-    for (let n = 0; n < 10; n++) post();
-    await waitUntil(async () => (await collector.metric("tributary_http_requests_total")) > sent.length);
+  const post = (count) => {
+    for (let n = 0; n < count; n++) sent.push(sender.send(20_000).then((answer) => answers.push(answer)));
+  };
+  let others = await collector.metric("tributary_http_requests_total"); // requests that are none of these
+  const isSettled = async () => {
+    others++;
+    const metrics = await collector.metrics();
+    return metrics.tributary_http_requests_total - others === sent.length && (metrics[overloaded] ?? 0) === answers.length;
+  };
+  while (answers.length === 0) {
+    post(10);
+    await waitUntil(isSettled, { what: "each to wait or to be sent away" });
   }
-  for (let n = 0; n < 200; n++) post();
-  await waitUntil(() => answers.length >= 200, { what: "those beyond the bound to be sent away" });
+  post(200);
+  await waitUntil(isSettled, { what: "those beyond the bound to be sent away" });
+  assert.ok(answers.length > 200);
   for (const answer of answers) assertSentAway(answer, /^overloaded$/);
   const waiting = sent.length - answers.length;
   assert.ok(waiting > 10 && waiting * 20_000 < 1.5 * MIB, `${waiting} requests wait`);

@@ -87,7 +87,8 @@ test("a tab that is killed while it delivers leaves the lock and its events to t
 
   await crash(first);
   const events = await shop.events(anonymousId, 2);
-  assert.deepEqual(events.map(({ event }) => event), ["First", "Second"]);
+  // In any order: how long a request was under way counts as a difference of the clocks.
+  assert.deepEqual(events.map(({ event }) => event).sort(), ["First", "Second"]);
   await waitUntil(async () => (await shop.stored(second)).every((key) => !key.startsWith("trb_q")), { what: "an empty queue" });
   assert.equal((await shop.hub.overview()).events, 2);
 });
