@@ -49,6 +49,7 @@ export async function startLonely({ dir, keep }, name, pinned) {
 
 const single = (bodies, pause = []) => ["post", "/v1/track", bodies.singles.file, WRITE_KEY, ...pause];
 const batch = (bodies) => ["post", "/v1/batch", bodies.batches.file, WRITE_KEY];
+const discarded = (nginx, bodies) => ({ pid: nginx.worker, url: nginx.url, args: ["post", "/", bodies.singles.file, WRITE_KEY] });
 const subject = (collector, args) => ({ pid: collector.child.pid, url: collector.url, args });
 const size = ({ resident, own }) => `${resident.toFixed(1)} (${own.toFixed(1)})`;
 const latency = ({ p50, p99 }) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
@@ -59,7 +60,7 @@ function requireAnswers(report, title, { errors, refused }) {
 
 async function postSingles({ settings, report }, collector, bodies, nginx) {
   const [beside, r] = await loaded([
-    { pid: nginx.worker, url: nginx.url, args: ["post", "/", bodies.singles.file, WRITE_KEY] },
+    discarded(nginx, bodies),
     subject(collector, single(bodies)),
   ], settings);
   requireAnswers(report, "64 connections", r);
@@ -71,15 +72,19 @@ async function postSingles({ settings, report }, collector, bodies, nginx) {
   return r.rate;
 }
 
-async function postOnManyConnections({ settings, report }, collector, bodies) {
+/* nginx shows what so many connections cost the machine. */
+async function postOnManyConnections({ settings, report }, collector, bodies, nginx) {
   const counts = [64, 512, 1000];
-  const subjects = counts.map((connections) => ({ ...subject(collector, single(bodies)), connections }));
-  const [few, ...more] = await loaded(subjects, settings);
+  const on = (one) => counts.map((connections) => ({ ...one, connections }));
+  const results = await loaded([...on(subject(collector, single(bodies))), ...on(discarded(nginx, bodies))], settings);
+  const [few, ...more] = results.slice(0, counts.length);
+  const [fewBeside, ...moreBeside] = results.slice(counts.length);
   requireAnswers(report, "64 connections", few);
   for (const [i, r] of more.entries()) {
     const title = `${counts[i + 1]} connections`;
+    const reference = `on 64: × ${ratio(r, few).toFixed(2)}; nginx × ${ratio(moreBeside[i], fewBeside).toFixed(2)}`;
     requireAnswers(report, title, r);
-    report.add(`single events, ${title}`, r.rate, "req/s", { target: "≥ on 64", reference: `on 64: × ${ratio(r, few).toFixed(2)}` });
+    report.add(`single events, ${title}`, r.rate, "req/s", { target: "≥ on 64", reference });
     report.add("  latency p50 / p99", latency(r), "ms");
     report.add("  CPU an event", r.cpu, "µs");
     report.add("  resident (own) memory", size(r.memory), "MiB", { target: "≤ 40" });
@@ -145,7 +150,7 @@ export async function collectorSection(context) {
   const rate = await postSingles(context, collector, bodies, nginx);
   await postAtHalfLoad(context, collector, bodies, rate);
   await postBatches(context, collector, bodies);
-  await postOnManyConnections(context, collector, bodies);
+  await postOnManyConnections(context, collector, bodies, nginx);
   await logBatches(context, bodies, nginx);
   await nginx.stop();
   report.section("Bytes on the wire");
