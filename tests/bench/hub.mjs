@@ -13,7 +13,7 @@ import { writeBodies } from "./collector.mjs";
 import { compile } from "./compile.mjs";
 import { LATE, MARKED, MARKING, SEGMENTS, SOURCES, WRITE_KEY } from "./definitions.mjs";
 import { lean, variedEvents } from "./events.mjs";
-import { cpuTime, folderBytes, idle, memory, pinTo, quantile, wrk } from "./machine.mjs";
+import { cpuTime, folderBytes, idle, loaded, memory, pinTo, quantile, wrk } from "./machine.mjs";
 
 /* A hub with its segments, an enrolled collector that runs, and one for the load. */
 export async function startCentre({ dir, keep }) {
@@ -204,23 +204,20 @@ export async function edgeSection(context, centre) {
  * box has a core of its own, as in a shop; the hub, which is elsewhere then, must not delay who measures. */
 async function measureTill({ report, dir, settings }, { collector, hub }, args) {
   const { singles } = writeBodies(dir);
-  const { seconds } = settings;
+  const { rounds, seconds } = settings;
   await idle(hub.child.pid, 60_000);
   pinTo(0, collector.child.pid);
   pinTo(1, hub.child.pid);
   const ask = async (title) => {
-    const rounds = [];
-    for (let round = 0; round < settings.rounds; round++) {
-      const load = wrk(collector.url, ["post", "/v1/track", singles.file, WRITE_KEY, "16"], { seconds: seconds + 1 });
-      await pause(500);
-      const asked = await wrk(collector.url, [...args, "2"], { seconds, connections: 4, isFirst: true });
-      const { requests, seconds: took, errors, refused } = await load;
-      if (errors + refused + asked.errors + asked.refused > 0) report.fail("/v1/customers under load", errors + refused + asked.errors + asked.refused);
-      rounds.push({ ...asked, rate: asked.requests / asked.seconds, taken: requests / took });
-    }
-    const median = (key) => quantile(rounds.map((round) => round[key]), 0.5);
-    report.add(`/v1/customers, 4 tills, ${title}`, median("rate"), "req/s", { reference: `${Math.round(median("taken")).toLocaleString("en")} events/s taken meanwhile` });
-    report.add("  latency p50 / p99", `${median("p50").toFixed(2)} / ${median("p99").toFixed(2)}`, "ms", { target: "p99 < 1" });
+    const lasting = { seconds: Math.ceil(rounds * (seconds + 0.5)) + 1 };
+    const load = wrk(collector.url, ["post", "/v1/track", singles.file, WRITE_KEY, "16"], lasting);
+    const till = { pid: collector.child.pid, url: collector.url, args: [...args, "2"], connections: 4 };
+    const [asked] = await loaded([till], { ...settings, isFirst: true });
+    const taken = await load;
+    const failures = asked.errors + asked.refused + taken.errors + taken.refused;
+    if (failures > 0) report.fail("/v1/customers under load", failures);
+    report.add(`/v1/customers, 4 tills, ${title}`, asked.rate, "req/s", { reference: `${Math.round(taken.requests / taken.seconds).toLocaleString("en")} events/s taken meanwhile` });
+    report.add("  latency p50 / p99", `${asked.p50.toFixed(2)} / ${asked.p99.toFixed(2)}`, "ms", { target: "p99 < 1" });
   };
   await ask("hub up");
   await hub.kill();
