@@ -250,7 +250,7 @@ const struct cli_command command_collectors = {
     .sentence = "list the collectors: last seen, clock, spools; whose cards they keep",
     .help =
         "STATE is silent where nothing was heard for two minutes.\n"
-        "CLOCK is how far the collector's clock is ahead of the hub's; event times are corrected\n"
+        "CLOCK is how far the hub's clock is ahead of the collector's; event times are corrected\n"
         "by it. SPOOLED and BYTES are blocks of events that had not reached the hub when the\n"
         "collector last spoke; LAG is how long the oldest of them had been waiting then.\n"
         "DROPPED are events that a full spool gave up to make room. GATE is\n"

@@ -48,7 +48,22 @@ async function startBox(t, settings = [], { bytesPerSecond, machine } = {}) {
     box.machine.carry(box);
   }
   site.daemons.push(box);
-  return { hub: site.hub, box };
+  return { hub: site.hub, box, site };
+}
+
+/* What the hub knows of the box, once that is true of it, and what `tributary status` says of it. */
+async function told(site, isTrue) {
+  const facts = await waitUntil(
+    async () => {
+      const collector = await site.hub.get("/v1/collectors/box");
+      return isTrue(collector) && collector;
+    },
+    { timeout: 30_000, what: "the hub to be told by the box" },
+  );
+  const lines = (await site.cli("status")).split("\n");
+  const cells = (name) => lines.find((line) => line.trim().startsWith(`${name} `)).trim().split(/ {2,}/);
+  const heads = cells("COLLECTOR");
+  return { facts, status: Object.fromEntries(cells("box").map((cell, n) => [heads[n], cell])) };
 }
 
 test("a full spool refuses new events and says so, and takes them again when there is room", async (t) => {
@@ -81,7 +96,7 @@ test("on a disk with less room than wanted the spool is full", async (t) => {
 });
 
 test("a full spool that may drop loses page views before purchases, and counts them", async (t) => {
-  const { hub, box } = await startBox(t, ["--spool_bytes_max", "1MiB", "--when_full", "drop-oldest"]);
+  const { hub, box, site } = await startBox(t, ["--spool_bytes_max", "1MiB", "--when_full", "drop-oldest"]);
   await hub.kill();
   await box.start();
   await box.send([order("first")]);
@@ -98,6 +113,9 @@ test("a full spool that may drop loses page views before purchases, and counts t
   assert.equal(await dropped(box, "low"), lost, "the count survives");
   assert.deepEqual([await dropped(box, "high"), await dropped(box, "normal")], [0, 0]);
   await hub.start();
+  const { facts, status } = await told(site, ({ droppedEvents }) => droppedEvents.low > 0);
+  assert.deepEqual(facts.droppedEvents, { high: 0, normal: 0, low: lost });
+  assert.equal(status.DROPPED, String(lost));
   await waitUntil(async () => (await box.metric("tributary_spool_blocks")) === 0, { timeout: 30_000 });
   await waitUntil(async () => (await arrived(hub, "anonymous_id", "visitor")).length === views - lost);
   const ids = (await arrived(hub, "anonymous_id", "visitor")).map(({ messageId }) => messageId).sort();
@@ -125,14 +143,22 @@ test("one request with events of all classes becomes small blocks, and all of it
 
 test("while a long backlog drains over a slow line a new purchase takes five seconds at most", async (t) => {
   const rate = 12 * 1024;
-  const { hub, box } = await startBox(t, ["--upload_bytes_per_second_max", String(rate)], { bytesPerSecond: rate * 1.1 });
+  const line = { bytesPerSecond: rate * 1.1 };
+  const { hub, box, site } = await startBox(t, ["--upload_bytes_per_second_max", String(rate)], line);
   await hub.kill();
   await box.start();
   const views = 60;
+  const start = performance.now();
   for (let n = 0; n < views; n++) await box.send([view(`v${n}`, 6000)]);
   assert.ok((await box.metric("tributary_spool_bytes")) > 15 * rate, "fifteen seconds wait at least");
+  await waitUntil(() => performance.now() - start > 1.5 * SECOND, { timeout: 5 * SECOND });
   await hub.start();
   await waitUntil(async () => (await arrived(hub, "anonymous_id", "visitor")).length > 0, { timeout: 30_000 });
+  const { facts, status } = await told(site, ({ spoolBlocks, lagMs }) => spoolBlocks > 0 && lagMs > SECOND);
+  assert.ok(facts.spoolBytes > 12 * rate, `${facts.spoolBytes} bytes wait`);
+  assert.ok(status.SPOOLED > 10 && status.SPOOLED <= facts.spoolBlocks, `${status.SPOOLED} blocks wait`);
+  assert.match(status.BYTES, /^\d+\.\d KiB$/);
+  assert.match(status.LAG, /^[1-9]\d*s$/);
   for (let n = 0; n < 4; n++) {
     await box.send([order(`o${n}`)]);
     await waitUntil(async () => (await arrived(hub, "user_id", "buyer")).length === n + 1, {
@@ -145,7 +171,7 @@ test("while a long backlog drains over a slow line a new purchase takes five sec
 });
 
 test("a box that begins in 1970 each time keeps the order, and times get right once the hub is heard", async (t) => {
-  const { hub, box } = await startBox(t, [], { machine: true });
+  const { hub, box, site } = await startBox(t, [], { machine: true });
   const { machine } = box;
   const customer = (id, more) => ({ type: "track", event: "Seen", messageId: id, userId: "c1", ...more });
   const own = new Date(Date.now() - DAY).toISOString();
@@ -169,6 +195,8 @@ test("a box that begins in 1970 each time keeps the order, and times get right o
 
   await hub.start();
   await waitUntil(async () => (await arrived(hub, "user_id", "c1")).length === 7, { timeout: 20_000 });
+  const { facts, status } = await told(site, ({ clockOffsetMs }) => clockOffsetMs > DAY);
+  assert.equal(status.CLOCK, `+${Math.trunc(facts.clockOffsetMs / SECOND)} s`, "the hub's clock is ahead");
   machine.setWallClock(Date.now()); // somebody sets it
   await box.send([customer("set")]);
   await waitUntil(async () => (await arrived(hub, "user_id", "c1")).length === 8);
