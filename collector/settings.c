@@ -163,6 +163,11 @@ static bool check_paths_and_cookie(const struct settings *settings, struct error
                          "\"/x7/\"",
                          prefix);
     }
+    if (settings->tag_path[0] != '/') {
+        return error_set(err, ERROR_INVALID,
+                         "tag_path is \"%s\"; it must begin with a slash, as in \"/t.js\"",
+                         settings->tag_path);
+    }
     return true;
 }
 

@@ -1,8 +1,10 @@
 // The first-party cookie: set by the server, following the browser's own id, never changing it.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { openBrowser } from "./support/browser.mjs";
-import { program } from "./support/cli.mjs";
+import { program, ROOT } from "./support/cli.mjs";
 import { addressOf, servePages } from "./support/pages.mjs";
 import { freePorts } from "./support/ports.mjs";
 import { arrived, KEY, openSource } from "./support/sdk.mjs";
@@ -188,11 +190,21 @@ test("everything under /v1/ is also found under the prefix that the settings add
   assert.equal((await collector.post("/x8/track", { ...hello, userId: "u1" })).status, 404);
 });
 
+test("the script is found under the path that the settings name, and there alone", async (t) => {
+  const { collector } = await start(t, { tag_path: "/assets/shop.js" });
+  const script = await fetch(`${collector.url}/assets/shop.js`);
+  assert.equal(script.status, 200);
+  assert.match(script.headers.get("content-type"), /javascript/);
+  assert.equal(await script.text(), readFileSync(join(ROOT, "tag-js/dist/t.js"), "utf8"));
+  assert.equal((await fetch(`${collector.url}/t.js`)).status, 404);
+});
+
 test("settings that make no sense are named", () => {
   for (const [name, value] of [
     ["cookie_same_site", "sometimes"],
     ["events_path_prefix", "x7"],
     ["events_path_prefix", "/"],
+    ["tag_path", "t.js"],
   ]) {
     const { status, stderr } = spawnSync(program("tributary-collector"), [`--${name}`, value], {
       encoding: "utf8",
