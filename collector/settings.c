@@ -100,7 +100,8 @@ static const char help[] =
     "tributary-collector - takes events at the edge, keeps them sealed until the hub has\n"
     "them, and answers which segments a visitor is in.\n\n"
     "usage: tributary-collector [--config FILE] [--NAME VALUE ...]\n"
-    "       tributary-collector [...] --print-config   the settings as a commented file\n\n"
+    "       tributary-collector [...] --print-config   the settings as a commented file\n"
+    "       tributary-collector --version\n\n"
     "Start it with the file that `tributary enroll` wrote:\n"
     "       tributary-collector --enrolment shop.enrolment --data_dir ./shop\n";
 
@@ -174,7 +175,7 @@ static bool check_paths_and_cookie(const struct settings *settings, struct error
 bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_done,
                    struct error *err)
 {
-    struct daemon_settings table = {rows, ROWS, help};
+    struct daemon_settings table = {"tributary-collector", rows, ROWS, help};
     return daemon_read_settings(&table, argc, argv, ret, ret_done, err) && check_words(ret, err) &&
            check_paths_and_cookie(ret, err);
 }

@@ -1,6 +1,7 @@
 #include "hub/reports.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "shared/limits.h"
 #include "shared/seal.h"
@@ -28,6 +29,7 @@ struct reporter {
     uint8_t id[SEAL_COLLECTOR_ID_MAX];
     bool has_reported;
     int64_t start; /* of the collector: a number that it chose */
+    struct report_version version;
     int64_t lag_ms;
     uint64_t dropped[REPORT_LANES];
     size_t count;
@@ -191,6 +193,14 @@ static void take_dropped(struct reporter *r, const msgpack_object *list)
     }
 }
 
+static void take_version(struct reporter *r, const msgpack_object *version)
+{
+    struct slice text;
+    if (value_text(version, &text) && text.len <= REPORT_VERSION_BYTES && utf8_is_valid(text)) {
+        snprintf(r->version.text, sizeof r->version.text, "%.*s", SLICE_ARGS(text));
+    }
+}
+
 void reports_take(struct reports *reports, struct slice collector, struct slice report,
                   int64_t now_ms)
 {
@@ -209,6 +219,7 @@ void reports_take(struct reports *reports, struct slice collector, struct slice 
         if (r->start != start) {
             start_again(r, start);
         }
+        take_version(r, value_member_c(&map, "version"));
         (void)value_int(value_member_c(&map, "lag"), &r->lag_ms);
         take_dropped(r, value_member_c(&map, "dropped"));
         take_counts(r, value_member_c(&map, "refusals"), !r->has_reported, now_ms);
@@ -220,6 +231,15 @@ void reports_take(struct reports *reports, struct slice collector, struct slice 
 }
 
 /* ---- Reading ---- */
+
+struct report_version reports_version(struct reports *reports, struct slice collector)
+{
+    pthread_mutex_lock(&reports->lock);
+    const struct reporter *r = find(reports, collector);
+    struct report_version version = r == NULL ? (struct report_version){""} : r->version;
+    pthread_mutex_unlock(&reports->lock);
+    return version;
+}
 
 int64_t reports_lag_ms(struct reports *reports, struct slice collector)
 {

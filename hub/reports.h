@@ -1,5 +1,5 @@
-/* What the collectors report of themselves with their polls, as far as the hub looks at it: how
- * far they are behind, what they refused, and their last refusals.
+/* What the collectors report of themselves with their polls, as far as the hub looks at it: their
+ * version, how far they are behind, what they refused, and their last refusals.
  *
  * Kept in memory, since the hub's start: counts go on when a collector starts again, because its
  * report says so. Bounded: 256 counts for each enrolled collector, and one report of 16 KiB. A
@@ -19,6 +19,13 @@ void reports_free(struct reports **reports);
 /* A report, one MessagePack map, or empty from an older collector; copied. */
 void reports_take(struct reports *reports, struct slice collector, struct slice report,
                   int64_t now_ms);
+
+/* The version of the collector's program, at most this long; empty: not known. */
+enum { REPORT_VERSION_BYTES = 32 };
+struct report_version {
+    char text[REPORT_VERSION_BYTES + 1];
+};
+struct report_version reports_version(struct reports *reports, struct slice collector);
 
 /* Age of the oldest block in the collector's spool when it reported last; -1: not known. */
 int64_t reports_lag_ms(struct reports *reports, struct slice collector);

@@ -132,6 +132,19 @@ static void test_what_was_dropped_is_told_by_lane_and_outlives_reports_without_i
     assert_int_equal(dropped[2], 0);
 }
 
+static void test_the_version_is_the_last_one_told_and_nothing_that_is_none(void **state)
+{
+    struct fixture *f = *state;
+    assert_string_equal(reports_version(f->reports, slice_text("edge")).text, "");
+    take(f, "edge", "{\"start\":1,\"version\":\"0.2.0\"}");
+    take(f, "edge", "{\"start\":1}");
+    take(f, "edge", "{\"start\":1,\"version\":7}");
+    take(f, "edge", "{\"start\":1,\"version\":\"012345678901234567890123456789012\"}");
+    assert_string_equal(reports_version(f->reports, slice_text("edge")).text, "0.2.0");
+    take(f, "edge", "{\"start\":2,\"version\":\"0.3.0\"}");
+    assert_string_equal(reports_version(f->reports, slice_text("edge")).text, "0.3.0");
+}
+
 static void test_the_last_refusals_are_those_told_last_with_their_ages(void **state)
 {
     struct fixture *f = *state;
@@ -205,6 +218,7 @@ int main(void)
         WITH(test_the_last_hour_ends),
         WITH(test_collectors_are_told_apart),
         WITH(test_what_was_dropped_is_told_by_lane_and_outlives_reports_without_it),
+        WITH(test_the_version_is_the_last_one_told_and_nothing_that_is_none),
         WITH(test_the_last_refusals_are_those_told_last_with_their_ages),
         WITH(test_reports_that_make_no_sense_change_nothing),
         WITH(test_counts_are_bounded),

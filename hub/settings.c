@@ -40,7 +40,8 @@ static const char help[] =
     "tributary-hub - takes sealed events from collectors, keeps one profile per person\n"
     "and exact segments, and hands them back to the edges.\n\n"
     "usage: tributary-hub [--config FILE] [--NAME VALUE ...]\n"
-    "       tributary-hub --print-config   the settings as a commented file\n\n"
+    "       tributary-hub --print-config   the settings as a commented file\n"
+    "       tributary-hub --version\n\n"
     "A first start:\n"
     "       tributary keygen ./keys\n"
     "       tributary-hub --data_dir ./hub --key_file ./keys/hub.key \\\n"
@@ -49,7 +50,7 @@ static const char help[] =
 bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
                        struct error *err)
 {
-    struct daemon_settings table = {rows, ROWS, help};
+    struct daemon_settings table = {"tributary-hub", rows, ROWS, help};
     return daemon_read_settings(&table, argc, argv, ret, ret_done, err);
 }
 

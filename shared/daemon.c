@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "shared/version.h"
 
 enum { ARENAS_MAX = 2, LARGE_BYTES = 96 * 1024, KEPT_BYTES = 4 * 1024 * 1024 };
 
@@ -25,9 +26,13 @@ bool daemon_read_settings(const struct daemon_settings *table, int argc, char *c
 {
     int used = 0;
     config_defaults(table->rows, table->count, settings);
+    *ret_done = true;
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         print_help(table);
-        *ret_done = true;
+        return true;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("%s %s\n", table->program, TRIBUTARY_VERSION);
         return true;
     }
     *ret_done = argc >= 2 && strcmp(argv[argc - 1], "--print-config") == 0;

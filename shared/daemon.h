@@ -8,16 +8,17 @@
 #include <pthread.h>
 #include "shared/config.h"
 
-/* A program's settings: the table, and what --help says before it. */
+/* A program's settings: its name, the table, and what --help says before it. */
 struct daemon_settings {
+    const char *program;
     const struct config_row *rows;
     size_t count;
     const char *help;
 };
 
-/* Defaults, then arguments and the files that they name. --help alone and --print-config as the
- * last argument, which shows what the others come to, are carried out: *ret_done says that there is
- * nothing more to do. */
+/* Defaults, then arguments and the files that they name. --help or --version alone, and
+ * --print-config as the last argument, which shows what the others come to, are carried out:
+ * *ret_done says that there is nothing more to do. */
 MUST_CHECK bool daemon_read_settings(const struct daemon_settings *table, int argc,
                                      char *const *argv, void *settings, bool *ret_done,
                                      struct error *err);

@@ -1,5 +1,7 @@
 #include "shared/metrics.h"
 
+#include "shared/version.h"
+
 void metrics_put_head(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_put_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -36,4 +38,11 @@ void metrics_put_sample(struct buf *out, const char *name, const char *label_a,
         put_label(out, label_b, value_b);
     }
     buf_put_format(out, "} %.17g\n", value);
+}
+
+void metrics_put_build_info(struct buf *out)
+{
+    metrics_put_head(out, "tributary_build_info", "gauge", "Always 1; the label is the version.");
+    metrics_put_sample(out, "tributary_build_info", "version", slice_text(TRIBUTARY_VERSION), NULL,
+                       slice_text(""), 1);
 }

@@ -120,6 +120,7 @@ static void put_metrics(struct api *api, struct buf *out)
     struct collector *c = api->collector;
     struct committer_stats k = committer_stats(c->committer);
     struct uplink_stats u = uplink_stats(c->uplink);
+    metrics_put_build_info(out);
     metrics_put(out, "tributary_http_requests_total", "counter", "Requests received.",
                 (double)atomic_load(&api->requests));
     metrics_put(out, "tributary_events_total", "counter", "Events accepted and durable.",

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include "shared/seal.h"
+#include "shared/version.h"
 #include "shared/wire.h"
 
 /* Of the 16 KiB, this much for counts; the last refusals get the rest. */
@@ -200,9 +201,11 @@ void report_write(struct report *r, struct buf *out)
                              .bytes_max = WIRE_REPORT_BYTES - 1024 - counts.len,
                              .now_ms = clock_now_ms(r->clock)};
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, is_news ? 5 : 4);
+    msgpack_pack_map(&k, is_news ? 6 : 5);
     value_pack_cstr(&k, "start");
     msgpack_pack_uint64(&k, r->start);
+    value_pack_cstr(&k, "version");
+    value_pack_cstr(&k, TRIBUTARY_VERSION);
     value_pack_cstr(&k, "lag");
     msgpack_pack_int64(&k, report_lag_ms(r));
     value_pack_cstr(&k, "dropped");

@@ -58,6 +58,18 @@ static void write_scope(struct call *call, const struct registry_entry *entry,
 }
 
 /* null where the collector does not report it. */
+static void write_version(struct call *call, struct slice collector)
+{
+    struct report_version version = reports_version(call->hub->reports, collector);
+    json_key(&call->w, "version");
+    if (version.text[0] == 0) {
+        json_null(&call->w);
+    } else {
+        json_cstr(&call->w, version.text);
+    }
+}
+
+/* Likewise. */
 static void write_lag(struct call *call, struct slice collector)
 {
     int64_t lag_ms = reports_lag_ms(call->hub->reports, collector);
@@ -103,6 +115,7 @@ static void write_collector(struct call *call, const struct registry_entry *entr
     write_optional_time(w, "enrolledAt", enrolled);
     write_optional_time(w, "revokedAt", revoked);
     write_optional_time(w, "lastSeenAt", f.last_seen_ms);
+    write_version(call, entry->key);
     json_key(w, "clockOffsetMs");
     json_int(w, f.clock_offset_ms);
     json_key(w, "spoolBlocks");

@@ -119,6 +119,7 @@ void api_metrics(struct call *call)
         return;
     }
     struct buf *out = &call->body;
+    metrics_put_build_info(out);
     metrics_put(out, "tributary_events_total", "counter", "Events counted once.", (double)s.events);
     metrics_put(out, "tributary_duplicate_events_total", "counter",
                 "Events whose messageId was there already.", (double)s.duplicates);

@@ -12,9 +12,9 @@
 #include "shared/seal.h"
 #include "shared/timetext.h"
 
-static const char *const heads[] = {"COLLECTOR", "STATE",    ">LAST SEEN", ">CLOCK", ">SPOOLED",
-                                    ">BYTES",    ">LAG",     ">DROPPED",   ">GATE",  ">BLOCKS SENT",
-                                    ">EVENTS",   ">REFUSED", "KEEPS"};
+static const char *const heads[] = {"COLLECTOR",    "STATE",   "VERSION",  ">LAST SEEN", ">CLOCK",
+                                    ">SPOOLED",     ">BYTES",  ">LAG",     ">DROPPED",   ">GATE",
+                                    ">BLOCKS SENT", ">EVENTS", ">REFUSED", "KEEPS"};
 enum { COLUMNS = sizeof heads / sizeof *heads };
 
 /* A collector that is up asks the hub for news far more often. */
@@ -38,6 +38,13 @@ static void put_bytes(struct buf *cell, const msgpack_object *object)
     } else {
         buf_put_u8(cell, '-');
     }
+}
+
+static void put_version(struct buf *cell, const msgpack_object *object)
+{
+    struct slice version = slice_text("-");
+    (void)value_text(object, &version);
+    render_text(cell, version);
 }
 
 static void put_offset(struct buf *cell, const msgpack_object *object)
@@ -108,6 +115,7 @@ static void add_collector(struct table *table, const msgpack_object *collector, 
     const msgpack_object *seen = value_member_c(collector, "lastSeenAt");
     render_value(table_cell(table), value_member_c(collector, "id"));
     table_cstr(table, state_of(collector, now_ms));
+    put_version(table_cell(table), value_member_c(collector, "version"));
     render_age(table_cell(table), seen, now_ms);
     put_offset(table_cell(table), value_member_c(collector, "clockOffsetMs"));
     put_number(table_cell(table), value_member_c(collector, "spoolBlocks"));

@@ -3,6 +3,7 @@
 #include "hub/cli/commands.h"
 #include "hub/cli/render.h"
 #include "shared/seal.h"
+#include "shared/version.h"
 
 static const struct cli_command *const commands[] = {
     &command_status,  &command_collectors, &command_refusals, &command_profile,
@@ -14,7 +15,8 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 static void print_help(void)
 {
     printf("tributary - operates a hub and its collectors.\n\n"
-           "usage: tributary [--hub URL] [--token_file FILE] COMMAND ...\n\n"
+           "usage: tributary [--hub URL] [--token_file FILE] COMMAND ...\n"
+           "       tributary --version\n\n"
            "commands (tributary COMMAND --help tells more):\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         printf("  %-11s %s\n", commands[i]->name, commands[i]->sentence);
@@ -109,16 +111,22 @@ int main(int argc, char **argv)
     struct error err;
     struct cli cli = {.hub = cli_environment("TRIBUTARY_HUB")};
     bool wants_help = argc == 1;
+    bool wants_version = false;
     int used;
     const struct cli_option options[] = {
         {"hub", &cli.hub, NULL},
         {"token_file", &cli.token_file, NULL},
         {"help", NULL, &wants_help},
+        {"version", NULL, &wants_version},
     };
     seal_start();
     if (!cli_read_options(argc - 1, argv + 1, options, sizeof options / sizeof *options, &used,
                           &err)) {
         return (int)complain(&err, CLI_MISUSED);
+    }
+    if (wants_version) {
+        printf("tributary %s\n", TRIBUTARY_VERSION);
+        return CLI_DONE;
     }
     cli.hub = cli.hub == NULL ? "http://127.0.0.1:8090" : cli.hub;
     if (wants_help || (used + 1 < argc && strcmp(argv[used + 1], "-h") == 0)) {

@@ -43,6 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     reports_each_refusal(reports, slice_make(NULL, 0), on_refusal, &told);
     ensure(told.counts <= 256 && told.refusals <= WIRE_REPORT_BYTES);
     (void)reports_lag_ms(reports, slice_text("edge"));
+    struct report_version version = reports_version(reports, slice_text("edge"));
+    ensure(utf8_is_valid(slice_text(version.text)));
     reports_free(&reports);
     return 0;
 }
