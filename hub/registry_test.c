@@ -303,7 +303,7 @@ static const struct {
     const char *json;
     const char *code;
 } refused[] = {
-    {REGISTRY_SEGMENT, "new", "{\"where\":{\"foo\":1}}", "invalid-segment"},
+    {REGISTRY_SEGMENT, "new", "{\"where\":{\"foo\":1}}", "unknown-member"},
     {REGISTRY_SEGMENT, "new", "{}", "invalid-segment"},
     {REGISTRY_SEGMENT, "new", "[]", "invalid-segment"},
     {REGISTRY_SEGMENT, "new", "{\"where\":{\"segment\":\"nobody\"}}", "unknown-segment"},

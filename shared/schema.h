@@ -28,6 +28,7 @@ void schema_free(struct schema **schema);
 /* Where a definition is wrong: a JSON pointer, cut where it is too long. */
 struct schema_place {
     char pointer[160];
+    bool names_unknown; /* what is there is not known at all */
 };
 
 /* Compile one definition, copied; *ret_root names it. ERROR_INVALID says what is wrong and fills

@@ -1,6 +1,7 @@
 /* Definitions of schemas into nodes. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "shared/members.h"
 #include "shared/schema_internal.h"
 
 struct compiler {
@@ -232,6 +233,18 @@ static const struct {
     {"description", read_human},
 };
 
+static bool fail_unknown(struct compiler *c, struct slice name)
+{
+    const char *known[sizeof keywords / sizeof *keywords];
+    char text[240];
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+        known[i] = keywords[i].name;
+    }
+    members_tell_unknown(name, known, sizeof known / sizeof *known, text, sizeof text);
+    c->where->names_unknown = true;
+    return wrong(c, text);
+}
+
 static bool read_keyword(struct compiler *c, struct slice name, const msgpack_object *value,
                          struct node *node)
 {
@@ -240,8 +253,7 @@ static bool read_keyword(struct compiler *c, struct slice name, const msgpack_ob
             return keywords[i].read(c, value, node);
         }
     }
-    return error_set(c->err, ERROR_INVALID, "The keyword \"%.*s\" is not supported.",
-                     name.len > 60 ? 60 : (int)name.len, (const char *)name.data);
+    return fail_unknown(c, name);
 }
 
 /* ---- Properties ---- */

@@ -44,7 +44,7 @@ static bool compile(struct fixture *f, const char *json, uint32_t *ret)
 {
     msgpack_object object;
     buf_clear(&f->bytes);
-    f->where = (struct schema_place){{0}};
+    f->where = (struct schema_place){.pointer = ""};
     assert_int_equal(json_read(slice_text(json), &f->bytes), JSON_FINE);
     assert_true(value_unpack(buf_slice(&f->bytes), &f->zone, &object, &f->err));
     return schema_add(f->schema, &object, &f->where, ret, &f->err);

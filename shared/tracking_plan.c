@@ -4,6 +4,7 @@
 #include "shared/arena.h"
 #include "shared/cursor.h"
 #include "shared/limits.h"
+#include "shared/members.h"
 
 struct planned {
     struct slice name;
@@ -63,8 +64,11 @@ static bool has_only(const msgpack_object *map, const char *const *names, size_t
             known = known || slice_is(name, names[n]);
         }
         if (!known) {
+            char text[240];
+            members_tell_unknown(name, names, count, text, sizeof text);
             schema_place_enter(where, name);
-            return error_set(err, ERROR_INVALID, "A tracking plan has no such member here.");
+            where->names_unknown = true;
+            return error_set(err, ERROR_INVALID, "%s", text);
         }
     }
     return true;
@@ -138,7 +142,7 @@ bool tracking_plan_new(const msgpack_object *definition, struct tracking_plan **
     struct tracking_plan *plan = memory_allocate_zeroed(sizeof *plan);
     plan->schema = schema_new();
     arena_init(&plan->arena, 1024);
-    *where = (struct schema_place){{0}};
+    *where = (struct schema_place){.pointer = ""};
     if (!read_plan(plan, definition, where, err)) {
         tracking_plan_free(&plan);
         return false;

@@ -82,3 +82,12 @@ struct slice utf8_normalize(struct slice text, struct arena *arena)
     free(normal);
     return slice_equal(copy, text) ? text : copy;
 }
+
+size_t utf8_cut(struct slice text, size_t max)
+{
+    size_t len = text.len < max ? text.len : max;
+    while (len > 0 && len < text.len && (text.data[len] & 0xc0) == 0x80) {
+        len--;
+    }
+    return len;
+}

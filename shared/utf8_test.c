@@ -169,6 +169,17 @@ static void test_normal_text_is_returned_itself(void **state)
     arena_done(&arena);
 }
 
+static void test_a_text_is_cut_between_characters(void **state)
+{
+    (void)state;
+    struct slice text = slice_text("a\xc3\xa9\xe2\x82\xacz"); /* aé€z */
+    static const size_t wanted[] = {0, 1, 1, 3, 3, 3, 6, 7, 7};
+    for (size_t max = 0; max < sizeof wanted / sizeof *wanted; max++) {
+        assert_int_equal(utf8_cut(text, max), wanted[max]);
+    }
+    assert_int_equal(utf8_cut(slice_text(""), 5), 0);
+}
+
 static void test_every_code_point_can_be_normalized(void **state)
 {
     struct arena arena;
@@ -208,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_seeded_random_bytes_agree_with_the_definition),
         cmocka_unit_test(test_text_is_composed_by_normal_form_c),
         cmocka_unit_test(test_normal_text_is_returned_itself),
+        cmocka_unit_test(test_a_text_is_cut_between_characters),
         cmocka_unit_test(test_every_code_point_can_be_normalized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

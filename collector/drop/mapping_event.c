@@ -1,6 +1,7 @@
 /* Reading the event with holes of a mapping file. */
 #include "collector/drop/mapping_internal.h"
 #include "shared/json.h"
+#include "shared/members.h"
 
 /* ---- Holes ---- */
 
@@ -56,6 +57,14 @@ static bool read_format(struct reader *r, const msgpack_object *value, struct no
                          "(conversions of strptime)");
 }
 
+static bool wrong_beside_column(struct reader *r, struct slice key)
+{
+    static const char *const known[] = {"column", "as", "format", "required"};
+    char text[240];
+    members_tell_unknown(key, known, sizeof known / sizeof *known, text, sizeof text);
+    return mapping_wrong(r, text);
+}
+
 static bool read_hole(struct reader *r, const msgpack_object *hole, struct node *node)
 {
     for (uint32_t i = 0; i < hole->via.map.size; i++) {
@@ -63,13 +72,12 @@ static bool read_hole(struct reader *r, const msgpack_object *hole, struct node 
         struct slice key = slice_text("");
         (void)value_text(&hole->via.map.ptr[i].key, &key);
         mapping_enter(r, key);
-        bool fine =
-            slice_is(key, "column")   ? mapping_read_column(r, value, node)
-            : slice_is(key, "as")     ? read_type(r, value, node)
-            : slice_is(key, "format") ? read_format(r, value, node)
-            : slice_is(key, "required")
-                ? value_bool(value, &node->is_required) || mapping_wrong(r, "must be true or false")
-                : mapping_wrong(r, "a column takes only as, format and required beside it");
+        bool fine = slice_is(key, "column")     ? mapping_read_column(r, value, node)
+                    : slice_is(key, "as")       ? read_type(r, value, node)
+                    : slice_is(key, "format")   ? read_format(r, value, node)
+                    : slice_is(key, "required") ? value_bool(value, &node->is_required) ||
+                                                      mapping_wrong(r, "must be true or false")
+                                                : wrong_beside_column(r, key);
         if (!mapping_leave(r, fine)) {
             return false;
         }

@@ -3,6 +3,7 @@
 #include "collector/drop/mapping_internal.h"
 #include "shared/event.h"
 #include "shared/json.h"
+#include "shared/members.h"
 
 static unsigned line_at(struct slice text, size_t at)
 {
@@ -254,6 +255,18 @@ static const struct {
 };
 enum { MEMBERS = sizeof members / sizeof *members };
 
+static bool wrong_member(struct reader *r, struct slice key)
+{
+    const char *known[MEMBERS];
+    char text[240];
+    for (size_t i = 0; i < MEMBERS; i++) {
+        known[i] = members[i].name;
+    }
+    members_tell_unknown(key, known, MEMBERS, text, sizeof text);
+    mapping_enter(r, key);
+    return mapping_leave(r, mapping_wrong(r, text));
+}
+
 static bool check_names(struct reader *r, const msgpack_object *root)
 {
     for (uint32_t i = 0; i < root->via.map.size; i++) {
@@ -264,8 +277,7 @@ static bool check_names(struct reader *r, const msgpack_object *root)
             at++;
         }
         if (at == MEMBERS) {
-            mapping_enter(r, key);
-            return mapping_leave(r, mapping_wrong(r, "a mapping has no such member"));
+            return wrong_member(r, key);
         }
     }
     return true;

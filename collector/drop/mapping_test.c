@@ -29,7 +29,12 @@ static const struct {
     {"{\"files\": \"a\",\n\"source\": \"s\"}", "till.mapping:1: \"event\" is missing"},
     {"{\"files\": \"../a\", \"source\": \"s\"}", "till.mapping:1: files: must be the name"},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"colour\": 1}",
-     "till.mapping:2: colour: a mapping has"},
+     "till.mapping:2: colour: \"colour\" is not known here"},
+    {"{\"files\": \"a\", \"sorce\": \"s\"}",
+     "till.mapping:1: sorce: \"sorce\" is not known here; did you mean \"source\"?"},
+    {"{\"files\": \"a\", \"source\": \"s\",\"event\": {\"type\": \"page\","
+     "\"d\": {\"column\": 1, \"fromat\": \"%d\"}}}",
+     "till.mapping:1: event.d.fromat: \"fromat\" is not known here; did you mean \"format\"?"},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"format\": \"xml\"}",
      "till.mapping:2: format: must be"},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"delimiter\": \";;\"}", "till.mapping:2: delimiter:"},

@@ -12,7 +12,7 @@ struct api {
     pthread_mutex_t changing;
 };
 
-bool call_read_json(struct call *call, msgpack_object *ret)
+bool call_read_json(struct call *call, const struct member *known, msgpack_object *ret)
 {
     enum json_fault fault = json_read(http_body(call->http), &call->json);
     struct error err;
@@ -25,6 +25,11 @@ bool call_read_json(struct call *call, msgpack_object *ret)
     if (!fine || ret->type != MSGPACK_OBJECT_MAP) {
         http_answer_error(call->http, 400, "invalid-shape", "The body must be a JSON object.",
                           NULL);
+        return false;
+    }
+    struct members_mistake mistake;
+    if (known != NULL && !members_are_known(ret, known, &mistake)) {
+        http_answer_error(call->http, 400, "unknown-member", mistake.message, mistake.pointer);
         return false;
     }
     return true;

@@ -377,7 +377,7 @@ static void put(struct call *call, struct slice key)
     msgpack_object body;
     struct definition d;
     struct buf old;
-    if (!call_read_json(call, &body)) {
+    if (!call_read_json(call, known_members_of(REGISTRY_COLLECTOR), &body)) {
         return;
     }
     if (!is_name(key)) {

@@ -131,7 +131,8 @@ static bool check_definition(struct call *call, enum registry_kind kind, const m
         return false;
     }
     if (kind == REGISTRY_PLAN && !tracking_plan_new(body, &plan, &where, &err)) {
-        http_answer_error(call->http, 400, "invalid-tracking-plan", err.message, where.pointer);
+        const char *code = where.names_unknown ? "unknown-member" : "invalid-tracking-plan";
+        http_answer_error(call->http, 400, code, err.message, where.pointer);
         return false;
     }
     tracking_plan_free(&plan);
@@ -143,7 +144,8 @@ static void put_definition(struct call *call, enum registry_kind kind, struct sl
     msgpack_object body;
     struct catalog_error where;
     struct error err;
-    if (!call_read_json(call, &body) || !check_definition(call, kind, &body)) {
+    if (!call_read_json(call, known_members_of(kind), &body) ||
+        !check_definition(call, kind, &body)) {
         return;
     }
     if (registry_put(call->hub->registry, kind, key, buf_slice(&call->json), &where, &err)) {

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include "hub/api/api.h"
+#include "hub/api/known_members.h"
 #include "shared/http.h"
 #include "shared/json.h"
 
@@ -19,8 +20,9 @@ struct call {
     struct json_writer w;
 };
 
-/* The body as a value. False: answered with 400. */
-bool call_read_json(struct call *call, msgpack_object *ret);
+/* The body as an object that has no other members than these (NULL: any). False: answered with
+ * 400. */
+bool call_read_json(struct call *call, const struct member *known, msgpack_object *ret);
 /* Answer with what was written. */
 void call_answer(struct call *call, unsigned status);
 void call_answer_not_found(struct call *call, const char *what);

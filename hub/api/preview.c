@@ -139,7 +139,7 @@ static bool compile(struct call *call, struct preview *v)
     struct catalog_error where;
     struct error err;
     struct buf bytes;
-    if (!call_read_json(call, &body)) {
+    if (!call_read_json(call, known_members_of_previews, &body)) {
         return false;
     }
     const msgpack_object *condition = value_member_c(&body, "where");

@@ -140,7 +140,7 @@ static bool select_events(struct call *call, struct scan *s)
     struct quarantine_id after;
     struct error err;
     bool all = false;
-    if (!call_read_json(call, &body)) {
+    if (!call_read_json(call, known_members_of_selections, &body)) {
         return false;
     }
     const msgpack_object *ids = value_member_c(&body, "ids");

@@ -145,7 +145,7 @@ static void put_segment(struct call *call, struct slice key)
     struct error err;
     struct registry_entry entry;
     struct buf bytes;
-    if (!call_read_json(call, &body)) {
+    if (!call_read_json(call, known_members_of(REGISTRY_SEGMENT), &body)) {
         return;
     }
     if (slice_is(key, "preview")) {

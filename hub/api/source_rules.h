@@ -5,7 +5,7 @@
 #include "shared/value.h"
 
 /* A sentence about the first member of a source that is wrong, and the pointer to it; NULL: none
- * is. `origins` and unknown members are not looked at. Pure; any thread. */
+ * is. `origins` is not looked at. Pure; any thread. */
 const char *source_rules_mistake(const msgpack_object *source, const char **ret_field);
 
 #endif

@@ -71,7 +71,7 @@ static bool read_wanted(struct call *call, struct wanted *ret)
 {
     msgpack_object body;
     *ret = (struct wanted){0};
-    if (!call_read_json(call, &body)) {
+    if (!call_read_json(call, known_members_of_suppressions, &body)) {
         return false;
     }
     const msgpack_object *reason = value_member_c(&body, "reason");

@@ -4,7 +4,9 @@
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include "shared/members.h"
 #include "shared/timetext.h"
+#include "shared/utf8.h"
 
 struct compiler {
     struct catalog *catalog;
@@ -69,6 +71,27 @@ static struct node *new_node(struct compiler *c, enum node_kind kind)
     return node;
 }
 
+enum { MEMBERS_MAX = 32 };
+
+/* Refuse a member that is none of these, ended by NULL, nor an operator where one may stand. */
+static struct node *fail_unknown(struct compiler *c, struct slice key, const char *const *allowed,
+                                 bool has_operator)
+{
+    const char *known[MEMBERS_MAX];
+    char text[200];
+    size_t count = 0;
+    for (; allowed[count] != NULL && count < MEMBERS_MAX; count++) {
+        known[count] = allowed[count];
+    }
+    for (int op = 0; has_operator && op < OPS && count < MEMBERS_MAX; op++) {
+        known[count++] = comparison_op_name((enum comparison_op)op);
+    }
+    members_tell_unknown(key, known, count, text, sizeof text);
+    size_t room = sizeof c->where->field - c->path_len;
+    (void)enter(c, "/%.*s", (int)utf8_cut(key, room > 2 ? room - 2 : 0), (const char *)key.data);
+    return fail(c, "unknown-member", "%s", text);
+}
+
 /* A member too many would be a mistake that passes for something else. */
 static bool has_only(struct compiler *c, const msgpack_object *object, const char *const *allowed,
                      bool has_operator)
@@ -81,7 +104,7 @@ static bool has_only(struct compiler *c, const msgpack_object *object, const cha
             found = slice_is(key, allowed[a]);
         }
         if (!found) {
-            (void)fail(c, "invalid-segment", "\"%.*s\" is not known here.", SLICE_ARGS(key));
+            (void)fail_unknown(c, key, allowed, has_operator);
             return false;
         }
     }
@@ -204,6 +227,7 @@ static bool compile_where(struct compiler *c, const msgpack_object *list, struct
 static bool read_count(struct compiler *c, const msgpack_object *object, struct comparison *ret,
                        int64_t *ret_keep)
 {
+    static const char *const none[] = {NULL};
     static const msgpack_object one = {.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = 1};
     const msgpack_object *count = value_member_c(object, "count");
     int64_t number;
@@ -213,7 +237,7 @@ static bool read_count(struct compiler *c, const msgpack_object *object, struct 
         (void)fail(c, "invalid-segment", "\"count\" must be an object with one operator.");
         return false;
     }
-    if (count != NULL && !read_comparison(c, count, ret)) {
+    if (count != NULL && (!has_only(c, count, none, true) || !read_comparison(c, count, ret))) {
         return false;
     }
     if (ret->op > OP_LTE || !value_int(ret->value, &number) || number < 0 ||
@@ -408,13 +432,38 @@ static struct node *compile_segment_use(struct compiler *c, const msgpack_object
     return node;
 }
 
+/* What a condition is told by, and what may stand beside that. */
+static const char *const kinds[] = {"all",     "any",     "not",   "trait",      "event",    "type",
+                                    "segment", "consent", "known", "identifier", "sequence", NULL};
+static const char *const companions[] = {"where", "within", "count", NULL};
+
+static bool is_among(const char *const *names, struct slice name)
+{
+    while (*names != NULL && !slice_is(name, *names)) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+/* It has no member that tells what it is: perhaps because that is misspelt. */
+static struct node *fail_without_kind(struct compiler *c, const msgpack_object *object)
+{
+    for (uint32_t i = 0; i < object->via.map.size; i++) {
+        struct slice key = slice_make("", 0);
+        (void)value_text(&object->via.map.ptr[i].key, &key);
+        if (!is_among(companions, key) && comparison_op_from(key) == OPS) {
+            return fail_unknown(c, key, kinds, false);
+        }
+    }
+    return fail(c, "invalid-segment",
+                "A condition needs one of all, any, not, trait, event, type, segment, consent, "
+                "known, identifier.");
+}
+
 static bool is_of_one_kind(struct compiler *c, const msgpack_object *object)
 {
-    static const char *const kinds[] = {"all",   "any",        "not",     "trait",
-                                        "event", "type",       "segment", "consent",
-                                        "known", "identifier", "sequence"};
     const char *first = NULL;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    for (size_t i = 0; kinds[i] != NULL; i++) {
         if (value_member_c(object, kinds[i]) == NULL) {
             continue;
         }
@@ -458,9 +507,7 @@ static struct node *compile_kind(struct compiler *c, const msgpack_object *objec
     if (value_member_c(object, "sequence") != NULL) {
         return fail(c, "unsupported-condition", "\"sequence\" is not supported by this version.");
     }
-    return fail(c, "invalid-segment",
-                "A condition needs one of all, any, not, trait, event, type, segment, consent, "
-                "known, identifier.");
+    return fail_without_kind(c, object);
 }
 
 static struct node *compile_node(struct compiler *c, const msgpack_object *object)

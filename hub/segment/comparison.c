@@ -17,6 +17,11 @@ static const char *const op_names[OPS] = {
     [OP_EXISTS] = "exists",
 };
 
+const char *comparison_op_name(enum comparison_op op)
+{
+    return op_names[op];
+}
+
 enum comparison_op comparison_op_from(struct slice name)
 {
     for (enum comparison_op op = 0; op < OPS; op++) {

@@ -30,6 +30,7 @@ struct comparison {
     const msgpack_object *value;
 };
 
+const char *comparison_op_name(enum comparison_op op);
 /* OPS where the name is none. */
 enum comparison_op comparison_op_from(struct slice name);
 

@@ -174,5 +174,5 @@ test("a preview counts members before the segment is defined", async (t) => {
   assert.ok(size > 0, "the seed gives members");
   const wrong = await hub.api("POST", "/v1/segments/preview", { where: { all: [{ nothing: 1 }] } });
   assert.equal(wrong.status, 400);
-  assert.equal(wrong.body.error.field, "/where/all/0");
+  assert.equal(wrong.body.error.field, "/where/all/0/nothing");
 });

@@ -182,16 +182,16 @@ test("what a definition may not say is refused with its place", async (t) => {
   const site = await startSite(t, { sources: { other: {} }, segments: {} });
   const put = (body) => site.hub.api("PUT", "/v1/tracking-plans/web", body);
   const about = (schema) => ({ events: { Seen: { properties: schema } } });
-  for (const [body, field] of [
+  for (const [body, field, code = "invalid-tracking-plan"] of [
     [{}, "/events"],
     [{ events: [] }, "/events"],
     [{ events: {}, unplanned: "refuse" }, "/unplanned"],
     [{ events: {}, violations: "allow" }, "/violations"],
-    [{ events: {}, strict: true }, "/strict"],
-    [{ events: { Seen: { traits: {} } } }, "/events/Seen/traits"],
+    [{ events: {}, strict: true }, "/strict", "unknown-member"],
+    [{ events: { Seen: { traits: {} } } }, "/events/Seen/traits", "unknown-member"],
     [about({ type: "text" }), "/events/Seen/properties/type"],
-    [about({ properties: { "a/b": { pattern: "^x" } } }), "/events/Seen/properties/properties/a~1b/pattern"],
-    [about({ items: { oneOf: [] } }), "/events/Seen/properties/items/oneOf"],
+    [about({ properties: { "a/b": { pattern: "^x" } } }), "/events/Seen/properties/properties/a~1b/pattern", "unknown-member"],
+    [about({ items: { oneOf: [] } }), "/events/Seen/properties/items/oneOf", "unknown-member"],
     [about({ enum: [{}] }), "/events/Seen/properties/enum"],
     [about({ format: "email" }), "/events/Seen/properties/format"],
     [about({ minLength: -1 }), "/events/Seen/properties/minLength"],
@@ -199,7 +199,7 @@ test("what a definition may not say is refused with its place", async (t) => {
   ]) {
     const answer = await put(body);
     assert.equal(answer.status, 400, JSON.stringify(body));
-    assert.equal(answer.body.error.code, "invalid-tracking-plan");
+    assert.equal(answer.body.error.code, code, answer.text);
     assert.equal(answer.body.error.field, field, answer.text);
   }
   const unknown = await site.hub.api("PUT", "/v1/sources/web", { ...exempt, tracking_plan: "web" });

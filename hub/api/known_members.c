@@ -1,0 +1,63 @@
+#include "hub/api/known_members.h"
+
+static const struct member consent[] = {MEMBER("required"), MEMBER("exempt"), MEMBER("gpc"),
+                                        MEMBERS_END};
+static const struct member rate[] = {MEMBER("events_per_second"), MEMBER("burst"), MEMBERS_END};
+static const struct member sources[] = {
+    MEMBER("key"),           MEMBER("name"), MEMBER("description"), MEMBER("origins"),
+    MEMBER("tracking_plan"), MEMBER("bots"), MEMBER("ip"),          MEMBER_OF("consent", consent),
+    MEMBER_OF("rate", rate), MEMBERS_END,
+};
+
+static const struct member segments[] = {
+    MEMBER("key"),  MEMBER("name"),   MEMBER("description"), MEMBER("where"), MEMBER("updatedAt"),
+    MEMBER("size"), MEMBER("status"), MEMBER("progress"),    MEMBERS_END,
+};
+
+static const struct member traits[] = {MEMBER("key"), MEMBER("name"), MEMBER("description"),
+                                       MEMBER("edge"), MEMBERS_END};
+
+static const struct member rule[] = {
+    MEMBER("type"),       MEMBER("priority"), MEMBER("limit"), MEMBER("known"),
+    MEMBER("normalizer"), MEMBER("blocked"),  MEMBERS_END,
+};
+static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBERS_END};
+
+static const struct member purchases[] = {MEMBER("events"), MEMBERS_END};
+
+static const struct member scope[] = {MEMBER("kind"), MEMBER("segments"), MEMBERS_END};
+static const struct member collectors[] = {MEMBER("publicKey"), MEMBER_OF("scope", scope),
+                                           MEMBERS_END};
+
+static const struct member identifier[] = {MEMBER("type"), MEMBER("value"), MEMBERS_END};
+const struct member known_members_of_suppressions[] = {MEMBER_OF("identifiers", identifier),
+                                                       MEMBER("reason"), MEMBERS_END};
+
+const struct member known_members_of_selections[] = {
+    MEMBER("ids"), MEMBER("source"), MEMBER("event"), MEMBER("all"), MEMBER("cursor"), MEMBERS_END,
+};
+
+/* A segment that is being thought about is previewed as it stands. */
+const struct member known_members_of_previews[] = {
+    MEMBER("key"), MEMBER("name"), MEMBER("description"), MEMBER("where"), MEMBERS_END};
+
+const struct member *known_members_of(enum registry_kind kind)
+{
+    switch (kind) {
+    case REGISTRY_COLLECTOR:
+        return collectors;
+    case REGISTRY_SOURCE:
+        return sources;
+    case REGISTRY_SEGMENT:
+        return segments;
+    case REGISTRY_TRAIT:
+        return traits;
+    case REGISTRY_RULES:
+        return rules;
+    case REGISTRY_PLAN:
+        return NULL;
+    case REGISTRY_PURCHASES:
+        return purchases;
+    }
+    return NULL;
+}

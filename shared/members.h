@@ -1,0 +1,49 @@
+/* Which members the objects of a definition may have.
+ *
+ * A member that is not known is refused by name, with its place and the known one that looks most
+ * like it: a misspelt member would otherwise pass for one that was left out. Where a value is no
+ * object, or no array of objects, it is passed over: what it should be is checked by whoever reads
+ * it. Pure; any thread.
+ */
+#ifndef TRIBUTARY_SHARED_MEMBERS_H
+#define TRIBUTARY_SHARED_MEMBERS_H
+
+#include "shared/value.h"
+
+/* One member of a table; a table ends with MEMBERS_END. */
+struct member {
+    const char *name;
+    const struct member *of; /* what its object, or each object of its array, may have; or NULL */
+    bool is_map;             /* `of` holds for each object in its object, whose names are free */
+};
+#define MEMBER(name)                                                                               \
+    {                                                                                              \
+        (name), NULL, false                                                                        \
+    }
+#define MEMBER_OF(name, of)                                                                        \
+    {                                                                                              \
+        (name), (of), false                                                                        \
+    }
+#define MEMBER_MAP_OF(name, of)                                                                    \
+    {                                                                                              \
+        (name), (of), true                                                                         \
+    }
+#define MEMBERS_END                                                                                \
+    {                                                                                              \
+        NULL, NULL, false                                                                          \
+    }
+
+struct members_mistake {
+    char pointer[256]; /* JSON pointer of the member; cut at the end where it is longer */
+    char message[320]; /* a sentence */
+};
+
+/* True: every member of `object`, and of what is in it, is in the table. */
+bool members_are_known(const msgpack_object *object, const struct member *table,
+                       struct members_mistake *ret);
+
+/* The sentence about a name that is none of `known`, of which there are `count`. */
+void members_tell_unknown(struct slice name, const char *const *known, size_t count, char *ret,
+                          size_t size);
+
+#endif
