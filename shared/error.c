@@ -24,7 +24,8 @@ int error_prefix(struct error *err, const char *format, ...)
     vsnprintf(context, sizeof context, format, args);
     va_end(args);
     memcpy(text, err->message, sizeof text);
-    snprintf(err->message, sizeof err->message, "%s: %.*s", context, 120, text);
+    int room = (int)(sizeof err->message - strlen(context) - sizeof ": ");
+    snprintf(err->message, sizeof err->message, "%s: %.*s", context, room, text);
     return 0;
 }
 
