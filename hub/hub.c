@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include "hub/api/api.h"
+#include "hub/own_key.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
 
@@ -157,8 +158,9 @@ static bool open_partitions(struct hub *h, struct error *err)
 static bool open_parts(struct hub *h, struct error *err)
 {
     h->definitions = definitions_new();
-    if (!read_keys(h, err) || !open_log(h, err) || !check_partitions(h, err) ||
-        !open_stores(h, err) ||
+    if (!read_keys(h, err) || !open_log(h, err) ||
+        !own_key_check(h->log_store, h->public_key, h->secret_key, err) ||
+        !check_partitions(h, err) || !open_stores(h, err) ||
         !registry_open(h->log, &clock_real, on_registry_changed, h, &h->registry, err) ||
         !suppressions_open(h->log, h->secret_key, &clock_real, on_suppressions_changed, h,
                            &h->suppressions, err) ||
