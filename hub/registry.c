@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "shared/json.h"
+#include "shared/log.h"
 
 enum { KEY_BYTES = 2 + LIMIT_NAME_BYTES, BODY_BYTES_MAX = 1024 * 1024 };
 
@@ -14,6 +15,27 @@ static struct slice store_key(enum registry_kind kind, struct slice key, uint8_t
     buf_put_u8(&out, (uint8_t)kind);
     buf_put_slice(&out, key);
     return buf_slice(&out);
+}
+
+const char *registry_kind_name(enum registry_kind kind)
+{
+    switch (kind) {
+    case REGISTRY_COLLECTOR:
+        return "collector";
+    case REGISTRY_SOURCE:
+        return "source";
+    case REGISTRY_SEGMENT:
+        return "segment";
+    case REGISTRY_TRAIT:
+        return "trait";
+    case REGISTRY_RULES:
+        return "identity-rules";
+    case REGISTRY_PLAN:
+        return "tracking-plan";
+    case REGISTRY_PURCHASES:
+        return "purchases";
+    }
+    return "";
 }
 
 static bool is_for_partitions(enum registry_kind kind)
@@ -395,6 +417,15 @@ static bool put_locked(struct registry *r, enum registry_kind kind, struct slice
     return fine;
 }
 
+/* Of a collector the one line says more: hub/api/collectors.c writes it. */
+static void log_change(enum registry_kind kind, struct slice key, const char *what)
+{
+    if (kind != REGISTRY_COLLECTOR) {
+        log_info("definition-changed", "A definition was %s. kind=%s key=%.*s", what,
+                 registry_kind_name(kind), SLICE_ARGS(key));
+    }
+}
+
 bool registry_put(struct registry *r, enum registry_kind kind, struct slice key, struct slice body,
                   struct catalog_error *where, struct error *err)
 {
@@ -407,6 +438,7 @@ bool registry_put(struct registry *r, enum registry_kind kind, struct slice key,
     bool fine = put_locked(r, kind, key, body, where, err);
     pthread_mutex_unlock(&r->lock);
     if (fine) {
+        log_change(kind, key, "stored");
         r->changed(r->user);
     }
     return fine;
@@ -445,6 +477,7 @@ bool registry_delete(struct registry *r, enum registry_kind kind, struct slice k
     bool fine = delete_locked(r, kind, key, ret_found, where, err);
     pthread_mutex_unlock(&r->lock);
     if (fine && *ret_found) {
+        log_change(kind, key, "deleted");
         r->changed(r->user);
     }
     return fine;

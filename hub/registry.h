@@ -2,8 +2,9 @@
  * identity rules, traits for the edge, which events are purchases, and the enrolled collectors.
  *
  * A change is checked whole before it is taken, and is durable, together with its record in the
- * log, when the call returns. Partitions get it in the order of the log; collectors get the part
- * that their gate needs. Any thread; callbacks of registry_each() must not call back.
+ * log, when the call returns; a line of the daemon's log tells of it. Partitions get it in the
+ * order of the log; collectors get the part that their gate needs. Any thread; callbacks of
+ * registry_each() must not call back.
  */
 #ifndef TRIBUTARY_HUB_REGISTRY_H
 #define TRIBUTARY_HUB_REGISTRY_H
@@ -25,6 +26,9 @@ enum registry_kind {
     REGISTRY_PLAN = 6,       /* tracking plans */
     REGISTRY_PURCHASES = 12, /* one entry, "purchases", or none: {"events":[name…]} */
 };
+
+/* "source", "tracking-plan", …, for the log. */
+const char *registry_kind_name(enum registry_kind kind);
 
 struct registry_entry {
     enum registry_kind kind;

@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "shared/log.h"
 
 /* Keys in the log's store (stored: never change):
  *   's' hash        [version, at, reason]: who is suppressed
@@ -208,6 +209,9 @@ bool suppressions_change(struct suppressions *s, const struct suppression_hash *
     pthread_mutex_unlock(&s->writing);
     *ret_count = fine ? c.count : 0;
     if (*ret_count > 0) {
+        log_info("suppressions-changed", "The suppression list was changed. %s=%zu version=%llu",
+                 is_suppressed ? "suppressed" : "unsuppressed", c.count,
+                 (unsigned long long)suppressions_version(s));
         s->changed(s->user);
     }
     change_done(&c);

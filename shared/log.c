@@ -31,6 +31,10 @@ void log_write(enum log_level level, const char *id, const char *format, ...)
     va_end(args);
     size_t total = (size_t)len + (more < 0 ? 0 : (size_t)more);
     total = total > sizeof line - 2 ? sizeof line - 2 : total;
+    for (size_t i = 0; i < total; i++) {
+        bool is_control = (uint8_t)line[i] < 0x20 || line[i] == 0x7f;
+        line[i] = is_control ? '?' : line[i];
+    }
     line[total] = '\n';
     /* A log that cannot be written has nowhere to complain. */
     if (write(STDERR_FILENO, line, total + 1) < 0) {

@@ -5,7 +5,8 @@
  * A stable id, a sentence, key=value fields. Levels say who acts: error, someone must act now;
  * warn, someone should look; info, what an operator wants to know; debug, for developers.
  * Never personal data: identifiers are logged as log_hash(). Any thread may log; a line is
- * written by one write(2) and never mixes with another.
+ * written by one write(2) and never mixes with another. Control characters, as a name from outside
+ * may have them, become '?': what is one line here is one line in the log.
  */
 #ifndef TRIBUTARY_SHARED_LOG_H
 #define TRIBUTARY_SHARED_LOG_H

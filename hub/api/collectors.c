@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "shared/log.h"
 
 enum { SCOPE_BYTES_MAX = 128 * 1024 };
 
@@ -371,6 +372,17 @@ static bool take_changes(struct call *call, const msgpack_object *body, struct d
     return true;
 }
 
+static void log_scope(struct slice collector, const msgpack_object *scope)
+{
+    const msgpack_object *segments = value_member_c(scope, "segments");
+    struct slice kind = slice_text("");
+    (void)value_text(value_member_c(scope, "kind"), &kind);
+    log_info("collector-scope-changed",
+             "A collector shall keep other cards. collector=%.*s kind=%.*s segments=%u",
+             SLICE_ARGS(collector), SLICE_ARGS(kind),
+             segments == NULL ? 0 : segments->via.array.size);
+}
+
 /* With a public key: enrol, or enrol again. With a scope alone: change what the cache holds. */
 static void put(struct call *call, struct slice key)
 {
@@ -390,7 +402,12 @@ static void put(struct call *call, struct slice key)
     if (!exists && value_member_c(&body, "publicKey") == NULL) {
         call_answer_not_found(call, "collector");
     } else if (take_changes(call, &body, &d, exists) && store_definition(call, key, &d)) {
+        if (value_member_c(&body, "scope") != NULL) {
+            log_scope(key, d.scope);
+        }
         if (value_member_c(&body, "publicKey") != NULL) {
+            log_info("collector-enrolled", "A collector was enrolled%s. collector=%.*s",
+                     exists ? " again, its key before is worth nothing now" : "", SLICE_ARGS(key));
             answer_enrolled(call, key, d.public_key);
         } else {
             show_collector(call, key);
@@ -409,6 +426,8 @@ static void revoke(struct call *call, struct slice key)
     } else {
         d.revoked_ms = clock_now_ms(&clock_real);
         if (store_definition(call, key, &d)) {
+            log_info("collector-revoked", "A collector was revoked. collector=%.*s",
+                     SLICE_ARGS(key));
             http_answer_static(call->http, 204, NULL, slice_text(""));
         }
     }

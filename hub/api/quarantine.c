@@ -1,6 +1,8 @@
 /* /v1/quarantine, /v1/quarantine/release, /v1/quarantine/discard */
 #include "hub/api/internal.h"
 
+#include "shared/log.h"
+
 /* What one request looks at, at most; it says where to go on. */
 enum { SCANNED_MAX = 20000, LIST_MAX = 500 };
 
@@ -181,6 +183,9 @@ static void take(struct call *call, bool release)
         call_answer_failure(call, &err);
         return;
     }
+    log_info(release ? "quarantine-released" : "quarantine-discarded",
+             "Events left the quarantine. events=%zu source=%.*s event=%.*s", count,
+             SLICE_ARGS(s.filter.source), SLICE_ARGS(s.filter.event));
     json_open_object(&call->w);
     json_key(&call->w, release ? "released" : "discarded");
     json_int(&call->w, (int64_t)count);
