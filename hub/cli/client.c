@@ -318,6 +318,12 @@ void client_put_encoded(struct buf *path, struct slice text)
     }
 }
 
+void client_print_body(const struct client_reply *reply)
+{
+    fwrite(reply->body.data, 1, reply->body.len, stdout);
+    fputc('\n', stdout);
+}
+
 bool client_show(const struct cli *cli, const char *path, bool as_json,
                  bool (*print)(struct client *client, const msgpack_object *json, void *user,
                                struct error *err),
@@ -331,8 +337,7 @@ bool client_show(const struct cli *cli, const char *path, bool as_json,
     client_reply_init(&reply);
     bool shown = client_get(client, path, &reply, err);
     if (shown && as_json) {
-        fwrite(reply.body.data, 1, reply.body.len, stdout);
-        fputc('\n', stdout);
+        client_print_body(&reply);
     } else if (shown) {
         shown = print(client, &reply.json, user, err);
     }

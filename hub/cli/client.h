@@ -52,6 +52,9 @@ MUST_CHECK bool client_get(struct client *client, const char *path, struct clien
 MUST_CHECK bool client_put(struct client *client, const char *path, struct slice body,
                            struct client_reply *reply, struct error *err);
 
+/* Print a reply's body as it came, and end the line. */
+void client_print_body(const struct client_reply *reply);
+
 /* Print what the hub of *cli answers to a GET of `path`: as it came, or by print(user). */
 MUST_CHECK bool client_show(const struct cli *cli, const char *path, bool as_json,
                             bool (*print)(struct client *client, const msgpack_object *json,

@@ -14,6 +14,11 @@ extern const struct cli_command command_replay;
 extern const struct cli_command command_status;
 extern const struct cli_command command_refusals;
 extern const struct cli_command command_quarantine;
+extern const struct cli_command command_source;
+extern const struct cli_command command_tracking_plan;
+extern const struct cli_command command_trait;
+extern const struct cli_command command_identity_rules;
+extern const struct cli_command command_suppressions;
 extern const struct cli_command command_suppress;
 extern const struct cli_command command_unsuppress;
 

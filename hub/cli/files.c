@@ -10,7 +10,8 @@ bool file_read(const char *path, struct buf *ret, struct error *err)
 {
     char chunk[16384];
     size_t n;
-    FILE *file = fopen(path, "re");
+    bool is_input = strcmp(path, "-") == 0;
+    FILE *file = is_input ? stdin : fopen(path, "re");
     if (file == NULL) {
         return error_set(err, ERROR_INVALID, "cannot open %s: %s", path, strerror(errno));
     }
@@ -20,7 +21,9 @@ bool file_read(const char *path, struct buf *ret, struct error *err)
     }
     bool failed = ferror(file) != 0;
     int reason = errno;
-    fclose(file);
+    if (!is_input) {
+        fclose(file);
+    }
     if (failed) {
         return error_set(err, ERROR_UNAVAILABLE, "cannot read %s: %s", path, strerror(reason));
     }

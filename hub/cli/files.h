@@ -6,7 +6,7 @@
 #include "shared/buf.h"
 #include "shared/error.h"
 
-/* Append the file to *ret, up to its maximum. */
+/* Append the file ("-": standard input) to *ret, up to its maximum. */
 MUST_CHECK bool file_read(const char *path, struct buf *ret, struct error *err);
 
 /* Create a file that must not exist yet and leave it open for file_fill(). */

@@ -6,9 +6,11 @@
 #include "shared/version.h"
 
 static const struct cli_command *const commands[] = {
-    &command_status,  &command_collectors, &command_refusals, &command_profile,
-    &command_segment, &command_quarantine, &command_suppress, &command_unsuppress,
-    &command_replay,  &command_keygen,     &command_enroll,   &command_revoke,
+    &command_status,         &command_collectors, &command_refusals,      &command_profile,
+    &command_segment,        &command_source,     &command_tracking_plan, &command_trait,
+    &command_identity_rules, &command_quarantine, &command_suppressions,  &command_suppress,
+    &command_unsuppress,     &command_replay,     &command_keygen,        &command_enroll,
+    &command_revoke,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -19,7 +21,7 @@ static void print_help(void)
            "       tributary --version\n\n"
            "commands (tributary COMMAND --help tells more):\n");
     for (size_t i = 0; i < COMMANDS; i++) {
-        printf("  %-11s %s\n", commands[i]->name, commands[i]->sentence);
+        printf("  %-14s %s\n", commands[i]->name, commands[i]->sentence);
     }
     printf("\noptions, which stand before the command:\n"
            "  --hub URL          where the hub answers [TRIBUTARY_HUB, else "

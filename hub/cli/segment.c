@@ -1,10 +1,8 @@
-/* tributary segment: list, show and define segments, and list their members. */
+/* tributary segment: list, show, define, try out and delete segments, and list their members. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include "hub/cli/client.h"
+#include "hub/cli/apply.h"
 #include "hub/cli/commands.h"
-#include "hub/cli/files.h"
 #include "hub/cli/render.h"
 #include "shared/json.h"
 #include "shared/limits.h"
@@ -12,18 +10,10 @@
 enum {
     PATH_BYTES_MAX = 2048,
     PAGE = 500,
-    FILE_BYTES_MAX = LIMIT_SEGMENTS * LIMIT_SEGMENT_JSON_BYTES
+    BODY_BYTES_MAX = 2 * LIMIT_SEGMENTS * LIMIT_SEGMENT_JSON_BYTES
 };
 
-static bool key_path(const char *key, struct buf *path, struct error *err)
-{
-    size_t len = strlen(key);
-    if (len == 0 || len > LIMIT_NAME_BYTES) {
-        return error_set(err, ERROR_INVALID, "a segment's key has 1 to %d bytes", LIMIT_NAME_BYTES);
-    }
-    client_put_path(path, "/v1/segments/", slice_make(key, len));
-    return true;
-}
+static const struct apply_kind kind = {"segment", "/v1/segments/", "segments", "where"};
 
 /* "live", or "computing 40%". */
 static void put_status(struct buf *out, const msgpack_object *segment)
@@ -37,11 +27,15 @@ static void put_status(struct buf *out, const msgpack_object *segment)
     }
 }
 
-static bool list(struct client *client, struct client_reply *reply, struct error *err)
+static bool list(struct client *client, bool as_json, struct client_reply *reply, struct error *err)
 {
     static const char *const heads[] = {"KEY", ">MEMBERS", "STATUS", "NAME"};
     if (!client_get(client, "/v1/segments", reply, err)) {
         return false;
+    }
+    if (as_json) {
+        client_print_body(reply);
+        return true;
     }
     const msgpack_object *segments = value_member_c(&reply->json, "segments");
     if (!value_is(segments, MSGPACK_OBJECT_ARRAY)) {
@@ -92,10 +86,10 @@ static bool show(struct client *client, const char *key, bool as_json, struct cl
 {
     struct buf path;
     buf_init(&path, PATH_BYTES_MAX);
-    bool got = key_path(key, &path, err) && client_get(client, (const char *)path.data, reply, err);
+    bool got = apply_key_path(&kind, key, &path, err) &&
+               client_get(client, (const char *)path.data, reply, err);
     if (got && as_json) {
-        fwrite(reply->body.data, 1, reply->body.len, stdout);
-        fputc('\n', stdout);
+        client_print_body(reply);
     } else if (got) {
         print_segment(&reply->json, key);
     }
@@ -120,7 +114,7 @@ static bool fetch_page(struct client *client, const char *key, int64_t limit,
 {
     struct buf path;
     buf_init(&path, PATH_BYTES_MAX * 4);
-    bool got = key_path(key, &path, err);
+    bool got = apply_key_path(&kind, key, &path, err);
     if (got) {
         path.len--; /* its zero */
         buf_put_format(&path, "/members?limit=%" PRId64, limit);
@@ -170,137 +164,68 @@ static bool print_members(struct client *client, const char *key, int64_t limit,
     return got;
 }
 
-/* A definition out of the file. */
-struct definition {
-    struct slice key;
-    const msgpack_object *members;
-    bool is_applied;
-};
-
-static bool set_definition(struct definition *definition, const struct slice *key,
-                           const msgpack_object *members, struct error *err)
+static void print_preview(const msgpack_object *preview)
 {
-    *definition = (struct definition){.members = members};
-    if (key != NULL) {
-        definition->key = *key;
-    } else if (!value_text(value_member_c(members, "key"), &definition->key)) {
-        return error_set(err, ERROR_INVALID, "it has no \"key\"");
+    static const char *const heads[] = {"", ""};
+    static const char *const rows[] = {"known", "anonymous"};
+    bool is_exact = false;
+    const msgpack_object *sample = value_member_c(preview, "sample");
+    (void)value_bool(value_member_c(preview, "exact"), &is_exact);
+    struct table *table = table_new(heads, 2);
+    table_cstr(table, is_exact ? "members" : "members, about");
+    render_value(table_cell(table), value_member_c(preview, "size"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        table_cstr(table, rows[i]);
+        render_value(table_cell(table), value_member_c(preview, rows[i]));
     }
-    if (value_member_c(members, "where") == NULL) {
-        return error_set(err, ERROR_INVALID, "it has no \"where\"");
+    table_print(table, 0, stdout);
+    table_free(&table);
+    if (!is_exact) {
+        printf("Not all profiles were looked at: this leans on what the older ones are like.\n");
     }
-    return (definition->key.len > 0 && definition->key.len <= LIMIT_NAME_BYTES) ||
-           error_set(err, ERROR_INVALID, "its key must have 1 to %d bytes", LIMIT_NAME_BYTES);
+    for (uint32_t i = 0; value_is(sample, MSGPACK_OBJECT_ARRAY) && i < sample->via.array.size;
+         i++) {
+        struct slice id = slice_text("");
+        (void)value_text(&sample->via.array.ptr[i], &id);
+        printf("%s", i == 0 ? "Some of them\n  " : "  ");
+        render_print(stdout, id);
+        printf("\n");
+    }
 }
 
-/* One definition, a list of them, or an object of them by key. */
-static bool read_definitions(const msgpack_object *json, struct definition **ret, size_t *ret_count,
-                             struct error *err)
-{
-    bool is_list = json->type == MSGPACK_OBJECT_ARRAY;
-    bool is_map = json->type == MSGPACK_OBJECT_MAP;
-    bool is_one = is_map && value_member_c(json, "where") != NULL;
-    *ret_count = is_one ? 1 : is_list ? json->via.array.size : is_map ? json->via.map.size : 0;
-    *ret = memory_allocate_zeroed(*ret_count * sizeof **ret);
-    if (*ret_count == 0) {
-        return error_set(err, ERROR_INVALID, "no definition of a segment is in it");
-    }
-    for (size_t i = 0; i < *ret_count; i++) {
-        struct definition *definition = &(*ret)[i];
-        struct slice key;
-        bool fine;
-        if (is_one || is_list) {
-            fine = set_definition(definition, NULL, is_one ? json : &json->via.array.ptr[i], err);
-        } else {
-            fine = value_text(&json->via.map.ptr[i].key, &key) &&
-                   set_definition(definition, &key, &json->via.map.ptr[i].val, err);
-        }
-        if (!fine) {
-            return error_add_context(err, "definition %zu", i + 1);
-        }
-    }
-    return true;
-}
-
-/* PUT it without its key, which the path says. */
-static bool put_definition(struct client *client, const struct definition *definition,
-                           struct client_reply *reply, struct error *err)
+/* The file holds a definition, or its condition alone. */
+static bool preview(struct client *client, const char *path, bool as_json,
+                    struct client_reply *reply, struct error *err)
 {
     struct json_writer w;
-    struct buf path;
     struct buf body;
-    buf_init(&path, PATH_BYTES_MAX);
-    buf_init(&body, FILE_BYTES_MAX * 2);
-    client_put_path(&path, "/v1/segments/", definition->key);
-    json_writer_init(&w, &body);
-    json_open_object(&w);
-    for (uint32_t i = 0; i < definition->members->via.map.size; i++) {
-        const msgpack_object_kv *kv = &definition->members->via.map.ptr[i];
-        struct slice name;
-        if (value_text(&kv->key, &name) && !slice_is(name, "key")) {
-            json_key_slice(&w, name);
-            json_value(&w, &kv->val);
-        }
-    }
-    json_close_object(&w);
-    bool put =
-        client_request(client, "PUT", (const char *)path.data, buf_slice(&body), reply, err) &&
-        client_check(reply, err);
-    buf_done(&path);
-    buf_done(&body);
-    return put || error_add_context(err, "segment %.*s", SLICE_ARGS(definition->key));
-}
-
-/* A segment may use another that comes later in the file, so what is refused is tried again as
- * long as others succeed. */
-static bool apply_all(struct client *client, struct definition *definitions, size_t count,
-                      struct client_reply *reply, struct error *err)
-{
-    size_t applied = 0;
-    size_t before;
-    do {
-        before = applied;
-        for (size_t i = 0; i < count; i++) {
-            if (definitions[i].is_applied) {
-                continue;
-            }
-            if (put_definition(client, &definitions[i], reply, err)) {
-                definitions[i].is_applied = true;
-                applied++;
-                render_print(stdout, definitions[i].key);
-                printf(" %s\n", reply->status == 201 ? "created" : "applied");
-            } else if (err->kind != ERROR_INVALID) {
-                return false;
-            }
-        }
-    } while (applied < count && applied > before);
-    return applied == count;
-}
-
-static bool apply(struct client *client, const char *path, struct client_reply *reply,
-                  struct error *err)
-{
-    struct buf text;
     struct buf bytes;
     msgpack_zone zone;
     msgpack_object json;
-    struct definition *definitions = NULL;
-    size_t count = 0;
-    buf_init(&text, FILE_BYTES_MAX);
-    buf_init(&bytes, FILE_BYTES_MAX * 2);
-    bool applied = msgpack_zone_init(&zone, 8192);
-    ensure(applied);
-    applied = file_read(path, &text, err);
-    if (applied && (!json_read_value(buf_slice(&text), &bytes, &zone, &json, err) ||
-                    !read_definitions(&json, &definitions, &count, err))) {
-        applied = error_add_context(err, "%s", path);
+    bool got = msgpack_zone_init(&zone, 8192);
+    ensure(got);
+    buf_init(&body, BODY_BYTES_MAX);
+    got = apply_read_json(path, &bytes, &zone, &json, err);
+    if (got) {
+        const msgpack_object *where = value_member_c(&json, "where");
+        bool is_definition = where != NULL && value_member_c(&json, "event") == NULL &&
+                             value_member_c(&json, "type") == NULL;
+        json_writer_init(&w, &body);
+        json_open_object(&w);
+        json_key(&w, "where");
+        json_value(&w, is_definition ? where : &json);
+        json_close_object(&w);
+        got = client_call(client, "POST", "/v1/segments/preview", buf_slice(&body), reply, err);
     }
-    applied = applied && apply_all(client, definitions, count, reply, err);
-    free(definitions);
+    if (got && as_json) {
+        client_print_body(reply);
+    } else if (got) {
+        print_preview(&reply->json);
+    }
     msgpack_zone_destroy(&zone);
     buf_done(&bytes);
-    buf_done(&text);
-    return applied;
+    buf_done(&body);
+    return got;
 }
 
 /* What the arguments ask for. */
@@ -310,6 +235,28 @@ struct request {
     int64_t limit;
     bool as_json;
 };
+
+/* What each verb takes. */
+static const struct verb {
+    const char *name;
+    const char *what;
+    bool takes_json;
+    bool takes_limit;
+} verbs[] = {
+    {"list", NULL, true, false},        {"show", "a KEY", true, false},
+    {"apply", "a FILE", false, false},  {"members", "a KEY", false, true},
+    {"preview", "a FILE", true, false}, {"delete", "a KEY", false, false},
+};
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        if (strcmp(verbs[i].name, name) == 0) {
+            return &verbs[i];
+        }
+    }
+    return NULL;
+}
 
 static bool read_request(int argc, char *const *argv, struct request *ret, struct error *err)
 {
@@ -323,19 +270,15 @@ static bool read_request(int argc, char *const *argv, struct request *ret, struc
     }
     ret->verb = others[0];
     ret->what = others[1];
-    bool is_list = strcmp(ret->verb, "list") == 0;
-    bool is_show = strcmp(ret->verb, "show") == 0;
-    bool is_members = strcmp(ret->verb, "members") == 0;
-    if (!is_list && !is_show && !is_members && strcmp(ret->verb, "apply") != 0) {
+    const struct verb *verb = find_verb(ret->verb);
+    if (verb == NULL) {
         return error_set(err, ERROR_INVALID, "segments have no \"%s\"", ret->verb);
     }
-    if (is_list != (ret->what == NULL)) {
+    if ((verb->what == NULL) != (ret->what == NULL)) {
         return error_set(err, ERROR_INVALID, "segment %s takes %s", ret->verb,
-                         is_list                 ? "nothing more"
-                         : is_show || is_members ? "a KEY"
-                                                 : "a FILE");
+                         verb->what == NULL ? "nothing more" : verb->what);
     }
-    return ((limit == NULL || is_members) && (!ret->as_json || is_show)) ||
+    return ((limit == NULL || verb->takes_limit) && (!ret->as_json || verb->takes_json)) ||
            error_set(err, ERROR_INVALID, "segment %s does not take this option", ret->verb);
 }
 
@@ -345,13 +288,17 @@ static bool carry_out(struct client *client, const struct request *request, stru
     bool done;
     client_reply_init(&reply);
     if (strcmp(request->verb, "list") == 0) {
-        done = list(client, &reply, err);
+        done = list(client, request->as_json, &reply, err);
     } else if (strcmp(request->verb, "show") == 0) {
         done = show(client, request->what, request->as_json, &reply, err);
     } else if (strcmp(request->verb, "members") == 0) {
         done = print_members(client, request->what, request->limit, &reply, err);
+    } else if (strcmp(request->verb, "preview") == 0) {
+        done = preview(client, request->what, request->as_json, &reply, err);
+    } else if (strcmp(request->verb, "delete") == 0) {
+        done = apply_delete(client, &kind, request->what, err);
     } else {
-        done = apply(client, request->what, &reply, err);
+        done = apply_file(client, &kind, request->what, err);
     }
     client_reply_done(&reply);
     return done;
@@ -374,14 +321,23 @@ static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, 
 
 const struct cli_command command_segment = {
     .name = "segment",
-    .usage = "list\nshow KEY [--json]\napply FILE\nmembers KEY [--limit N]",
-    .sentence = "list, show and define segments, and list their members",
-    .help = "  list       every segment with its size; one that is being computed says how far\n"
-            "  show       one segment's definition; --json gives the hub's answer as it came\n"
-            "  apply      define what is in FILE, which is JSON: one definition\n"
-            "               {\"key\": \"vip\", \"name\": \"VIP\", \"where\": "
-            "{\"trait\": \"orders\", \"gte\": 10}}\n"
-            "             a list of such, or an object {\"vip\": {\"name\": ..., \"where\": ...}}\n"
-            "  members    profile ids, each with the time since when; --limit N ends after N\n",
+    .usage = "list [--json]\nshow KEY [--json]\napply FILE\npreview FILE [--json]\n"
+             "members KEY [--limit N]\ndelete KEY",
+    .sentence = "list, define, try out and delete segments, and list their members",
+    .help =
+        "  list       every segment with its size; one that is being computed says how far\n"
+        "  show       one segment's definition; --json gives the hub's answer as it came\n"
+        "  apply      define what is in FILE (\"-\" is standard input), which is JSON: one "
+        "definition\n"
+        "               {\"key\": \"vip\", \"name\": \"VIP\", \"where\": "
+        "{\"trait\": \"orders\", \"gte\": 10}}\n"
+        "             a list of such, an object {\"vip\": {\"name\": ..., \"where\": ...}}, or "
+        "what\n"
+        "             `list --json` printed\n"
+        "  preview    how many would be members; FILE holds a definition or its condition alone:\n"
+        "               echo '{\"event\": \"Order Completed\", \"within\": \"30d\"}' |\n"
+        "                 tributary segment preview -\n"
+        "  members    profile ids, each with the time since when; --limit N ends after N\n"
+        "  delete     the definition; one that another segment or a collector's scope uses stays\n",
     .run = run,
 };
