@@ -216,9 +216,37 @@ static void put_normalizers(msgpack_packer *k, const struct entry *rules)
     free(read);
 }
 
+/* The keys of proofs concern the hub alone. */
+static bool is_hidden(enum registry_kind kind, const msgpack_object *name)
+{
+    struct slice text;
+    return kind == REGISTRY_SOURCE && value_text(name, &text) && slice_is(text, "proof");
+}
+
+/* A definition as gates see it. */
+static void put_body(msgpack_packer *k, const struct entry *e)
+{
+    struct error err;
+    msgpack_zone zone;
+    msgpack_object body;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool fine = value_unpack(buf_slice(&e->body), &zone, &body, &err);
+    ensure(fine);
+    uint32_t shown = 0;
+    for (uint32_t i = 0; i < body.via.map.size; i++) {
+        if (!is_hidden(e->kind, &body.via.map.ptr[i].key)) {
+            body.via.map.ptr[shown++] = body.via.map.ptr[i];
+        }
+    }
+    body.via.map.size = shown;
+    msgpack_pack_object(k, body);
+    msgpack_zone_destroy(&zone);
+}
+
 /* A map of the definitions of one kind by their keys. */
 static void put_kind(const struct registry *r, msgpack_packer *k, const char *name,
-                     enum registry_kind kind, struct buf *out)
+                     enum registry_kind kind)
 {
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++) {
@@ -229,7 +257,7 @@ static void put_kind(const struct registry *r, msgpack_packer *k, const char *na
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == kind) {
             value_pack_text(k, buf_slice(&r->entries[i].key));
-            buf_put_slice(out, buf_slice(&r->entries[i].body));
+            put_body(k, &r->entries[i]);
         }
     }
 }
@@ -245,8 +273,8 @@ void registry_pack_gate(const struct registry *r, struct buf *out)
         value_pack_cstr(&k, "link_key");
         value_pack_bin(&k, slice_make(r->link_key, sizeof r->link_key));
     }
-    put_kind(r, &k, "sources", REGISTRY_SOURCE, out);
-    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN, out);
+    put_kind(r, &k, "sources", REGISTRY_SOURCE);
+    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN);
     value_pack_cstr(&k, "normalizers");
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {

@@ -499,6 +499,27 @@ static void test_what_gates_get_is_bounded(void **state)
     buf_done(&body);
 }
 
+static void test_gates_do_not_get_the_keys_of_proofs(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t version;
+    must_put(f, REGISTRY_SOURCE, "web",
+             "{\"name\":\"Shop\",\"proof\":{\"keys\":[{\"kid\":\"k\",\"alg\":\"HS256\","
+             "\"key\":\"0123456789abcdef0123456789abcdef\"}]},\"bots\":\"keep\"}");
+    must_put(f, REGISTRY_PLAN, "shop", "{\"name\":\"proof\"}");
+    buf_clear(&f->bytes);
+    registry_gate(f->registry, &f->bytes, &version);
+    assert_null(memmem(f->bytes.data, f->bytes.len, "0123456789abcdef", 16));
+    msgpack_object root;
+    msgpack_zone zone;
+    assert_true(msgpack_zone_init(&zone, 1024));
+    assert_true(value_unpack(buf_slice(&f->bytes), &zone, &root, &f->err));
+    const msgpack_object *web = value_member_c(value_member_c(&root, "sources"), "web");
+    assert_int_equal(web->via.map.size, 2);
+    assert_non_null(value_member_c(web, "bots"));
+    msgpack_zone_destroy(&zone);
+}
+
 static void read_link_key(struct fixture *f, uint8_t ret[32])
 {
     msgpack_zone zone;
@@ -552,6 +573,7 @@ int main(void)
         WITH(test_a_failed_write_changes_nothing),
         WITH(test_a_source_names_a_tracking_plan_that_is_there_and_the_plan_stays),
         WITH(test_what_gates_get_is_bounded),
+        WITH(test_gates_do_not_get_the_keys_of_proofs),
         WITH(test_gates_get_the_hubs_own_key_of_links),
         WITH(test_a_preview_is_compiled_beside_the_others_and_stays_out),
         WITH(test_entries_of_one_kind_come_in_order_until_stopped),

@@ -2,6 +2,8 @@
 #include "hub/api/internal.h"
 
 #include "hub/api/source_rules.h"
+#include "hub/trust/proof_keys.h"
+#include "hub/trust/proof_secrets.h"
 #include "shared/tracking_plan.h"
 
 static const char *name_of(enum registry_kind kind)
@@ -25,7 +27,18 @@ static const char *name_of(enum registry_kind kind)
     return "";
 }
 
-static void write_members(struct json_writer *w, msgpack_zone *zone, struct slice bytes)
+static void write_member(struct json_writer *w, enum registry_kind kind, struct slice name,
+                         const msgpack_object *value)
+{
+    if (kind == REGISTRY_SOURCE && slice_is(name, "proof")) {
+        proof_write_hidden(w, value);
+    } else {
+        json_value(w, value);
+    }
+}
+
+static void write_members(struct json_writer *w, msgpack_zone *zone, enum registry_kind kind,
+                          struct slice bytes)
 {
     msgpack_object body;
     struct error err;
@@ -35,7 +48,7 @@ static void write_members(struct json_writer *w, msgpack_zone *zone, struct slic
         struct slice name;
         if (value_text(&body.via.map.ptr[i].key, &name) && !slice_is(name, "key")) {
             json_key_slice(w, name);
-            json_value(w, &body.via.map.ptr[i].val);
+            write_member(w, kind, name, &body.via.map.ptr[i].val);
         }
     }
 }
@@ -48,7 +61,7 @@ static bool write_definition(void *user, const struct registry_entry *entry)
         json_key(&call->w, "key");
         json_text(&call->w, entry->key);
     }
-    write_members(&call->w, &call->zone, entry->body);
+    write_members(&call->w, &call->zone, entry->kind, entry->body);
     json_close_object(&call->w);
     return true;
 }
@@ -119,6 +132,46 @@ static const char *source_mistake(const msgpack_object *body, const char **ret_f
 }
 
 /* False: answered with what is wrong. */
+static bool check_proof(struct call *call, const msgpack_object *source)
+{
+    const msgpack_object *proof = value_member_c(source, "proof");
+    struct proof_keys *keys = NULL;
+    char pointer[PROOF_POINTER_BYTES];
+    struct error err;
+    bool fine = proof == NULL || proof_keys_read(proof, &keys, pointer, &err);
+    if (!fine) {
+        http_answer_error(call->http, 400, "invalid-source", err.message, pointer);
+    }
+    proof_keys_free(&keys);
+    return fine;
+}
+
+/* Where the source was read and put again, its secrets are those that it had. */
+static void keep_secrets(struct call *call, struct slice key, msgpack_object *body)
+{
+    struct registry_entry entry;
+    msgpack_object before;
+    struct error err;
+    struct buf bytes;
+    struct buf whole;
+    if (!proof_has_hidden(body)) {
+        return;
+    }
+    buf_init(&bytes, SIZE_MAX / 2);
+    buf_init(&whole, SIZE_MAX / 2);
+    bool found = registry_find(call->hub->registry, REGISTRY_SOURCE, key, &bytes, &entry);
+    bool fine = !found || value_unpack(entry.body, &call->zone, &before, &err);
+    ensure(fine);
+    proof_restore_hidden(body, found ? &before : NULL, &whole);
+    buf_clear(&call->json);
+    buf_put_slice(&call->json, buf_slice(&whole));
+    fine = value_unpack(buf_slice(&call->json), &call->zone, body, &err);
+    ensure(fine);
+    buf_done(&bytes);
+    buf_done(&whole);
+}
+
+/* False: answered with what is wrong. */
 static bool check_definition(struct call *call, enum registry_kind kind, const msgpack_object *body)
 {
     struct tracking_plan *plan = NULL;
@@ -128,6 +181,9 @@ static bool check_definition(struct call *call, enum registry_kind kind, const m
     const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(body, &field) : NULL;
     if (mistake != NULL) {
         http_answer_error(call->http, 400, "invalid-source", mistake, field);
+        return false;
+    }
+    if (kind == REGISTRY_SOURCE && !check_proof(call, body)) {
         return false;
     }
     if (kind == REGISTRY_PLAN && !tracking_plan_new(body, &plan, &where, &err)) {
@@ -144,8 +200,13 @@ static void put_definition(struct call *call, enum registry_kind kind, struct sl
     msgpack_object body;
     struct catalog_error where;
     struct error err;
-    if (!call_read_json(call, known_members_of(kind), &body) ||
-        !check_definition(call, kind, &body)) {
+    if (!call_read_json(call, known_members_of(kind), &body)) {
+        return;
+    }
+    if (kind == REGISTRY_SOURCE) {
+        keep_secrets(call, key, &body);
+    }
+    if (!check_definition(call, kind, &body)) {
         return;
     }
     if (registry_put(call->hub->registry, kind, key, buf_slice(&call->json), &where, &err)) {

@@ -3,10 +3,20 @@
 static const struct member consent[] = {MEMBER("required"), MEMBER("exempt"), MEMBER("gpc"),
                                         MEMBERS_END};
 static const struct member rate[] = {MEMBER("events_per_second"), MEMBER("burst"), MEMBERS_END};
+static const struct member proof_key[] = {MEMBER("kid"), MEMBER("alg"), MEMBER("key"), MEMBERS_END};
+static const struct member proof[] = {MEMBER_OF("keys", proof_key), MEMBER("bind"), MEMBERS_END};
 static const struct member sources[] = {
-    MEMBER("key"),           MEMBER("name"), MEMBER("description"), MEMBER("origins"),
-    MEMBER("tracking_plan"), MEMBER("bots"), MEMBER("ip"),          MEMBER_OF("consent", consent),
-    MEMBER_OF("rate", rate), MEMBERS_END,
+    MEMBER("key"),
+    MEMBER("name"),
+    MEMBER("description"),
+    MEMBER("origins"),
+    MEMBER("tracking_plan"),
+    MEMBER("bots"),
+    MEMBER("ip"),
+    MEMBER_OF("consent", consent),
+    MEMBER_OF("rate", rate),
+    MEMBER_OF("proof", proof),
+    MEMBERS_END,
 };
 
 static const struct member segments[] = {

@@ -5,6 +5,7 @@
 #include <gnutls/gnutls.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include "hub/trust/proof_secrets.h"
 
 enum {
     ED25519_BYTES = crypto_sign_PUBLICKEYBYTES,
@@ -85,7 +86,7 @@ static bool take_secret(struct proof_key *key, struct slice secret, struct error
 {
     if (secret.len < SECRET_BYTES_MIN || secret.len > SECRET_BYTES_MAX) {
         return error_set(err, ERROR_INVALID,
-                         "the secret must have %d to %d bytes; `openssl rand -hex 32` makes one.",
+                         "The secret must have %d to %d bytes; `openssl rand -hex 32` makes one.",
                          SECRET_BYTES_MIN, SECRET_BYTES_MAX);
     }
     key->secret = sodium_malloc(secret.len);
@@ -102,6 +103,11 @@ static bool read_secret(const msgpack_object *material, struct proof_key *key, s
     uint8_t bytes[SECRET_BYTES_MAX];
     struct slice secret;
     bool fine;
+    if (value_text(material, &secret) && slice_is(secret, proof_secret_word)) {
+        return error_set(err, ERROR_INVALID,
+                         "\"%s\" keeps the secret that was there under this \"kid\", and none was.",
+                         proof_secret_word);
+    }
     if (value_text(material, &secret) && !slice_starts_with(secret, prefix)) {
         return take_secret(key, secret, err);
     }
@@ -116,7 +122,7 @@ static bool read_secret(const msgpack_object *material, struct proof_key *key, s
     }
     fine = fine ? take_secret(key, secret, err)
                 : error_set(err, ERROR_INVALID,
-                            "the key of HS256 is a text of at least %d bytes, such bytes in base64 "
+                            "The key of HS256 is a text of at least %d bytes, such bytes in base64 "
                             "behind \"base64:\", or a JWK with \"kty\": \"oct\".",
                             SECRET_BYTES_MIN);
     sodium_memzero(bytes, sizeof bytes);
@@ -191,15 +197,15 @@ static bool check_public(enum proof_algorithm algorithm, gnutls_pubkey_t key, st
     int kind = gnutls_pubkey_get_pk_algorithm(key, &bits);
     if (algorithm == PROOF_ES256 &&
         (kind != GNUTLS_PK_ECDSA || !has_curve(key, GNUTLS_ECC_CURVE_SECP256R1))) {
-        return error_set(err, ERROR_INVALID, "the key of ES256 must be one of the curve P-256.");
+        return error_set(err, ERROR_INVALID, "The key of ES256 must be one of the curve P-256.");
     }
     if (algorithm == PROOF_RS256 &&
         (kind != GNUTLS_PK_RSA || bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)) {
         return error_set(err, ERROR_INVALID,
-                         "the key of RS256 must be an RSA key of 2,048 to 4,096 bits.");
+                         "The key of RS256 must be an RSA key of 2,048 to 4,096 bits.");
     }
     return gnutls_pubkey_verify_params(key) == 0 ||
-           error_set(err, ERROR_INVALID, "this is no valid public key: its numbers do not fit.");
+           error_set(err, ERROR_INVALID, "This is no valid public key: its numbers do not fit.");
 }
 
 static bool read_public(const msgpack_object *material, struct proof_key *key, struct error *err)
@@ -211,7 +217,7 @@ static bool read_public(const msgpack_object *material, struct proof_key *key, s
                                        : import_jwk(material, key->public_key);
     if (!fine) {
         return error_set(err, ERROR_INVALID,
-                         "the key of %s is a public key in PEM (-----BEGIN PUBLIC KEY-----) or "
+                         "The key of %s is a public key in PEM (-----BEGIN PUBLIC KEY-----) or "
                          "a JWK object.",
                          names[key->algorithm]);
     }
@@ -254,7 +260,7 @@ static bool read_ed25519(const msgpack_object *material, struct proof_key *key, 
     return (fine && len == ED25519_BYTES &&
             crypto_core_ed25519_is_valid_point(key->ed25519) == 1) ||
            error_set(err, ERROR_INVALID,
-                     "the key of EdDSA is an Ed25519 public key in PEM (-----BEGIN PUBLIC "
+                     "The key of EdDSA is an Ed25519 public key in PEM (-----BEGIN PUBLIC "
                      "KEY-----), as a JWK object, or its 32 bytes in base64.");
 }
 
@@ -273,7 +279,7 @@ bool proof_key_read(enum proof_algorithm algorithm, const msgpack_object *materi
         (void)error_set(err, ERROR_INVALID, "\"key\" must be a text or a JWK object.");
     } else if (algorithm != PROOF_HS256 && is_private(material, text)) {
         (void)error_set(err, ERROR_INVALID,
-                        "this is a private key, which must not leave the site's server: replace it "
+                        "This is a private key, which must not leave the site's server: replace it "
                         "there, and give the public one here.");
     } else if (algorithm == PROOF_HS256) {
         fine = read_secret(material, key, err);

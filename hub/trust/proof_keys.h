@@ -3,8 +3,9 @@
  *     "proof": {"keys": [{"kid": "2026", "alg": "EdDSA", "key": KEY}], "bind": "optional"}
  *
  * `kid` is a text of up to PROOF_KID_BYTES_MAX bytes, and each is there once; proof_key.h has the
- * algorithms and what KEY may be. The key says which algorithm it is for: a token that says another
- * is not tried with it. Immutable once read; any thread may use it.
+ * algorithms and what KEY may be. Other members are not looked at: the API refuses them. The key
+ * says which algorithm it is for: a token that says another is not tried with it. Immutable once
+ * read; any thread may use it.
  */
 #ifndef TRIBUTARY_HUB_TRUST_PROOF_KEYS_H
 #define TRIBUTARY_HUB_TRUST_PROOF_KEYS_H
