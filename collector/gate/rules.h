@@ -8,7 +8,7 @@
 #ifndef TRIBUTARY_COLLECTOR_RULES_H
 #define TRIBUTARY_COLLECTOR_RULES_H
 
-#include "collector/gate/address.h"
+#include "shared/address.h"
 #include "collector/gate/bots.h"
 #include "collector/gate/rate.h"
 #include "collector/request/request.h"

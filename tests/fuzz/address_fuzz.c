@@ -1,6 +1,6 @@
 /* Addresses and lists of them, as anybody may write them into a header. What is read can be
  * written and read again; who is not trusted is believed nothing. */
-#include "collector/gate/address.h"
+#include "shared/address.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

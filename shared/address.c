@@ -1,9 +1,15 @@
-#include "collector/gate/address.h"
+#include "shared/address.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 
-enum { IPV4_AT = 12, IPV4_BITS = 96, TRUNCATED_IPV4 = 96 + 24, TRUNCATED_IPV6 = 48 };
+enum {
+    IPV4_AT = 12,
+    IPV4_BITS = 96,
+    TRUNCATED_IPV4 = 96 + 24,
+    TRUNCATED_IPV6 = 48,
+    PARTY_IPV6 = 64
+};
 
 static const uint8_t ipv4_prefix[IPV4_AT] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -98,6 +104,11 @@ static struct address first_bits(struct address address, unsigned bits)
 struct address address_truncate(struct address address)
 {
     return first_bits(address, is_ipv4(address) ? TRUNCATED_IPV4 : TRUNCATED_IPV6);
+}
+
+struct address address_of_party(struct address address)
+{
+    return is_ipv4(address) ? address : first_bits(address, PARTY_IPV6);
 }
 
 struct slice address_bytes(const struct address *address)

@@ -3,8 +3,8 @@
  * An address is the 16 bytes of IPv6; IPv4 is mapped into it (::ffff:a.b.c.d), so that there is
  * one form of each. Pure; any thread.
  */
-#ifndef TRIBUTARY_COLLECTOR_ADDRESS_H
-#define TRIBUTARY_COLLECTOR_ADDRESS_H
+#ifndef TRIBUTARY_SHARED_ADDRESS_H
+#define TRIBUTARY_SHARED_ADDRESS_H
 
 #include <sys/socket.h>
 #include "shared/error.h"
@@ -23,6 +23,8 @@ bool address_parse(struct slice text, struct address *ret);
 bool address_from_socket(const struct sockaddr *socket, struct address *ret);
 /* Its network, which many share: the first 24 bits of IPv4, 48 of IPv6. */
 struct address address_truncate(struct address address);
+/* What one party has by itself, for bounds: an address of IPv4, the first 64 bits of IPv6. */
+struct address address_of_party(struct address address);
 /* The 4 bytes of IPv4 or the 16 of IPv6; they lie in *address. */
 struct slice address_bytes(const struct address *address);
 /* As text into `ret`; its length. */

@@ -1,4 +1,4 @@
-#include "collector/gate/address.h"
+#include "shared/address.h"
 
 #include <netinet/in.h>
 #include <setjmp.h>
