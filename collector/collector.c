@@ -146,11 +146,11 @@ static void on_gate_changed(void *user, struct slice state)
     struct gate *gate;
     struct error err;
     if (!gate_new(state, &gate, &err)) {
-        log_error("gate-refused", "%s", err.message);
+        log_error_limited("gate-refused", "%s", err.message);
         return;
     }
-    log_info("gate-changed", "The hub sent new definitions. version=%llu",
-             (unsigned long long)gate_version(gate));
+    log_info_limited("gate-changed", "The hub sent new definitions. version=%llu",
+                     (unsigned long long)gate_version(gate));
     set_gate(c, gate);
 }
 
@@ -180,7 +180,7 @@ enum { STUCK_LINKS_MAX = 8, EXIT_RESTART = 70 };
 static void on_link_stuck(void *user, unsigned count)
 {
     (void)user;
-    log_warn(
+    log_warn_limited(
         "link-stuck",
         "A connection to the hub was given up and could not be taken down; a new one takes its "
         "place. count=%u",

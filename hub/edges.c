@@ -305,7 +305,7 @@ void edges_look_up(struct edges *e, struct slice collector_id, const struct coll
     bool keeps = false;
     if (!reader_profile_of(&e->parts.reader, (struct identifier){lookup->type, lookup->value},
                            &profile, &err)) {
-        log_error("edge-failed", "%s", err.message);
+        log_error_limited("edge-failed", "%s", err.message);
         waiter.answer(waiter.user, slice_make(NULL, 0));
         return;
     }

@@ -237,8 +237,9 @@ static void commit(struct intake *in, struct pending *list, size_t length)
         struct pending *next = list->next;
         struct slice id = slice_make(list->epoch->id, list->epoch->id_len);
         if (list->reply.status == WIRE_REPLAYED) {
-            log_info("block-replayed", "A block is here already. collector=%.*s sequence=%llu",
-                     SLICE_ARGS(id), (unsigned long long)list->sequence);
+            log_info_limited("block-replayed",
+                             "A block is here already. collector=%.*s sequence=%llu",
+                             SLICE_ARGS(id), (unsigned long long)list->sequence);
         }
         collectors_note(in->collectors, id, note_block, list);
         list->waiter.answer(list->waiter.user, &list->reply);
@@ -342,8 +343,8 @@ static void refuse(struct intake *in, struct slice id, struct contact *contact,
     struct wire_block_reply reply = {.status = status, .hub_ms = contact->now_ms};
     contact->is_refused = true;
     collectors_note(in->collectors, id, note_contact, contact);
-    log_warn("block-refused", "%s collector=%.*s status=%s", why, SLICE_ARGS(id),
-             wire_status_name(status));
+    log_warn_limited("block-refused", "%s collector=%.*s status=%s", why, SLICE_ARGS(id),
+                     wire_status_name(status));
     waiter.answer(waiter.user, &reply);
 }
 

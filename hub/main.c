@@ -5,6 +5,9 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
+/* How soon the log tells what it left out. */
+enum { LOOK_EVERY_MS = 5000 };
+
 int main(int argc, char **argv)
 {
     struct hub_settings settings;
@@ -27,7 +30,7 @@ int main(int argc, char **argv)
     }
     log_info("ready", "Listening. http=%s port=%u link=%s", settings.http_listen,
              api_port(hub->api), settings.link_listen);
-    int received = daemon_wait_for_end(0, NULL, NULL);
+    int received = daemon_wait_for_end(LOOK_EVERY_MS, NULL, NULL);
     log_info("stopping", "Committing what was read, then ending. signal=%d", received);
     hub_close(&hub);
     log_info("stopped", "Ended.");

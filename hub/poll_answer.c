@@ -161,8 +161,9 @@ static bool check_cache(struct answer *a, struct poll_asked *asked, bool *ret_re
         return false;
     }
     if (*ret_ready) {
-        log_info("refill-begun", "A collector's edge cache is filled anew. collector=%u scope=%llu",
-                 asked->collector, (unsigned long long)a->reply.refill.scope_version);
+        log_info_limited("refill-begun",
+                         "A collector's edge cache is filled anew. collector=%u scope=%llu",
+                         asked->collector, (unsigned long long)a->reply.refill.scope_version);
     }
     return true;
 }
@@ -211,7 +212,7 @@ static enum poll_outcome make_answer(struct answer *a, struct poll_asked *asked,
     bool is_ready = false;
     if (!collect_suppressions(a, &err) || !check_cache(a, asked, &is_ready, &err) ||
         (is_ready && !collect(a, &err))) {
-        log_error("edge-failed", "%s", err.message);
+        log_error_limited("edge-failed", "%s", err.message);
         return POLL_FAILED;
     }
     bool has_gate = registry_gate_version(a->parts->registry) > asked->poll.gate_version;

@@ -206,7 +206,7 @@ static void commit_quarantine(struct router *r, uint64_t next)
 {
     struct error err;
     if (!quarantine_commit(r->parts.quarantine, next, &err)) {
-        log_error("quarantine-failed", "%s", err.message);
+        log_error_limited("quarantine-failed", "%s", err.message);
         _Exit(70);
     }
 }
@@ -217,8 +217,8 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
     struct event event;
     if (!open_block(r, record, &err)) {
         r->failed++;
-        log_error("block-unreadable", "%s record=%llu collector=%.*s", err.message,
-                  (unsigned long long)number, SLICE_ARGS(record->collector_id));
+        log_error_limited("block-unreadable", "%s record=%llu collector=%.*s", err.message,
+                          (unsigned long long)number, SLICE_ARGS(record->collector_id));
         return;
     }
     bool has_kept = false;
@@ -257,7 +257,8 @@ static void route_release(struct router *r, uint64_t number, const struct eventl
     ensure(made);
     if (!event_unpack(record->bytes, &zone, &event, &err)) {
         r->failed++;
-        log_error("release-unreadable", "%s record=%llu", err.message, (unsigned long long)number);
+        log_error_limited("release-unreadable", "%s record=%llu", err.message,
+                          (unsigned long long)number);
     } else {
         event.body = event_raw_body(record->bytes);
         if (is_suppressed(r, &event)) {

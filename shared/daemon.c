@@ -8,8 +8,21 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "shared/log.h"
 #include "shared/version.h"
 
+/* FILES_OF_STORE: its log, its list of tables, its lock, and what a compaction writes.
+ * FILES_OF_PROCESS: listening sockets, epoll, a certificate that is read, connections on their way
+ * out. FILES_MAX: more than both ports and a fleet can use. FILES_ASSUMED: what POSIX has as a
+ * default.
+ */
+enum {
+    FILES_OF_STORE = 8,
+    FILES_OF_PROCESS = 128,
+    FILES_FOR_CONNECTIONS_MIN = 16,
+    FILES_MAX = 1 << 20,
+    FILES_ASSUMED = 1024,
+};
 enum { ARENAS_MAX = 2, LARGE_BYTES = 96 * 1024, KEPT_BYTES = 4 * 1024 * 1024 };
 
 static void print_help(const struct daemon_settings *table)
@@ -81,14 +94,40 @@ int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user)
     sigset_t signals;
     awaited_signals(&signals);
     for (;;) {
-        int received = sigtimedwait(&signals, NULL, look == NULL ? NULL : &timeout);
+        int received = sigtimedwait(&signals, NULL, &timeout);
         if (received == SIGINT || received == SIGTERM) {
+            log_tell_left_out();
             return received;
         }
-        if (look != NULL && (received == SIGHUP || errno == EAGAIN)) {
-            look(user);
+        if (received == SIGHUP || errno == EAGAIN) {
+            log_tell_left_out();
+            if (look != NULL) {
+                look(user);
+            }
         }
     }
+}
+
+size_t daemon_raise_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return FILES_ASSUMED;
+    }
+    rlim_t most =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > FILES_MAX ? FILES_MAX : limit.rlim_max;
+    if (limit.rlim_cur < most) {
+        limit.rlim_cur = most;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur > FILES_MAX ? FILES_MAX : (size_t)limit.rlim_cur;
+}
+
+size_t daemon_files_for_connections(size_t files, size_t stores, size_t tables)
+{
+    size_t kept = FILES_OF_PROCESS + stores * FILES_OF_STORE + tables;
+    return files < kept + FILES_FOR_CONNECTIONS_MIN ? FILES_FOR_CONNECTIONS_MIN : files - kept;
 }
 
 bool daemon_make_folder(const char *path, struct error *err)

@@ -29,8 +29,14 @@ void daemon_prepare(void);
 /* Where memory counts more than the last twentieth of speed: what is over 96 KiB goes back to the
  * system as soon as it is free. Saves 2 of 25 MiB of a collector under full load. */
 void daemon_save_memory(void);
+/* Raise the soft limit of open files, which is 1,024 by default, to the hard one, and return what
+ * it is now. Before anything that opens files. */
+size_t daemon_raise_files(void);
+/* What of `files` is left for connections, where so many stores keep so many tables open. */
+size_t daemon_files_for_connections(size_t files, size_t stores, size_t tables);
+
 /* Wait for SIGINT or SIGTERM; its number. Meanwhile look(user) is called at each SIGHUP and every
- * `every_ms`; `look` may be NULL. */
+ * `every_ms`, and the log tells what it left out; `look` may be NULL. */
 int daemon_wait_for_end(int64_t every_ms, void (*look)(void *user), void *user);
 
 /* Make a folder for this user alone, unless it is there. */

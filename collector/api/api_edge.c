@@ -9,7 +9,7 @@ bool api_read_card(struct api *api, struct identifier id, struct scratch *s, str
     msgpack_object object;
     if (!edge_find(api->collector->edge, id, &s->card, &card, &err) ||
         (card.len > 0 && !value_unpack(card, &s->zone, &object, &err))) {
-        log_error("edge-failed", "%s", err.message);
+        log_error_limited("edge-failed", "%s", err.message);
         return false;
     }
     return card.len > 0 && wire_read_card(&object, ret);

@@ -63,7 +63,7 @@ static bool trouble(struct drop_folder *d, const char *id, const char *what,
                     const struct error *err)
 {
     if (strcmp(d->trouble, err->message) != 0) {
-        log_warn(id, "%s: %s", what, err->message);
+        log_warn_limited(id, "%s: %s", what, err->message);
         snprintf(d->trouble, sizeof d->trouble, "%s", err->message);
     }
     d->wait_ms = RETRY_MS;
@@ -125,10 +125,11 @@ static void show_progress(struct drop_folder *d, struct taking *t)
     }
     if (now - t->logged_ns >= (int64_t)LOG_MS * 1000000) {
         t->logged_ns = now;
-        log_info("drop-file-progress", "Taking a file. file=%s line=%llu bytes=%llu of=%llu",
-                 t->file->name, (unsigned long long)d->progress.position.line,
-                 (unsigned long long)d->progress.position.offset,
-                 (unsigned long long)t->file->identity.size);
+        log_info_limited("drop-file-progress",
+                         "Taking a file. file=%s line=%llu bytes=%llu of=%llu", t->file->name,
+                         (unsigned long long)d->progress.position.line,
+                         (unsigned long long)d->progress.position.offset,
+                         (unsigned long long)t->file->identity.size);
     }
 }
 
@@ -358,10 +359,10 @@ static void show_waiting(struct drop_folder *d)
 {
     size_t unmatched = drop_scan_unmatched(d->scan);
     if (unmatched > d->unmatched) {
-        log_warn("drop-no-mapping",
-                 "Files lie in the drop folder that no mapping is for. "
-                 "files=%zu mappings=%zu",
-                 unmatched, mapping_set_count(d->mappings));
+        log_warn_limited("drop-no-mapping",
+                         "Files lie in the drop folder that no mapping is for. "
+                         "files=%zu mappings=%zu",
+                         unmatched, mapping_set_count(d->mappings));
     }
     d->unmatched = unmatched;
     pthread_mutex_lock(&d->lock);
@@ -380,7 +381,7 @@ static void clean(struct drop_folder *d, const struct drop_folders *folders)
     d->cleaned_ns = now;
     unsigned removed = drop_clean_done(folders, d->options.keep_ms, clock_now_ms(d->options.clock));
     if (removed > 0) {
-        log_info("drop-cleaned", "Old files were deleted from done. files=%u", removed);
+        log_info_limited("drop-cleaned", "Old files were deleted from done. files=%u", removed);
     }
 }
 

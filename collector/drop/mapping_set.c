@@ -112,8 +112,8 @@ static void read_mapping(struct mapping_set *set, int folder, const char *file)
         set->count += fine;
     }
     if (!fine) {
-        log_error("drop-mapping-wrong", "%s. Its files wait until the mapping is right.",
-                  err.message);
+        log_error_limited("drop-mapping-wrong", "%s. Its files wait until the mapping is right.",
+                          err.message);
     }
     buf_done(&text);
 }
@@ -132,8 +132,8 @@ bool mapping_set_refresh(struct mapping_set *set, int folder, struct error *err)
         for (size_t i = 0; i < count; i++) {
             read_mapping(set, folder, entries[i].file);
         }
-        log_info("drop-mappings-read", "Mappings were read. right=%zu wrong=%zu", set->count,
-                 count - set->count);
+        log_info_limited("drop-mappings-read", "Mappings were read. right=%zu wrong=%zu",
+                         set->count, count - set->count);
     }
     free(entries);
     return fine;

@@ -87,7 +87,7 @@ static void on_poll_done(void *user, bool answered, struct slice reply)
                                     : error_set(&err, ERROR_UNAVAILABLE, "the hub refuses us"));
         opened_done(&o);
         if (!fine) {
-            log_warn("poll-failed", "%s", err.message);
+            log_warn_limited("poll-failed", "%s", err.message);
         }
     }
     report_settle(d->parts.report, fine);
@@ -141,7 +141,7 @@ static void sweep(struct downlink *d)
     while (more && !is_closing(d)) {
         struct error err;
         if (!edge_sweep(d->parts.edge, &more, &err)) {
-            log_warn("sweep-failed", "%s", err.message);
+            log_warn_limited("sweep-failed", "%s", err.message);
             more = false;
         }
     }
@@ -236,18 +236,18 @@ static enum downlink_lookup take_card(const struct lookup *lookup, const struct 
     bool keeps;
     struct error err;
     if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &card, &keeps)) {
-        log_warn("lookup-failed", "The look-up's answer is damaged.");
+        log_warn_limited("lookup-failed", "The look-up's answer is damaged.");
         return DOWNLINK_UNREACHABLE;
     }
     if (card == NULL) {
         return DOWNLINK_NOBODY;
     }
     if (!wire_read_card(card, ret)) {
-        log_warn("lookup-failed", "The card that was looked up is damaged.");
+        log_warn_limited("lookup-failed", "The card that was looked up is damaged.");
         return DOWNLINK_UNREACHABLE;
     }
     if (keeps && !edge_apply_card(lookup->downlink->parts.edge, lookup->generation, card, &err)) {
-        log_warn("lookup-failed", "%s", err.message); /* it can be shown all the same */
+        log_warn_limited("lookup-failed", "%s", err.message); /* it can be shown all the same */
     }
     return DOWNLINK_FOUND;
 }

@@ -137,11 +137,12 @@ static bool write_group(struct committer *c, struct commit_group *group, unsigne
 static void note_disk(struct committer *c, bool is_failing, const struct error *err)
 {
     if (is_failing && !c->stats.is_failing) {
-        log_error("disk-failing",
-                  "%s. New events are answered 503 until the disk works again; make room on it.",
-                  err->message);
+        log_error_limited(
+            "disk-failing",
+            "%s. New events are answered 503 until the disk works again; make room on it.",
+            err->message);
     } else if (!is_failing && c->stats.is_failing) {
-        log_info("disk-works", "The disk takes events again.");
+        log_info_limited("disk-works", "The disk takes events again.");
     }
     c->stats.is_failing = is_failing;
 }
@@ -149,9 +150,9 @@ static void note_disk(struct committer *c, bool is_failing, const struct error *
 static void note_room(struct committer *c, bool is_full)
 {
     if (is_full && !c->is_full) {
-        log_warn("spool-full", "There is no room for new events; they are answered 503.");
+        log_warn_limited("spool-full", "There is no room for new events; they are answered 503.");
     } else if (!is_full && c->is_full) {
-        log_info("spool-has-room", "New events are taken again.");
+        log_info_limited("spool-has-room", "New events are taken again.");
     }
     c->is_full = is_full;
 }

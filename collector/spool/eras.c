@@ -290,7 +290,7 @@ static void keep(struct eras *e, struct offset *offset, int64_t ms)
     store_batch_init(&batch);
     put_era(&e->eras[e->count - 1], &batch);
     if (!store_write(e->store, &batch, !was_known, &err)) {
-        log_error("era-failed", "%s", err.message);
+        log_error_limited("era-failed", "%s", err.message);
     }
     store_batch_done(&batch);
 }

@@ -39,7 +39,7 @@ static void count(struct uplink *u, enum wire_status status)
     u->stats.blocks_replayed += status == WIRE_REPLAYED;
     u->stats.blocks_refused += status == WIRE_DAMAGED || status == WIRE_REVOKED;
     if (status == WIRE_REVOKED && !u->stats.is_revoked) {
-        log_error("collector-revoked", "The hub refuses this collector: it was revoked.");
+        log_error_limited("collector-revoked", "The hub refuses this collector: it was revoked.");
     }
     u->stats.is_revoked = status == WIRE_REVOKED;
 }
@@ -51,15 +51,15 @@ static void act(struct uplink *u, const struct spool_place *place, enum shipper_
     if (action == SHIPPER_FORGET) {
         fine = spool_acknowledge(u->parts.spool, place, &err);
     } else if (action == SHIPPER_SET_ASIDE) {
-        log_error("block-set-aside",
-                  "The hub refuses a block as damaged; it is kept aside. "
-                  "sequence=%llu",
-                  (unsigned long long)place->sequence);
+        log_error_limited("block-set-aside",
+                          "The hub refuses a block as damaged; it is kept aside. "
+                          "sequence=%llu",
+                          (unsigned long long)place->sequence);
         fine = spool_set_aside(u->parts.spool, place, &err);
     }
     if (!fine) {
-        log_error("spool-failed", "%s sequence=%llu", err.message,
-                  (unsigned long long)place->sequence);
+        log_error_limited("spool-failed", "%s sequence=%llu", err.message,
+                          (unsigned long long)place->sequence);
     }
 }
 
@@ -96,8 +96,8 @@ static void on_done(void *user, bool answered, struct slice reply)
     size_t covered_count = 0;
     bool understood = answered && read_reply(flight, reply, &r, &err);
     if (answered && !understood) {
-        log_warn("reply-refused", "%s sequence=%llu", err.message,
-                 (unsigned long long)flight->place.sequence);
+        log_warn_limited("reply-refused", "%s sequence=%llu", err.message,
+                         (unsigned long long)flight->place.sequence);
     }
     if (understood && r.hub_ms > 0) {
         clock_offset_note(u->parts.offset, r.hub_ms);
@@ -170,8 +170,8 @@ static void resend(struct uplink *u, const struct spool_place *place, int64_t of
     }
     pthread_mutex_unlock(&u->lock);
     if (!fine) {
-        log_error("spool-failed", "%s sequence=%llu", err.message,
-                  (unsigned long long)place->sequence);
+        log_error_limited("spool-failed", "%s sequence=%llu", err.message,
+                          (unsigned long long)place->sequence);
     }
 }
 
@@ -183,8 +183,8 @@ static bool fetch(struct uplink *u, const struct spool_place *from, uint64_t end
     bool found = false;
     if (!spool_find(u->parts.spool, from->lane, from->sequence, &place, &u->block, &u->header,
                     &found, &err)) {
-        log_error("spool-failed", "%s sequence=%llu", err.message,
-                  (unsigned long long)from->sequence);
+        log_error_limited("spool-failed", "%s sequence=%llu", err.message,
+                          (unsigned long long)from->sequence);
         return false;
     }
     pthread_mutex_lock(&u->lock);
