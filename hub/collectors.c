@@ -126,6 +126,17 @@ void collectors_reload(struct collectors *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+size_t collectors_enrolled(struct collectors *c)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&c->lock);
+    for (const struct known *k = c->first; k != NULL; k = k->next) {
+        count += !k->keys.is_revoked;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return count;
+}
+
 bool collectors_find(struct collectors *c, struct slice id, struct collector_keys *ret)
 {
     pthread_mutex_lock(&c->lock);

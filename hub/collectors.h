@@ -17,6 +17,9 @@ void collectors_free(struct collectors **collectors);
 /* Read the registry again after a change. */
 void collectors_reload(struct collectors *collectors);
 
+/* How many there are that were not revoked. */
+size_t collectors_enrolled(struct collectors *collectors);
+
 struct collector_keys {
     uint32_t number;
     bool is_revoked;

@@ -90,11 +90,38 @@ static void on_edge(void *user, uint32_t collector)
     edges_notify(((struct hub *)user)->edges, collector);
 }
 
+/* Where a thousand tables are mapped LevelDB opens the others, up to a fifth of all files. */
+struct hub_files hub_share_files(const struct hub_settings *settings, size_t files)
+{
+    size_t stores = (size_t)settings->partitions + 1;
+    size_t room = daemon_files_for_connections(files, stores, files / 5);
+    size_t http = (size_t)settings->connections_max;
+    size_t link = (size_t)settings->link_connections_max;
+    http = http < room / 4 ? http : room / 4;
+    link = link < room - http ? link : room - http;
+    return (struct hub_files){files, http, link};
+}
+
+/* Said at the start and with each enrolment: a box that finds no place would only see that the hub
+ * does not answer. */
+static void check_fleet(struct hub *h)
+{
+    size_t fleet = collectors_enrolled(h->collectors);
+    if (fleet > h->files.link_connections) {
+        log_warn_limited("fleet-too-large",
+                         "More collectors are enrolled than connections may be open: raise the "
+                         "limit of open files (LimitNOFILE of systemd, ulimit -Hn) or "
+                         "link_connections_max. enrolled=%zu connections_max=%zu files_max=%zu",
+                         fleet, h->files.link_connections, h->files.files);
+    }
+}
+
 static void on_registry_changed(void *user)
 {
     struct hub *h = user;
     definitions_reload(h->definitions, h->registry);
     collectors_reload(h->collectors);
+    check_fleet(h);
     edges_notify_all(h->edges);
 }
 
@@ -155,6 +182,21 @@ static bool open_partitions(struct hub *h, struct error *err)
     return fine;
 }
 
+static bool open_link(struct hub *h, struct error *err)
+{
+    struct link_server_options options = {
+        .url = h->settings.link_listen,
+        .connections_max = h->files.link_connections,
+        .strangers_per_address_max = (size_t)h->settings.link_strangers_per_address_max,
+        .greeting_ms = LINK_GREETING_MS,
+        .first_message_ms = LINK_FIRST_MESSAGE_MS,
+        .handler = messages_take,
+        .user = h->messages,
+    };
+    check_fleet(h);
+    return link_server_open(&options, &h->link, err) || error_add_context(err, "link_listen");
+}
+
 static bool open_parts(struct hub *h, struct error *err)
 {
     h->definitions = definitions_new();
@@ -173,14 +215,14 @@ static bool open_parts(struct hub *h, struct error *err)
         return false;
     }
     h->messages = messages_new(h->collectors, h->intake, h->edges);
-    return link_server_open(h->settings.link_listen, messages_take, h->messages, &h->link, err) &&
-           api_open(h, &h->api, err);
+    return open_link(h, err) && api_open(h, &h->api, err);
 }
 
 bool hub_open(const struct hub_settings *settings, struct hub **ret, struct error *err)
 {
     struct hub *h = memory_allocate_zeroed(sizeof *h);
     h->settings = *settings;
+    h->files = hub_share_files(settings, daemon_raise_files());
     if (!open_parts(h, err)) {
         hub_close(&h);
         return false;

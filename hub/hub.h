@@ -12,8 +12,16 @@
 
 struct api;
 
+/* How many connections the system's limit of open files leaves room for, beside the stores. */
+struct hub_files {
+    size_t files;
+    size_t http_connections;
+    size_t link_connections;
+};
+
 struct hub {
     struct hub_settings settings;
+    struct hub_files files;
     uint8_t public_key[SEAL_KEY_BYTES];
     uint8_t *secret_key; /* SEAL_KEY_BYTES, sodium_malloc */
     char admin_token[CONFIG_TEXT_BYTES];
@@ -39,6 +47,9 @@ struct hub {
 MUST_CHECK bool hub_open(const struct hub_settings *settings, struct hub **ret, struct error *err);
 /* Answer what was read, commit, and close. */
 void hub_close(struct hub **hub);
+
+/* `files` may be open. Pure. */
+struct hub_files hub_share_files(const struct hub_settings *settings, size_t files);
 
 struct reader hub_reader(const struct hub *hub);
 

@@ -124,10 +124,11 @@ void messages_take(void *user, struct slice request, struct link_reply *reply)
                 wire_read(buf_slice(&plain), &zone, &type, &members, &err);
     if (fine) {
         x->channel = keys.channel;
+        link_reply_vouch(reply, keys.number);
         dispatch(m, id, &keys, type, &members, x);
     } else {
         m->strangers++;
-        log_warn("message-refused", "%s", err.message);
+        log_warn_limited("message-refused", "%s", err.message);
         answer(x, slice_make(NULL, 0));
     }
     msgpack_zone_destroy(&zone);

@@ -5,8 +5,9 @@
  * order; whoever answers must be able to take that. Bytes are not secret and not authentic here:
  * seal.h does that.
  *
- * link_nng.c (server) and link_nng_client.c are the real one, over NNG's req/rep with a context
- * for each request in flight.
+ * Both speak the protocol of NNG's (and nanomsg's) req/rep over TCP. The client is NNG's, in
+ * link_nng_client.c; the server is our own, in link_server.c, link_door.c and link_loop.c, because
+ * NNG's takes whoever connects and keeps him for ever.
  */
 #ifndef TRIBUTARY_SHARED_LINK_H
 #define TRIBUTARY_SHARED_LINK_H
@@ -23,12 +24,54 @@ struct link_reply; /* the duty to answer one request */
  * now or later, from any thread, exactly once. */
 typedef void link_handler(void *user, struct slice request, struct link_reply *reply);
 
-MUST_CHECK bool link_server_open(const char *url, link_handler *handler, void *user,
+/* Who connects is a stranger until a request of his was vouched for.
+ *
+ * Strangers: one has `greeting_ms` for the protocol's greeting and `first_message_ms` for his first
+ * message, longer only while he sends at least 512 bytes a second. Of one address (of IPv6: one
+ * network of 64 bits) there are at most `strangers_per_address_max`, of all together
+ * LINK_STRANGERS_MAX, holding LINK_STRANGER_BYTES_MAX of half-sent messages: beyond that whoever
+ * has been one for the longest is closed.
+ * The others: LINK_PEER_CONNECTIONS_MAX of one peer, beyond which the one that was silent for the
+ * longest is closed, as are those that say nothing for three minutes or do not read for one.
+ * All together are `connections_max`, beyond which a stranger is closed. */
+enum {
+    LINK_STRANGERS_MAX = 512,
+    LINK_STRANGER_BYTES_MAX = 64 * 1024 * 1024,
+    LINK_PEER_CONNECTIONS_MAX = 4,
+    LINK_GREETING_MS = 5000,
+    LINK_FIRST_MESSAGE_MS = 15000,
+};
+
+struct link_server_options {
+    const char *url; /* "tcp://address:port", the address as for listen_open() or "*" */
+    size_t connections_max;
+    size_t strangers_per_address_max;
+    int64_t greeting_ms;      /* LINK_GREETING_MS, but in tests */
+    int64_t first_message_ms; /* LINK_FIRST_MESSAGE_MS, but in tests */
+    link_handler *handler;
+    void *user;
+};
+MUST_CHECK bool link_server_open(const struct link_server_options *options,
                                  struct link_server **ret, struct error *err);
+uint16_t link_server_port(const struct link_server *server);
+
+/* The request came from this peer (any number but 0) without doubt: its connection is no stranger's
+ * any more. Before its answer; from any thread. */
+void link_reply_vouch(struct link_reply *reply, uint32_t peer);
 
 /* The bytes are copied. An empty answer tells the sender nothing: its request is done unanswered,
  * at once. */
 void link_reply_send(struct link_reply *reply, struct slice bytes);
+
+struct link_server_stats {
+    size_t connections;
+    size_t strangers; /* of these */
+    /* Connections that were closed, since the start: */
+    uint64_t too_slow;   /* strangers that kept silent, and others that missed a deadline */
+    uint64_t crowded;    /* for a bound on their number or memory */
+    uint64_t wrong_form; /* what they sent is not this protocol, or too large */
+};
+struct link_server_stats link_server_stats(struct link_server *server);
 
 /* Call the handler no more. Replies may still be sent. */
 void link_server_stop(struct link_server *server);

@@ -209,11 +209,25 @@ static void answer_on_another_thread(struct queue *q)
     pthread_join(thread, NULL);
 }
 
+static struct link_server_options server_options(link_handler *handler, void *user)
+{
+    return (struct link_server_options){
+        .url = url,
+        .connections_max = 1000,
+        .strangers_per_address_max = 100,
+        .greeting_ms = LINK_GREETING_MS,
+        .first_message_ms = LINK_FIRST_MESSAGE_MS,
+        .handler = handler,
+        .user = user,
+    };
+}
+
 static struct link_server *open_server(link_handler *handler, void *user)
 {
     struct link_server *server = NULL;
     struct error err;
-    if (!link_server_open(url, handler, user, &server, &err)) {
+    struct link_server_options options = server_options(handler, user);
+    if (!link_server_open(&options, &server, &err)) {
         fail_msg("%s", err.message);
     }
     return server;
@@ -794,11 +808,14 @@ static void test_addresses_that_cannot_be_are_errors(void **state)
     struct error err = {.kind = ERROR_NONE};
     atomic_int handled = 0;
     (void)state;
-    assert_false(link_server_open("nonsense", answer_at_once, &handled, &server, &err));
-    assert_int_equal(err.kind, ERROR_UNAVAILABLE);
+    struct link_server_options options = server_options(answer_at_once, &handled);
+    options.url = "nonsense";
+    assert_false(link_server_open(&options, &server, &err));
+    assert_int_equal(err.kind, ERROR_INVALID);
     assert_false(link_client_open(&(struct link_client_options){.url = "nonsense"}, &client, &err));
     struct link_server *first = open_server(answer_at_once, &handled);
-    assert_false(link_server_open(url, answer_at_once, &handled, &server, &err));
+    options.url = url;
+    assert_false(link_server_open(&options, &server, &err));
     assert_int_equal(err.kind, ERROR_UNAVAILABLE);
     assert_true(server == NULL && client == NULL);
     link_server_close(&first);
@@ -828,7 +845,7 @@ int main(void)
         TEST(test_a_stopped_client_answers_nothing_and_takes_nothing),
         TEST(test_addresses_that_cannot_be_are_errors),
         /* Last, because NNG before 1.8 may not take down another connection of this process after
-         * one of these (see link_nng.c). */
+         * one of these (see link_nng_client.c). */
         TEST(test_closing_in_the_midst_of_requests_that_send_the_next_ends_all_of_them),
         TEST(test_a_message_over_the_limit_never_reaches_the_handler),
         TEST(test_a_client_recovers_from_connections_that_died_in_the_midst_of_large_messages),

@@ -49,7 +49,7 @@ void call_answer_not_found(struct call *call, const char *what)
 
 void call_answer_failure(struct call *call, const struct error *err)
 {
-    log_error("api-failed", "%s", err->message);
+    log_error_limited("api-failed", "%s", err->message);
     http_answer_error(call->http, 503, "unavailable", "The hub cannot read its store now.", NULL);
 }
 
@@ -223,7 +223,7 @@ bool api_open(struct hub *hub, struct api **ret, struct error *err)
     struct http_options options = {
         .listen = hub->settings.http_listen,
         .threads = (unsigned)hub->settings.http_threads,
-        .connections_max = (unsigned)hub->settings.connections_max,
+        .connections_max = (unsigned)hub->files.http_connections,
         .body_bytes_max = BODY_BYTES_MAX,
         .idle_seconds_max = 75,
         .request_ms_max = 20000,

@@ -109,6 +109,32 @@ void api_stats(struct call *call, struct slice rest)
     }
 }
 
+static void put_link_metrics(struct hub *hub, struct buf *out)
+{
+    static const char closed[] = "tributary_link_closed_connections_total";
+    struct link_server_stats s = link_server_stats(hub->link);
+    const struct {
+        const char *reason;
+        uint64_t count;
+    } reasons[] = {{"slow", s.too_slow}, {"crowded", s.crowded}, {"form", s.wrong_form}};
+    metrics_put(out, "tributary_link_connections", "gauge", "Connections to the link's port.",
+                (double)s.connections);
+    metrics_put(out, "tributary_link_strangers", "gauge",
+                "Of these, connections on which no enrolled collector has spoken.",
+                (double)s.strangers);
+    metrics_put(out, "tributary_link_connections_max", "gauge",
+                "How many of them the settings and the limit of open files allow.",
+                (double)hub->files.link_connections);
+    metrics_put(out, "tributary_collectors_enrolled", "gauge",
+                "Collectors that are enrolled and not revoked.",
+                (double)collectors_enrolled(hub->collectors));
+    metrics_put_head(out, closed, "counter", "Connections to the link's port that were closed.");
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        metrics_put_sample(out, closed, "reason", slice_text(reasons[i].reason), NULL,
+                           slice_text(""), (double)reasons[i].count);
+    }
+}
+
 void api_metrics(struct call *call)
 {
     struct hub *hub = call->hub;
@@ -152,5 +178,6 @@ void api_metrics(struct call *call)
     metrics_put(out, "tributary_strangers_refused_total", "counter",
                 "Messages that no enrolled collector sent.",
                 (double)messages_strangers(hub->messages));
+    put_link_metrics(hub, out);
     http_answer(call->http, 200, "text/plain; version=0.0.4", buf_slice(out));
 }
