@@ -180,6 +180,22 @@ static void put_consent(struct writer *w)
     put_close(w);
 }
 
+/* The entities, but for those that are a proof: a token is kept in one place. */
+static void put_contexts(struct writer *w, const msgpack_object *contexts)
+{
+    struct slice token;
+    put_text(w, slice_text("contexts"));
+    if (w->fault == JSON_FINE) {
+        w->fault = json_packer_open(&w->packer, false);
+    }
+    for (uint32_t i = 0; i < contexts->via.array.size; i++) {
+        if (!snowplow_is_proof(&contexts->via.array.ptr[i], &token)) {
+            put_value(w, &contexts->via.array.ptr[i]);
+        }
+    }
+    put_close(w);
+}
+
 static void put_context(struct writer *w)
 {
     put_open(w, "context");
@@ -199,8 +215,11 @@ static void put_context(struct writer *w)
         put_text(w, w->from->reader->user_agent);
     }
     if (w->from->contexts != NULL) {
-        put_text(w, slice_text("contexts"));
-        put_value(w, w->from->contexts);
+        put_contexts(w, w->from->contexts);
+    }
+    if (w->from->proof.len > 0) {
+        put_text(w, slice_text("proof"));
+        put_text(w, w->from->proof);
     }
     if (w->from->event->has_preferences) {
         put_consent(w);

@@ -238,6 +238,26 @@ static void take_consent(struct snowplow_reading *r)
     }
 }
 
+/* ---- Proof ---- */
+
+bool snowplow_is_proof(const msgpack_object *entity, struct slice *ret_token)
+{
+    struct slice schema;
+    return value_text(value_member_c(entity, "schema"), &schema) &&
+           slice_starts_with(schema, slice_text("iglu:tributary/proof/")) &&
+           value_text(value_member_c(value_member_c(entity, "data"), "token"), ret_token);
+}
+
+/* Trackers have no field for it, so it comes as an entity. Of several the last counts. */
+static void take_proof(struct snowplow_reading *r)
+{
+    uint32_t count = r->contexts == NULL ? 0 : r->contexts->via.array.size;
+    r->proof = slice_make(NULL, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)snowplow_is_proof(&r->contexts->via.array.ptr[i], &r->proof);
+    }
+}
+
 /* ---- The event ---- */
 
 static const struct {
@@ -305,6 +325,7 @@ void snowplow_read_event(struct snowplow_reader *reader, struct request_event *e
     if (fine) {
         take_names(&r);
         take_consent(&r);
+        take_proof(&r);
         fine = snowplow_write_body(&r);
     }
     if (!fine) {

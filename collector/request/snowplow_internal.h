@@ -60,7 +60,11 @@ struct snowplow_reading {
     const msgpack_object *contexts; /* array or NULL */
     struct slice schema;            /* of a self-describing event */
     const msgpack_object *data;     /* its properties, a map or NULL */
+    struct slice proof;             /* a token that says who the visitor is; empty: none */
 };
+
+/* Is this entity the proof of who the visitor is, and what is its token? */
+bool snowplow_is_proof(const msgpack_object *entity, struct slice *ret_token);
 
 /* snowplow_body.c: write the event's body behind request->bodies. False: it does not fit, which the
  * event's refusal then says. */

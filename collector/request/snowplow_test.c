@@ -197,6 +197,36 @@ static void test_contexts_are_kept_whether_in_base64_or_plain(void **state)
     }
 }
 
+#define PROOF(data)                                                                                \
+    "{\\\"schema\\\":\\\"iglu:tributary/proof/jsonschema/1-0-0\\\",\\\"data\\\":" data "}"
+
+static void test_an_entity_that_is_a_proof_goes_where_proofs_are(void **state)
+{
+    static const struct {
+        const char *entities;
+        const char *context;
+    } rows[] = {
+        {PROOF("{\\\"token\\\":\\\"a.b.c\\\"}"), "\"contexts\":[],\"proof\":\"a.b.c\","},
+        {"{\\\"schema\\\":\\\"iglu:a/b/c/1\\\"}," PROOF("{\\\"token\\\":\\\"a.b.c\\\"}"),
+         "\"contexts\":[{\"schema\":\"iglu:a/b/c/1\"}],\"proof\":\"a.b.c\","},
+        {PROOF("{\\\"token\\\":\\\"1\\\"}") "," PROOF("{\\\"token\\\":\\\"2\\\"}"),
+         "\"contexts\":[],\"proof\":\"2\","},
+        {PROOF("{\\\"token\\\":7}"),
+         "\"contexts\":[{\"schema\":\"iglu:tributary/proof/jsonschema/1-0-0\",\"data\":{"
+         "\"token\":7}}],"},
+        {"7", "\"contexts\":[7],"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char members[1024];
+        char wanted[1024];
+        snprintf(members, sizeof members, "\"e\":\"pv\",\"co\":\"{\\\"data\\\":[%s]}\"",
+                 rows[i].entities);
+        snprintf(wanted, sizeof wanted, "{\"context\":{%s\"snowplow\":{}},\"properties\":{}}",
+                 rows[i].context);
+        assert_body(*state, members, wanted);
+    }
+}
+
 static void test_the_clock_of_the_client_is_corrected_and_a_true_time_is_not(void **state)
 {
     struct fixture *f = *state;
@@ -398,6 +428,7 @@ int main(void)
         TEST(test_each_kind_of_event_has_its_name_and_properties),
         TEST(test_what_should_be_a_number_and_is_none_stays_text),
         TEST(test_contexts_are_kept_whether_in_base64_or_plain),
+        TEST(test_an_entity_that_is_a_proof_goes_where_proofs_are),
         TEST(test_the_clock_of_the_client_is_corrected_and_a_true_time_is_not),
         TEST(test_scopes_of_consent_are_categories),
         TEST(test_a_document_of_consent_is_a_category_until_it_is_withdrawn),
