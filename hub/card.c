@@ -1,19 +1,139 @@
 #include "hub/card.h"
 
-enum { CARD_IDENTIFIERS_MAX = 256 };
-
-/* The latest seen are at the end: profiles add identifiers in the order they come. */
-static void put_identifiers(const struct profile *p, msgpack_packer *k)
+static bool is_browser(const struct profile_identifier *id)
 {
-    size_t skip =
-        p->identifier_count > CARD_IDENTIFIERS_MAX ? p->identifier_count - CARD_IDENTIFIERS_MAX : 0;
-    msgpack_pack_array(k, p->identifier_count - skip);
-    for (size_t i = skip; i < p->identifier_count; i++) {
-        msgpack_pack_array(k, 2);
-        value_pack_text(k, p->identifiers[i].id.type);
-        value_pack_text(k, p->identifiers[i].id.value);
+    return slice_is(id->id.type, "anonymous_id");
+}
+
+/* ---- Browsers ---- */
+
+static int64_t evidence_of(const struct profile_identifier *browser)
+{
+    return browser->last_seen_ms;
+}
+
+int64_t card_evidence_at(const struct profile *p, struct slice anonymous_id)
+{
+    const struct profile_identifier *browser =
+        profile_find_identifier(p, (struct identifier){slice_text("anonymous_id"), anonymous_id});
+    return browser == NULL ? 0 : evidence_of(browser);
+}
+
+/* Is `a` named before `b`? An order of all browsers, so that the same are named whatever came
+ * first. */
+static bool comes_before(const struct profile_identifier *a, const struct profile_identifier *b)
+{
+    int64_t at_a = evidence_of(a);
+    int64_t at_b = evidence_of(b);
+    return at_a != at_b ? at_a > at_b : slice_compare(a->id.value, b->id.value) < 0;
+}
+
+bool card_has_browser(const struct profile *p, uint32_t collector, struct slice anonymous_id)
+{
+    const struct profile_identifier *browser =
+        profile_find_identifier(p, (struct identifier){slice_text("anonymous_id"), anonymous_id});
+    size_t before = 0;
+    if (browser == NULL || !profile_is_seen_at(p, browser, collector)) {
+        return false;
+    }
+    for (size_t i = 0; p->identifier_count > CARD_BROWSERS_MAX && i < p->identifier_count; i++) {
+        const struct profile_identifier *other = &p->identifiers[i];
+        before += is_browser(other) && profile_is_seen_at(p, other, collector) &&
+                  comes_before(other, browser);
+    }
+    return before < CARD_BROWSERS_MAX;
+}
+
+struct chosen {
+    size_t count;
+    const struct profile_identifier *at[CARD_IDENTIFIERS_MAX];
+};
+
+/* Put in order; the last falls off where there are more than `max`. */
+static void choose(struct chosen *c, size_t max, const struct profile_identifier *id,
+                   bool (*before)(const struct profile_identifier *a,
+                                  const struct profile_identifier *b))
+{
+    size_t at = c->count;
+    if (at == max && !before(id, c->at[at - 1])) {
+        return;
+    }
+    c->count = at < max ? at + 1 : max;
+    for (at = c->count - 1; at > 0 && before(id, c->at[at - 1]); at--) {
+        c->at[at] = c->at[at - 1];
+    }
+    c->at[at] = id;
+}
+
+static void choose_browsers(const struct profile *p, uint32_t collector, struct chosen *ret)
+{
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        const struct profile_identifier *id = &p->identifiers[i];
+        if (is_browser(id) && profile_is_seen_at(p, id, collector)) {
+            choose(ret, CARD_BROWSERS_MAX, id, comes_before);
+        }
     }
 }
+
+static void put_browsers(const struct chosen *browsers, msgpack_packer *k)
+{
+    msgpack_pack_array(k, browsers->count);
+    for (size_t i = 0; i < browsers->count; i++) {
+        msgpack_pack_array(k, 2);
+        value_pack_text(k, browsers->at[i]->id.value);
+        msgpack_pack_int64(k, evidence_of(browsers->at[i]));
+    }
+}
+
+/* ---- Identifiers ---- */
+
+static bool is_seen_later(const struct profile_identifier *a, const struct profile_identifier *b)
+{
+    return a->last_seen_ms > b->last_seen_ms;
+}
+
+/* Those that name a person, or those that do not. */
+static void choose_identifiers(const struct profile *p, const struct catalog *catalog, bool known,
+                               struct chosen *ret)
+{
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        const struct profile_identifier *id = &p->identifiers[i];
+        if (!is_browser(id) &&
+            identity_rule_of(catalog_rules(catalog), id->id.type).is_known == known) {
+            choose(ret, CARD_IDENTIFIERS_MAX, id, is_seen_later);
+        }
+    }
+}
+
+static void put_chosen(const struct chosen *c, size_t count, msgpack_packer *k)
+{
+    for (size_t i = 0; i < count; i++) {
+        msgpack_pack_array(k, 2);
+        value_pack_text(k, c->at[i]->id.type);
+        value_pack_text(k, c->at[i]->id.value);
+    }
+}
+
+/* `browsers` stand among them for collectors that do not know better; else NULL. */
+static void put_identifiers(const struct profile *p, const struct catalog *catalog,
+                            const struct chosen *browsers, msgpack_packer *k)
+{
+    struct chosen known = {0};
+    struct chosen others = {0};
+    choose_identifiers(p, catalog, true, &known);
+    choose_identifiers(p, catalog, false, &others);
+    size_t room = CARD_IDENTIFIERS_MAX - known.count;
+    size_t rest = others.count < room ? others.count : room;
+    size_t last = browsers == NULL ? 0 : browsers->count;
+    msgpack_pack_array(k, known.count + rest + last);
+    put_chosen(&known, known.count, k);
+    put_chosen(&others, rest, k);
+    if (browsers != NULL) {
+        put_chosen(browsers, last, k);
+    }
+}
+
+/* ---- What is shown ---- */
 
 static void put_segments(const struct profile *p, const struct catalog *catalog, bool with_names,
                          msgpack_packer *k)
@@ -104,17 +224,27 @@ static void put_purchases(const struct profile *p, msgpack_packer *k)
     }
 }
 
-void card_write(const struct profile *p, const struct catalog *catalog, int64_t now_ms,
-                bool is_full, struct buf *out)
+static uint32_t members_of(enum card_shape shape)
+{
+    return shape == CARD_BROWSERS ? CARD_MEMBERS
+           : shape == CARD_NAMED  ? CARD_MEMBERS - 1
+                                  : CARD_MEMBERS - 2;
+}
+
+void card_write(const struct profile *p, const struct catalog *catalog, struct card_reader reader,
+                int64_t now_ms, struct buf *out)
 {
     msgpack_packer k;
+    struct chosen browsers = {0};
     size_t merged = p->merged_count > CARD_MERGED_MAX ? CARD_MERGED_MAX : p->merged_count;
+    bool is_full = reader.shape >= CARD_NAMED;
+    choose_browsers(p, reader.collector, &browsers);
     value_packer_init(&k, out);
-    msgpack_pack_array(&k, CARD_MEMBERS - !is_full);
+    msgpack_pack_array(&k, members_of(reader.shape));
     value_pack_bin(&k, profile_id_slice(&p->id));
     msgpack_pack_uint64(&k, p->version);
     msgpack_pack_int64(&k, now_ms);
-    put_identifiers(p, &k);
+    put_identifiers(p, catalog, reader.shape == CARD_BROWSERS ? NULL : &browsers, &k);
     put_segments(p, catalog, is_full, &k);
     put_traits(p, catalog, out, &k);
     put_consents(p, &k);
@@ -129,5 +259,8 @@ void card_write(const struct profile *p, const struct catalog *catalog, int64_t 
     }
     if (is_full) {
         put_purchases(p, &k);
+    }
+    if (reader.shape == CARD_BROWSERS) {
+        put_browsers(&browsers, &k);
     }
 }

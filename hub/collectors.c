@@ -56,6 +56,7 @@ static struct known *make_known(struct collectors *c, struct slice id)
     struct known *k = memory_allocate_zeroed(sizeof *k);
     k->id_len = id.len;
     memcpy(k->id, id.data, id.len);
+    k->figures.card_shape = CARD_BROWSERS; /* until it polls: an older one refuses such a card */
     k->next = c->first;
     c->first = k;
     return k;

@@ -39,9 +39,8 @@ struct collector_figures {
     uint64_t events;
     uint64_t replayed;
     uint64_t refused;
-    /* Its edge cache, as of its last poll. One of the first version has polled without telling of
-     * it: it knows neither purchases nor scopes. */
-    bool is_first_version;
+    /* Its edge cache, as of its last poll. One of the first version polls without telling of it. */
+    enum card_shape card_shape;
     bool cache_is_told;
     uint8_t cache_id[WIRE_CACHE_ID_BYTES];
     uint64_t cache_scope_version; /* of the scope that it is filled for */

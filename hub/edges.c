@@ -232,7 +232,7 @@ static void note_contact(struct collector_figures *f, void *user)
     f->spool_bytes = c->poll->spool_bytes;
     f->gate_version = c->poll->gate_version;
     f->cache_is_told = c->poll->cache.is_told;
-    f->is_first_version = !c->poll->cache.is_told;
+    f->card_shape = c->poll->cache.shape;
     memcpy(f->cache_id, c->poll->cache.id, sizeof f->cache_id);
     f->cache_scope_version = c->poll->cache.scope_version;
     f->cache_is_refilling = c->poll->cache.place.len > 0;
@@ -275,15 +275,16 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
 
 /* The card of a profile that was looked up. What is in the collector's scope it may keep, and then
  * gets its changes from now on. */
-static bool put_looked_up(struct edges *e, uint32_t collector, const struct profile *profile,
-                          bool is_full, struct buf *card)
+static bool put_looked_up(struct edges *e, struct card_reader reader, const struct profile *profile,
+                          struct buf *card)
 {
+    uint32_t collector = reader.collector;
     struct buf message;
     const struct catalog *catalog = definitions_borrow(e->parts.definitions);
     const struct catalog_scope *scope = catalog_scope_of(catalog, collector);
     bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
     bool keeps = !is_wide || catalog_scope_holds(catalog, scope, profile);
-    card_write(profile, catalog, clock_now_ms(e->parts.clock), is_full, card);
+    card_write(profile, catalog, reader, clock_now_ms(e->parts.clock), card);
     definitions_release(e->parts.definitions);
     if (!is_wide) {
         buf_init(&message, 256);
@@ -297,7 +298,8 @@ static bool put_looked_up(struct edges *e, uint32_t collector, const struct prof
 void edges_look_up(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter)
 {
-    bool is_short = collectors_figures(e->parts.collectors, collector_id).is_first_version;
+    struct card_reader reader = {keys->number,
+                                 collectors_figures(e->parts.collectors, collector_id).card_shape};
     struct profile *profile;
     struct error err;
     struct buf card;
@@ -312,10 +314,10 @@ void edges_look_up(struct edges *e, struct slice collector_id, const struct coll
     buf_init(&card, LIMIT_WIRE_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
     if (profile != NULL) {
-        keeps = put_looked_up(e, keys->number, profile, !is_short, &card);
+        keeps = put_looked_up(e, reader, profile, &card);
         profile_free(&profile);
     }
-    wire_write_lookup_reply(buf_slice(&card), is_short, keeps, &message);
+    wire_write_lookup_reply(buf_slice(&card), reader.shape == CARD_FIRST, keeps, &message);
     waiter.answer(waiter.user, buf_slice(&message));
     buf_done(&card);
     buf_done(&message);

@@ -38,7 +38,8 @@ static bool is_in_scope(const struct answer *a, const struct profile *profile)
 static void put_card(struct answer *a, const struct profile *profile)
 {
     int64_t now_ms = clock_now_ms(a->parts->clock);
-    card_write(profile, a->catalog, now_ms, a->reply.refill.is_told, &a->cards);
+    struct card_reader reader = {a->asker.collector, a->asker.poll->cache.shape};
+    card_write(profile, a->catalog, reader, now_ms, &a->cards);
     a->card_count++;
 }
 

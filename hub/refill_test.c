@@ -327,7 +327,7 @@ static void test_another_definition_of_purchases_is_filled_in_from_the_past(void
     assert_int_equal(purchases_of(f, "u1", &total), 0);
 }
 
-/* Store the profiles and the facts as the version before this one did. */
+/* Store the profiles and the facts as the version before purchases did. */
 static void make_older(struct fixture *f, const char *who)
 {
     struct store_batch batch;
@@ -338,8 +338,8 @@ static void make_older(struct fixture *f, const char *who)
     store_batch_init(&batch);
     buf_clear(&f->bytes);
     profile_pack(p, &f->bytes);
-    f->bytes.data[2]--; /* an array of 18 */
-    store_batch_put(&batch, key_slice(&key), slice_make(f->bytes.data, f->bytes.len - 2));
+    f->bytes.data[2] -= 2; /* an array of 18: neither purchases nor where browsers were seen */
+    store_batch_put(&batch, key_slice(&key), slice_make(f->bytes.data, f->bytes.len - 4));
     key = key_fact("stats");
     assert_true(store_get(f->store, NULL, key_slice(&key), &f->bytes, &found, &f->err));
     assert_int_equal(f->bytes.data[0], 0x9c); /* an array of 12, of which two were not */

@@ -170,7 +170,7 @@ static void put_cursors(msgpack_packer *p, uint32_t count, const uint64_t *curso
 
 bool wire_read_card(const msgpack_object *object, struct wire_card *ret)
 {
-    struct members m = members_between(object, CARD_MEMBERS - 1, CARD_MEMBERS);
+    struct members m = members_between(object, CARD_MEMBERS - 2, CARD_MEMBERS);
     ret->profile_id = take_bin(&m);
     ret->version = take_unsigned(&m);
     ret->as_of_ms = take_int(&m);
@@ -181,7 +181,50 @@ bool wire_read_card(const msgpack_object *object, struct wire_card *ret)
     ret->merged_ids = take_typed(&m, MSGPACK_OBJECT_ARRAY);
     ret->is_known = take_bool(&m);
     ret->purchases = m.left > 0 ? take_typed(&m, MSGPACK_OBJECT_ARRAY) : NULL;
+    ret->browsers = m.left > 0 ? take_typed(&m, MSGPACK_OBJECT_ARRAY) : NULL;
     return m.fine && ret->profile_id.len == PROFILE_ID_BYTES;
+}
+
+static bool is_pair(const msgpack_object *object)
+{
+    return object->type == MSGPACK_OBJECT_ARRAY && object->via.array.size == 2;
+}
+
+bool wire_card_identifier(const struct wire_card *card, size_t at, struct identifier *ret)
+{
+    size_t count = card->identifiers->via.array.size;
+    size_t browsers = card->browsers == NULL ? 0 : card->browsers->via.array.size;
+    *ret = (struct identifier){0};
+    if (at >= count + browsers) {
+        return false;
+    }
+    const msgpack_object *one = at < count ? &card->identifiers->via.array.ptr[at]
+                                           : &card->browsers->via.array.ptr[at - count];
+    struct slice first;
+    struct slice second;
+    if (!is_pair(one) || !value_text(&one->via.array.ptr[0], &first)) {
+        return true;
+    }
+    if (at >= count) {
+        *ret = (struct identifier){slice_text("anonymous_id"), first};
+    } else if (value_text(&one->via.array.ptr[1], &second)) {
+        *ret = (struct identifier){first, second};
+    }
+    return true;
+}
+
+bool wire_card_evidence(const struct wire_card *card, struct slice anonymous_id, int64_t *ret_ms)
+{
+    size_t count = card->browsers == NULL ? 0 : card->browsers->via.array.size;
+    for (size_t i = 0; i < count; i++) {
+        const msgpack_object *one = &card->browsers->via.array.ptr[i];
+        struct slice id;
+        if (is_pair(one) && value_text(&one->via.array.ptr[0], &id) &&
+            slice_equal(id, anonymous_id)) {
+            return value_int(&one->via.array.ptr[1], ret_ms);
+        }
+    }
+    return false;
 }
 
 void wire_write_refusal(enum wire_status status, struct buf *out)
@@ -259,10 +302,13 @@ void wire_write_poll(const struct wire_poll *poll, struct buf *out)
     msgpack_pack_uint64(&p, poll->suppression_version);
     value_pack_bin(&p, poll->report);
     if (poll->cache.is_told) {
-        msgpack_pack_array(&p, 3);
+        msgpack_pack_array(&p, poll->cache.shape > CARD_NAMED ? 4 : 3);
         value_pack_bin(&p, slice_make(poll->cache.id, sizeof poll->cache.id));
         msgpack_pack_uint64(&p, poll->cache.scope_version);
         value_pack_bin(&p, slice_make(poll->cache.place.bytes, poll->cache.place.len));
+        if (poll->cache.shape > CARD_NAMED) {
+            msgpack_pack_int(&p, (int)poll->cache.shape);
+        }
     }
 }
 
@@ -273,7 +319,7 @@ static void take_cache(struct members *m, struct wire_cache *ret)
     if (array == NULL) {
         return;
     }
-    struct members each = members_of(array, 3);
+    struct members each = members_between(array, 3, 4);
     struct slice id = take_bin(&each);
     m->fine = each.fine && id.len == sizeof ret->id;
     if (m->fine) {
@@ -281,6 +327,11 @@ static void take_cache(struct members *m, struct wire_cache *ret)
         memcpy(ret->id, id.data, id.len);
         ret->scope_version = take_unsigned(&each);
         ret->place = take_place(&each);
+        ret->shape = CARD_NAMED;
+        if (each.left > 0) {
+            ret->shape = CARD_BROWSERS;
+            each.fine = take_unsigned(&each) >= CARD_BROWSERS && each.fine;
+        }
         m->fine = each.fine;
     }
 }

@@ -5,6 +5,7 @@
 #ifndef TRIBUTARY_SHARED_WIRE_H
 #define TRIBUTARY_SHARED_WIRE_H
 
+#include "shared/identifier.h"
 #include "shared/limits.h"
 #include "shared/value.h"
 
@@ -52,12 +53,20 @@ struct wire_place {
     uint8_t bytes[WIRE_PLACE_BYTES_MAX];
 };
 
+/* The cards that versions of the collector can read. stored: never renumber */
+enum card_shape {
+    CARD_FIRST = 0,    /* without purchases and names */
+    CARD_NAMED = 1,    /* whatever is on them is shown to pages and to staff */
+    CARD_BROWSERS = 2, /* as below */
+};
+
 /* A collector's edge cache. Collectors of an earlier version tell nothing of theirs. */
 struct wire_cache {
     bool is_told;
     uint8_t id[WIRE_CACHE_ID_BYTES]; /* random, made with the cache */
     uint64_t scope_version;          /* of the scope that it is filled for; 0: none yet */
     struct wire_place place;
+    enum card_shape shape; /* of the cards that it takes */
 };
 
 struct wire_poll {
@@ -107,24 +116,34 @@ struct wire_lookup {
  *
  *     [profile id, version, as of, [[type, value]…], [[segment, since, name]…], {trait: value…},
  *      {category: [granted, at, source]…}, [merged id…], known,
- *      [[at, event, total | nil, currency | nil, order id | nil, source]…]]
+ *      [[at, event, total | nil, currency | nil, order id | nil, source]…],
+ *      [[anonymous id, evidence at]…]]
  *
- * A segment may have no name; earlier versions wrote neither names nor purchases.
+ * The last member is of the browsers that this collector has seen; no others are named anywhere. A
+ * segment may have no name. Earlier versions wrote anonymous ids among the identifiers, and before
+ * that neither names nor purchases.
  */
-enum { CARD_MEMBERS = 10, CARD_PURCHASE_MEMBERS = 6, PROFILE_ID_BYTES = 16 };
+enum { CARD_MEMBERS = 11, CARD_PURCHASE_MEMBERS = 6, PROFILE_ID_BYTES = 16 };
 struct wire_card {
     struct slice profile_id;
     uint64_t version;
     int64_t as_of_ms;
-    const msgpack_object *identifiers;
+    const msgpack_object *identifiers; /* use wire_card_identifier() */
     const msgpack_object *segments;
     const msgpack_object *traits;
     const msgpack_object *consents;
     const msgpack_object *merged_ids;
     bool is_known;
     const msgpack_object *purchases; /* newest first; NULL: not told */
+    const msgpack_object *browsers;  /* NULL: not told */
 };
 MUST_CHECK bool wire_read_card(const msgpack_object *object, struct wire_card *ret);
+
+/* What finds the card: its identifiers, then its browsers. False at the end; an empty type stands
+ * for one that cannot be read. */
+bool wire_card_identifier(const struct wire_card *card, size_t at, struct identifier *ret);
+/* When this browser last proved whose it is; false where the card does not say. */
+bool wire_card_evidence(const struct wire_card *card, struct slice anonymous_id, int64_t *ret_ms);
 
 /* The type of any message. */
 MUST_CHECK bool wire_read(struct slice bytes, msgpack_zone *zone, enum wire_type *ret_type,

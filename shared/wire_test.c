@@ -65,6 +65,10 @@ static void put_card(struct buf *out)
     value_pack_cstr(&p, "EUR");
     msgpack_pack_nil(&p);
     value_pack_cstr(&p, "pos");
+    msgpack_pack_array(&p, 1);
+    msgpack_pack_array(&p, 2);
+    value_pack_cstr(&p, "a-1");
+    msgpack_pack_int64(&p, 1795292100001);
 }
 
 static void test_a_block_and_its_reply_read_back(void **state)
@@ -486,13 +490,81 @@ static void test_cards_with_a_member_of_the_wrong_type_are_refused(void **state)
     object.via.array.ptr[0].via.bin.size = PROFILE_ID_BYTES - 1;
     assert_false(wire_read_card(&object, &card));
     object.via.array.ptr[0].via.bin.size = PROFILE_ID_BYTES;
-    object.via.array.size--; /* of an earlier version: without purchases */
+    object.via.array.size--; /* of an earlier version: without browsers */
+    assert_true(wire_read_card(&object, &card));
+    assert_non_null(card.purchases);
+    assert_null(card.browsers);
+    object.via.array.size--; /* of the first: without purchases */
     assert_true(wire_read_card(&object, &card));
     assert_null(card.purchases);
     object.via.array.size--;
     assert_false(wire_read_card(&object, &card));
     object = (msgpack_object){.type = MSGPACK_OBJECT_MAP};
     assert_false(wire_read_card(&object, &card));
+}
+
+static void test_a_card_is_found_by_its_identifiers_and_then_by_its_browsers(void **state)
+{
+    struct fixture *f = *state;
+    struct wire_card card;
+    struct error err;
+    struct identifier id;
+    msgpack_object object;
+    int64_t ms = 0;
+    put_card(&f->bytes);
+    assert_true(value_unpack(buf_slice(&f->bytes), &f->zone, &object, &err));
+    assert_true(wire_read_card(&object, &card));
+    assert_true(wire_card_identifier(&card, 0, &id));
+    assert_true(slice_is(id.type, "email") && slice_is(id.value, "jane@example.com"));
+    assert_true(wire_card_identifier(&card, 1, &id));
+    assert_true(slice_is(id.type, "anonymous_id") && slice_is(id.value, "a-1"));
+    assert_false(wire_card_identifier(&card, 2, &id));
+    assert_true(wire_card_evidence(&card, slice_text("a-1"), &ms));
+    assert_int_equal(ms, 1795292100001);
+    assert_false(wire_card_evidence(&card, slice_text("a-2"), &ms));
+    assert_false(wire_card_evidence(&card, slice_text("jane@example.com"), &ms));
+
+    /* What cannot be read is nobody, and not the end. */
+    card.browsers->via.array.ptr[0].via.array.ptr[0].type = MSGPACK_OBJECT_NIL;
+    card.identifiers->via.array.ptr[0].type = MSGPACK_OBJECT_NIL;
+    for (size_t at = 0; at < 2; at++) {
+        assert_true(wire_card_identifier(&card, at, &id));
+        assert_int_equal(id.type.len, 0);
+    }
+    assert_false(wire_card_evidence(&card, slice_text("a-1"), &ms));
+    card.browsers = NULL;
+    assert_false(wire_card_identifier(&card, 1, &id));
+    assert_false(wire_card_evidence(&card, slice_text("a-1"), &ms));
+}
+
+static void test_a_poll_tells_the_cards_that_it_takes(void **state)
+{
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    static struct wire_poll back;
+    const struct {
+        bool is_told;
+        enum card_shape told;
+        enum card_shape read;
+    } rows[] = {
+        {false, CARD_FIRST, CARD_FIRST},
+        {true, CARD_FIRST, CARD_NAMED}, /* an earlier version, which does not say */
+        {true, CARD_BROWSERS, CARD_BROWSERS},
+        {true, (enum card_shape)7, CARD_BROWSERS}, /* a later one */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        poll = (struct wire_poll){.cursor_count = 1};
+        poll.cache.is_told = rows[i].is_told;
+        poll.cache.shape = rows[i].told;
+        buf_clear(&f->bytes);
+        wire_write_poll(&poll, &f->bytes);
+        assert_true(read_message(f));
+        assert_true(wire_read_poll(&f->members, &back));
+        assert_int_equal(back.cache.shape, rows[i].read);
+    }
+    f->bytes.data[f->bytes.len - 1] = CARD_NAMED; /* nobody says so */
+    assert_true(read_message(f));
+    assert_false(wire_read_poll(&f->members, &back));
 }
 
 static void test_each_prefix_of_a_message_is_refused(void **state)
@@ -536,6 +608,8 @@ int main(void)
         TEST(test_members_that_are_missing_or_too_many_are_refused),
         TEST(test_negative_counts_and_cursors_are_refused),
         TEST(test_cards_with_a_member_of_the_wrong_type_are_refused),
+        TEST(test_a_card_is_found_by_its_identifiers_and_then_by_its_browsers),
+        TEST(test_a_poll_tells_the_cards_that_it_takes),
         TEST(test_each_prefix_of_a_message_is_refused),
         TEST(test_statuses_have_names),
     };

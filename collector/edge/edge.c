@@ -30,12 +30,13 @@ struct edge {
 
 enum { IDENTIFIER_BYTES_MAX = 1 + LIMIT_NAME_BYTES + LIMIT_IDENTIFIER_BYTES };
 
-/* False: too long to have been stored. */
+/* False: there is no such identifier, or it is too long to have been stored. */
 static bool key_of_identifier(const struct edge *edge, struct identifier id, struct vault_key *ret)
 {
     uint8_t bytes[IDENTIFIER_BYTES_MAX];
     struct buf about = {.data = bytes, .capacity = sizeof bytes, .len_max = sizeof bytes};
-    if (id.type.len > LIMIT_NAME_BYTES || id.value.len > LIMIT_IDENTIFIER_BYTES) {
+    if (id.type.len == 0 || id.type.len > LIMIT_NAME_BYTES ||
+        id.value.len > LIMIT_IDENTIFIER_BYTES) {
         return false;
     }
     buf_put_slice(&about, id.type);
@@ -200,20 +201,11 @@ static void put_entry(struct edge *edge, const struct vault_key *key, const stru
     buf_done(&bytes);
 }
 
-static bool pair_of(const struct wire_card *card, uint32_t at, struct identifier *ret)
-{
-    const msgpack_object *pair = &card->identifiers->via.array.ptr[at];
-    return pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2 &&
-           value_text(&pair->via.array.ptr[0], &ret->type) &&
-           value_text(&pair->via.array.ptr[1], &ret->value);
-}
-
 static bool names(const struct wire_card *card, struct identifier wanted)
 {
-    for (uint32_t i = 0; card != NULL && i < card->identifiers->via.array.size; i++) {
-        struct identifier id;
-        if (pair_of(card, i, &id) && slice_equal(id.value, wanted.value) &&
-            slice_equal(id.type, wanted.type)) {
+    struct identifier id;
+    for (size_t i = 0; card != NULL && wire_card_identifier(card, i, &id); i++) {
+        if (slice_equal(id.value, wanted.value) && slice_equal(id.type, wanted.type)) {
             return true;
         }
     }
@@ -229,19 +221,17 @@ static bool drop_identifiers(struct edge *edge, const struct vault_key *profile,
     msgpack_zone zone;
     msgpack_object object;
     struct wire_card card;
+    struct identifier id;
     bool fine = true;
     buf_init(&bytes, 1024);
     bool made = msgpack_zone_init(&zone, 4096);
     ensure(made);
-    uint32_t count = value_unpack(old, &zone, &object, err) && wire_read_card(&object, &card)
-                         ? card.identifiers->via.array.size
-                         : 0;
-    for (uint32_t i = 0; fine && i < count; i++) {
-        struct identifier id;
+    bool is_card = value_unpack(old, &zone, &object, err) && wire_read_card(&object, &card);
+    for (size_t i = 0; is_card && fine && wire_card_identifier(&card, i, &id); i++) {
         struct vault_key key;
         struct slice owner;
         bool found = false;
-        if (!pair_of(&card, i, &id) || names(kept, id) || !key_of_identifier(edge, id, &key)) {
+        if (names(kept, id) || !key_of_identifier(edge, id, &key)) {
             continue;
         }
         fine =
@@ -291,10 +281,10 @@ static bool put_gone(struct edge *edge, struct slice profile_id, uint64_t versio
 static void put_identifiers(struct edge *edge, const struct vault_key *profile,
                             const struct wire_card *card)
 {
-    for (uint32_t i = 0; i < card->identifiers->via.array.size; i++) {
-        struct identifier id;
+    struct identifier id;
+    for (size_t i = 0; wire_card_identifier(card, i, &id); i++) {
         struct vault_key key;
-        if (pair_of(card, i, &id) && key_of_identifier(edge, id, &key)) {
+        if (key_of_identifier(edge, id, &key)) {
             vault_put(edge->vault, &edge->batch, &key, vault_key_slice(profile));
         }
     }
@@ -370,8 +360,8 @@ static void tell(struct edge *edge, const msgpack_object *object)
     if (edge->changed == NULL || !wire_read_card(object, &card)) {
         return;
     }
-    for (uint32_t i = 0; i < card.identifiers->via.array.size; i++) {
-        if (pair_of(&card, i, &id) && slice_is(id.type, "anonymous_id")) {
+    for (size_t i = 0; wire_card_identifier(&card, i, &id); i++) {
+        if (slice_is(id.type, "anonymous_id")) {
             edge->changed(edge->user, id.value);
         }
     }

@@ -1,7 +1,9 @@
 #include "collector/edge/edge_state.h"
 
-/* stored: never change; place is followed by the cursors */
-enum { FORMAT = 1, FIXED_BYTES = 1 + WIRE_CACHE_ID_BYTES + 8 + 8 + 1 + 1 + WIRE_PLACE_BYTES_MAX };
+/* stored: never change; place is followed by the cursors. Caches of format 1 hold cards of another
+ * shape: they answer, and are filled anew. */
+enum { FORMAT = 2, FORMAT_OLD_CARDS = 1 };
+enum { FIXED_BYTES = 1 + WIRE_CACHE_ID_BYTES + 8 + 8 + 1 + 1 + WIRE_PLACE_BYTES_MAX };
 
 void edge_state_init(struct edge_state *state, struct rand *rand)
 {
@@ -25,7 +27,8 @@ void edge_state_pack(const struct edge_state *state, struct buf *out)
 
 bool edge_state_unpack(struct slice bytes, struct edge_state *ret)
 {
-    if (bytes.len < FIXED_BYTES || (bytes.len - FIXED_BYTES) % 8 != 0 || bytes.data[0] != FORMAT ||
+    if (bytes.len < FIXED_BYTES || (bytes.len - FIXED_BYTES) % 8 != 0 ||
+        (bytes.data[0] != FORMAT && bytes.data[0] != FORMAT_OLD_CARDS) ||
         (bytes.len - FIXED_BYTES) / 8 > LIMIT_PARTITIONS) {
         return false;
     }
@@ -33,7 +36,7 @@ bool edge_state_unpack(struct slice bytes, struct edge_state *ret)
     memcpy(ret->id, at, sizeof ret->id);
     at += sizeof ret->id;
     ret->generation = read_u64(at);
-    ret->scope_version = read_u64(at + 8);
+    ret->scope_version = bytes.data[0] == FORMAT ? read_u64(at + 8) : 0;
     ret->is_sweeping = at[16] != 0;
     ret->place.len = at[17];
     memcpy(ret->place.bytes, at + 18, sizeof ret->place.bytes);
@@ -68,6 +71,10 @@ void edge_state_describe(const struct edge_state *state, struct wire_poll *poll)
     poll->cursor_count = state->cursor_count;
     memcpy(poll->cursors, state->cursors, state->cursor_count * sizeof *state->cursors);
     poll->cache = (struct wire_cache){
-        .is_told = true, .scope_version = state->scope_version, .place = state->place};
+        .is_told = true,
+        .scope_version = state->scope_version,
+        .place = state->place,
+        .shape = CARD_BROWSERS,
+    };
     memcpy(poll->cache.id, state->id, sizeof state->id);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include <sodium.h>
+#include "collector/edge/edge_state.h"
 #include "shared/rand.h"
 
 static const uint8_t box_key[VAULT_SECRET_BYTES] = {1, 2, 3};
@@ -20,7 +21,9 @@ struct fixture {
     struct error err;
 };
 
-/* A card in few words: a profile by its number, emails and merged profiles. */
+/* A card in few words: a profile by its number, emails (or browsers, "visitor…") and merged
+ * profiles.
+ */
 struct card {
     unsigned profile;
     uint64_t version;
@@ -36,14 +39,36 @@ static void put_id(msgpack_packer *k, unsigned profile)
     value_pack_bin(k, slice_make(id, sizeof id));
 }
 
+/* Identifiers have a type before them, browsers a time behind them. */
+static void put_people(msgpack_packer *k, const struct card *card, bool visitors)
+{
+    size_t count = 0;
+    for (size_t pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < 4 && card->emails[i] != NULL; i++) {
+            if ((strncmp(card->emails[i], "visitor", 7) == 0) != visitors) {
+                continue;
+            }
+            count += pass == 0;
+            if (pass == 1 && !visitors) {
+                msgpack_pack_array(k, 2);
+                value_pack_cstr(k, "email");
+                value_pack_cstr(k, card->emails[i]);
+            } else if (pass == 1) {
+                msgpack_pack_array(k, 2);
+                value_pack_cstr(k, card->emails[i]);
+                msgpack_pack_int64(k, 1795292103000);
+            }
+        }
+        if (pass == 0) {
+            msgpack_pack_array(k, count);
+        }
+    }
+}
+
 static void write_card(const struct card *card, struct buf *out)
 {
     msgpack_packer k;
-    size_t emails = 0;
     size_t merged = 0;
-    while (emails < 4 && card->emails[emails] != NULL) {
-        emails++;
-    }
     while (merged < 4 && card->merged[merged] != 0) {
         merged++;
     }
@@ -52,13 +77,7 @@ static void write_card(const struct card *card, struct buf *out)
     put_id(&k, card->profile);
     msgpack_pack_uint64(&k, card->version);
     msgpack_pack_int64(&k, 1795292103120);
-    msgpack_pack_array(&k, emails);
-    for (size_t i = 0; i < emails; i++) {
-        msgpack_pack_array(&k, 2);
-        bool is_visitor = strncmp(card->emails[i], "visitor", 7) == 0;
-        value_pack_cstr(&k, is_visitor ? "anonymous_id" : "email");
-        value_pack_cstr(&k, card->emails[i]);
-    }
+    put_people(&k, card, false);
     msgpack_pack_array(&k, 0);
     msgpack_pack_map(&k, 0);
     msgpack_pack_map(&k, 0);
@@ -68,6 +87,7 @@ static void write_card(const struct card *card, struct buf *out)
     }
     msgpack_pack_true(&k);
     msgpack_pack_array(&k, 0);
+    put_people(&k, card, true);
 }
 
 static int set_up(void **state)
@@ -606,6 +626,47 @@ static void test_a_change_is_told_for_each_visitor_of_a_stored_card(void **state
     buf_done(&told);
 }
 
+static void test_a_browser_finds_its_card_until_the_card_names_it_no_more(void **state)
+{
+    struct fixture *f = *state;
+    struct slice card;
+    struct identifier one = {slice_text("anonymous_id"), slice_text("visitor1")};
+    struct identifier two = {slice_text("anonymous_id"), slice_text("visitor2")};
+    must_apply(f,
+               (struct card){.profile = 1, .version = 1, .emails = {"a", "visitor1", "visitor2"}});
+    assert_true(edge_find(f->edge, one, &f->found, &card, &f->err));
+    assert_true(card.len > 0);
+    must_apply(f, (struct card){.profile = 1, .version = 2, .emails = {"a", "visitor2"}});
+    assert_true(edge_find(f->edge, one, &f->found, &card, &f->err));
+    assert_int_equal(card.len, 0);
+    assert_true(edge_find(f->edge, two, &f->found, &card, &f->err));
+    assert_true(card.len > 0);
+    must_apply(f, (struct card){.profile = 2, .version = 3, .merged = {1}});
+    assert_true(edge_find(f->edge, two, &f->found, &card, &f->err));
+    assert_int_equal(card.len, 0);
+    assert_answer(f, "a", 0, 0);
+}
+
+static void test_a_cache_with_cards_of_another_shape_asks_to_be_filled_anew(void **state)
+{
+    static struct edge_state kept;
+    static struct edge_state back;
+    struct buf bytes;
+    (void)state;
+    kept = (struct edge_state){.generation = 4, .scope_version = 9, .cursor_count = 1};
+    buf_init(&bytes, EDGE_STATE_BYTES_MAX);
+    edge_state_pack(&kept, &bytes);
+    assert_true(edge_state_unpack(buf_slice(&bytes), &back));
+    assert_int_equal(back.scope_version, 9);
+    bytes.data[0]--;
+    assert_true(edge_state_unpack(buf_slice(&bytes), &back));
+    assert_int_equal(back.scope_version, 0); /* of no scope: the hub begins a refill */
+    assert_int_equal(back.generation, 4);
+    bytes.data[0]--;
+    assert_false(edge_state_unpack(buf_slice(&bytes), &back));
+    buf_done(&bytes);
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -615,6 +676,8 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         WITH(test_a_card_answers_for_each_of_its_identifiers),
+        WITH(test_a_browser_finds_its_card_until_the_card_names_it_no_more),
+        WITH(test_a_cache_with_cards_of_another_shape_asks_to_be_filled_anew),
         WITH(test_the_same_value_of_another_type_is_somebody_else),
         WITH(test_an_identifier_too_long_to_be_stored_is_nobody),
         WITH(test_a_newer_card_replaces_and_an_older_one_is_ignored),

@@ -31,7 +31,8 @@ static const struct member rule[] = {
     MEMBER("type"),       MEMBER("priority"), MEMBER("limit"), MEMBER("known"),
     MEMBER("normalizer"), MEMBER("blocked"),  MEMBERS_END,
 };
-static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBERS_END};
+static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBER("me_for"),
+                                      MEMBERS_END};
 
 static const struct member purchases[] = {MEMBER("events"), MEMBERS_END};
 

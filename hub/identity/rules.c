@@ -1,5 +1,7 @@
 #include "hub/identity/rules.h"
 
+#include "shared/timetext.h"
+
 const char identity_rules_default[] =
     "{\"identifiers\":["
     "{\"type\":\"user_id\",\"priority\":100,\"limit\":1,\"known\":true,\"normalizer\":\"trim\","
@@ -13,7 +15,9 @@ const char identity_rules_default[] =
     "\"blocked\":[\"0\",\"0000000000\",\"+\"]},"
     "{\"type\":\"anonymous_id\",\"priority\":10,\"limit\":0,\"known\":false,"
     "\"normalizer\":\"trim\",\"blocked\":[\"null\",\"undefined\",\"0\",\"[object Object]\"]}"
-    "]}";
+    "],\"me_for\":\"30d\"}";
+
+enum { ME_FOR_DEFAULT_DAYS = 30 };
 
 static bool read_rule(const msgpack_object *object, struct identity_rule *ret, struct error *err)
 {
@@ -40,11 +44,24 @@ static bool read_rule(const msgpack_object *object, struct identity_rule *ret, s
     return true;
 }
 
+static bool read_me_for(const msgpack_object *object, int64_t *ret, struct error *err)
+{
+    struct slice text;
+    *ret = (int64_t)ME_FOR_DEFAULT_DAYS * 24 * 60 * 60 * 1000;
+    if (object != NULL && (!value_text(object, &text) || !duration_parse(text, ret) || *ret < 0)) {
+        return error_set(err, ERROR_INVALID, "\"me_for\" must be a duration such as 12h or 30d");
+    }
+    return true;
+}
+
 bool identity_rules_read(const msgpack_object *object, struct identity_rules *ret,
                          struct error *err)
 {
     const msgpack_object *list = value_member_c(object, "identifiers");
     ret->count = 0;
+    if (!read_me_for(value_member_c(object, "me_for"), &ret->me_for_ms, err)) {
+        return false;
+    }
     if (!value_is(list, MSGPACK_OBJECT_ARRAY) || list->via.array.size > IDENTITY_RULES_MAX) {
         return error_set(err, ERROR_INVALID, "\"identifiers\" must be an array of up to %d rules",
                          IDENTITY_RULES_MAX);

@@ -1,11 +1,13 @@
 /* Identity rules: which identifier types there are, how their values are normalised, which values
- * are blocked, and how many of a type one profile may have.
+ * are blocked, and how many of a type one profile may have;
+ * and for how long after the last evidence a browser is told about the person whose it is.
  *
  * The rules are data: `PUT /v1/identity-rules` sets them and every partition gets them in the
  * order of the log. Immutable once made; any thread may read.
  *
  *     {"identifiers":[{"type":"user_id","priority":100,"limit":1,"known":true,
- *                      "normalizer":"trim","blocked":["null",…]}…]}
+ *                      "normalizer":"trim","blocked":["null",…]}…],
+ *      "me_for":"30d"}
  */
 #ifndef TRIBUTARY_HUB_IDENTITY_RULES_H
 #define TRIBUTARY_HUB_IDENTITY_RULES_H
@@ -26,6 +28,7 @@ struct identity_rule {
 enum { IDENTITY_RULES_MAX = LIMIT_IDENTIFIER_TYPES };
 
 struct identity_rules {
+    int64_t me_for_ms;
     size_t count;
     struct identity_rule rules[IDENTITY_RULES_MAX];
 };

@@ -1,6 +1,7 @@
 /* Events: from the home of an identifier to the profile, and into it. */
 #include "hub/partition/internal.h"
 
+#include "hub/card.h"
 #include "shared/utf8.h"
 
 /* An event on its way, taken apart. */
@@ -206,6 +207,41 @@ static void put_timeline(struct partition *p, const struct profile *profile,
     view_put(&p->view, &key, buf_slice(&p->scratch));
 }
 
+/* The browser of an event, as the card of its collector had it before. */
+struct browser {
+    struct slice id; /* empty: none */
+    bool was_named;
+    int64_t evidence_ms;
+};
+
+static struct browser look_at_browser(const struct profile *profile, const struct arrival *a)
+{
+    struct browser b = {0};
+    if (a->id_count > 0 && slice_is(a->ids[0].type, "anonymous_id")) {
+        b.id = a->ids[0].value;
+        b.was_named = card_has_browser(profile, a->collector, b.id);
+        b.evidence_ms = card_evidence_at(profile, b.id);
+    }
+    return b;
+}
+
+/* The collector has seen it. True: its card must name the browser, or newer evidence of it. The
+ * latter is told some thirty times while it is good, so that a visit does not send a card. */
+static bool see_browser(const struct partition *p, struct profile *profile, const struct arrival *a,
+                        const struct browser *before)
+{
+    struct profile_identifier *id =
+        before->id.len == 0 ? NULL : profile_find_identifier(profile, a->ids[0]);
+    if (id == NULL) {
+        return false;
+    }
+    int64_t step_ms = catalog_rules(p->catalog)->me_for_ms / 30 + 1;
+    int64_t evidence_ms = card_evidence_at(profile, before->id);
+    (void)profile_see_at(profile, id, a->collector);
+    return !before->was_named || (partition_is_known(p, profile) &&
+                                  evidence_ms / step_ms != before->evidence_ms / step_ms);
+}
+
 static bool apply(struct partition *p, struct profile *profile, const struct arrival *a,
                   struct error *err)
 {
@@ -213,6 +249,7 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     bool edge_trait = false;
     bool is_new_interest;
     bool was_known = partition_is_known(p, profile);
+    struct browser browser = look_at_browser(profile, a);
     int64_t at = a->event.timestamp_ms;
     touch.identifiers = apply_identifiers(p, profile, a);
     touch.traits = apply_traits(p, profile, a, &edge_trait);
@@ -225,10 +262,11 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     touch.conditions = catalog_note_event(p->catalog, profile, &a->event, p->now_ms);
     bool has_bought = partition_note_purchase(p, profile, &a->event);
     (void)profile_make_interest(profile, a->collector, &is_new_interest);
+    bool has_browser_news = see_browser(p, profile, a, &browser);
     bool is_known = partition_is_known(p, profile);
     p->stats.known += is_known && !was_known;
-    bool card_changed =
-        touch.identifiers || edge_trait || touch.consents || has_bought || is_new_interest;
+    bool card_changed = touch.identifiers || edge_trait || touch.consents || has_bought ||
+                        is_new_interest || has_browser_news;
     /* A new profile is a member of what holds for those without any event. */
     touch.everything = profile->event_count == 1;
     partition_changed(p, profile);

@@ -119,8 +119,28 @@ bool profile_see_identifier(struct profile *p, struct identifier id, int64_t fir
     }
     GROW(p, identifier);
     p->identifiers[p->identifier_count++] = (struct profile_identifier){
-        {arena_copy(&p->arena, id.type), arena_copy(&p->arena, id.value)}, first_ms, last_ms};
+        {arena_copy(&p->arena, id.type), arena_copy(&p->arena, id.value)}, first_ms, last_ms, 0};
     return true;
+}
+
+/* The bit of a collector in seen_at; 0: it has no interest. */
+static uint64_t place_bit(const struct profile *p, uint32_t collector)
+{
+    const struct profile_interest *interest = profile_find_interest(p, collector);
+    return interest == NULL ? 0 : UINT64_C(1) << (interest - p->interests);
+}
+
+bool profile_see_at(struct profile *p, struct profile_identifier *identifier, uint32_t collector)
+{
+    uint64_t before = identifier->seen_at;
+    identifier->seen_at |= place_bit(p, collector);
+    return identifier->seen_at != before;
+}
+
+bool profile_is_seen_at(const struct profile *p, const struct profile_identifier *identifier,
+                        uint32_t collector)
+{
+    return (identifier->seen_at & place_bit(p, collector)) != 0;
 }
 
 void profile_drop_identifier(struct profile *p, struct identifier id)
@@ -301,6 +321,19 @@ bool profile_was_told(const struct profile *p)
     return false;
 }
 
+/* Those behind it move up, and with them their bits. */
+static void drop_interest(struct profile *p, size_t at)
+{
+    uint64_t before = (UINT64_C(1) << at) - 1;
+    p->interest_count--;
+    memmove(&p->interests[at], &p->interests[at + 1],
+            (p->interest_count - at) * sizeof *p->interests);
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        uint64_t bits = p->identifiers[i].seen_at;
+        p->identifiers[i].seen_at = (bits & before) | (bits >> 1 & ~before);
+    }
+}
+
 struct profile_interest *profile_make_interest(struct profile *p, uint32_t collector,
                                                bool *ret_is_new)
 {
@@ -311,10 +344,7 @@ struct profile_interest *profile_make_interest(struct profile *p, uint32_t colle
     }
     size_t shared = profile_find_interest(p, SHARED_OUTBOX) != NULL;
     if (p->interest_count >= LIMIT_PROFILE_COLLECTORS + shared) {
-        size_t oldest = p->interests[0].collector == SHARED_OUTBOX;
-        p->interest_count--;
-        memmove(&p->interests[oldest], &p->interests[oldest + 1],
-                (p->interest_count - oldest) * sizeof *p->interests);
+        drop_interest(p, p->interests[0].collector == SHARED_OUTBOX);
     }
     GROW(p, interest);
     struct profile_interest *made = &p->interests[p->interest_count++];
@@ -344,6 +374,25 @@ bool profile_add_refused(struct profile *p, uint64_t hash)
     return true;
 }
 
+/* What was seen where goes by collectors: their places differ. */
+static void merge_interests(struct profile *into, const struct profile *from)
+{
+    for (size_t i = 0; i < from->interest_count; i++) {
+        bool is_new;
+        (void)profile_make_interest(into, from->interests[i].collector, &is_new);
+    }
+    for (size_t i = 0; i < from->identifier_count; i++) {
+        const struct profile_identifier *other = &from->identifiers[i];
+        struct profile_identifier *id =
+            other->seen_at == 0 ? NULL : profile_find_identifier(into, other->id);
+        for (size_t at = 0; id != NULL && at < from->interest_count; at++) {
+            if ((other->seen_at >> at & 1) != 0) {
+                (void)profile_see_at(into, id, from->interests[at].collector);
+            }
+        }
+    }
+}
+
 void profile_merge(struct profile *into, const struct profile *from)
 {
     into->created_ms = from->created_ms < into->created_ms ? from->created_ms : into->created_ms;
@@ -367,10 +416,7 @@ void profile_merge(struct profile *into, const struct profile *from)
             profile_state_add(into, state, from->states[i].times[t]);
         }
     }
-    for (size_t i = 0; i < from->interest_count; i++) {
-        bool is_new;
-        (void)profile_make_interest(into, from->interests[i].collector, &is_new);
-    }
+    merge_interests(into, from);
     purchases_merge(into, from);
     profile_add_merged(into, from->id);
     for (size_t i = 0; i < from->merged_count; i++) {

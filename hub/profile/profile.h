@@ -42,6 +42,9 @@ struct profile_identifier {
     struct identifier id;
     int64_t first_seen_ms;
     int64_t last_seen_ms;
+    /* A bit for each place in the profile's interests: the collectors that have seen it. Of
+     * anonymous ids alone: a collector is told of no other browsers of the person. */
+    uint64_t seen_at;
 };
 
 struct profile_trait {
@@ -145,6 +148,13 @@ void profile_compact(struct profile *profile, struct slice packed);
 /* NULL where the profile does not have it. */
 struct profile_identifier *profile_find_identifier(const struct profile *profile,
                                                    struct identifier id);
+/* A collector that has an interest has seen this identifier. True: that is new. */
+bool profile_see_at(struct profile *profile, struct profile_identifier *identifier,
+                    uint32_t collector);
+/* Has the collector seen it? */
+bool profile_is_seen_at(const struct profile *profile, const struct profile_identifier *identifier,
+                        uint32_t collector);
+
 /* Add, or widen first and last seen. True: it is new. Nothing happens at the limit. */
 bool profile_see_identifier(struct profile *profile, struct identifier id, int64_t first_ms,
                             int64_t last_ms);

@@ -1,10 +1,11 @@
 /* Reading and writing profiles: profile_pack() and profile_unpack() of profile.h.
  *
- * stored: an array of PROFILE_MEMBERS in this order; never renumber. Earlier versions wrote no
- * purchases: those of such a profile are incomplete until it is brought up to date. */
+ * stored: an array of PROFILE_MEMBERS in this order; never renumber. Earlier versions did not write
+ * the last one, where browsers were seen, and before that no purchases: those of such a profile are
+ * incomplete until it is brought up to date. */
 #include "hub/profile/purchases.h"
 
-enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 19 };
+enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 20 };
 
 void profile_pack(const struct profile *p, struct buf *out)
 {
@@ -73,6 +74,10 @@ void profile_pack(const struct profile *p, struct buf *out)
         msgpack_pack_uint64(&k, p->refused[i]);
     }
     purchases_pack(p, &k);
+    msgpack_pack_array(&k, p->identifier_count);
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        msgpack_pack_uint64(&k, p->identifiers[i].seen_at);
+    }
 }
 
 /* A list of `width` objects an element; the first that does not fit spoils the rest. */
@@ -189,11 +194,34 @@ static void read_rest(struct profile *p, const msgpack_object *at, bool *fine)
     }
 }
 
+static void read_seen_at(struct profile *p, const msgpack_object *object, bool *fine)
+{
+    struct list l = list_of(object, 1, fine);
+    *fine = *fine && l.count == p->identifier_count;
+    for (size_t i = 0; *fine && i < l.count; i++) {
+        p->identifiers[i].seen_at = take_hash(&l);
+    }
+}
+
+/* A profile that one collector alone has an interest in was seen there. Of others it shows when
+ * their browsers come again. */
+static void assume_seen_at(struct profile *p)
+{
+    bool is_one = p->interest_count == 1 && p->interests[0].collector != SHARED_OUTBOX;
+    for (size_t i = 0; is_one && i < p->identifier_count; i++) {
+        if (slice_is(p->identifiers[i].id.type, "anonymous_id")) {
+            p->identifiers[i].seen_at = 1;
+        }
+    }
+}
+
 static struct profile *read_profile(const msgpack_object *root, bool *fine)
 {
-    bool has_purchases =
-        root->type == MSGPACK_OBJECT_ARRAY && root->via.array.size == PROFILE_MEMBERS;
-    struct list head = list_of(root, PROFILE_MEMBERS - !has_purchases, fine);
+    size_t members = root->type == MSGPACK_OBJECT_ARRAY ? root->via.array.size : 0;
+    bool has_purchases = members >= PROFILE_MEMBERS - 1;
+    bool has_seen_at = members >= PROFILE_MEMBERS;
+    *fine = members >= PROFILE_MEMBERS - 2 && members <= PROFILE_MEMBERS;
+    struct list head = list_of(root, *fine ? members : 1, fine);
     struct profile_id id = {0};
     if (!*fine || head.count != 1 || take_int(&head) != PROFILE_FORMAT ||
         !profile_id_from_slice(take_bin(&head), &id)) {
@@ -215,6 +243,11 @@ static struct profile *read_profile(const msgpack_object *root, bool *fine)
     read_states(p, head.at + 3, fine);
     read_rest(p, head.at + 4, fine);
     *fine = *fine && (!has_purchases || purchases_unpack(head.at + 8, p));
+    if (*fine && has_seen_at) {
+        read_seen_at(p, head.at + 9, fine);
+    } else {
+        assume_seen_at(p);
+    }
     return p;
 }
 

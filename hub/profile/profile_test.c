@@ -179,6 +179,69 @@ static void test_the_shared_outbox_makes_no_room_for_a_collector(void **state)
     profile_free(&p);
 }
 
+static void test_where_a_browser_was_seen_stays_true_when_a_collector_makes_room(void **state)
+{
+    const struct identifier browser = {slice_text("anonymous_id"), slice_text("a-1")};
+    struct profile *p = profile_new(id_of(1));
+    bool is_new;
+    (void)state;
+    (void)profile_make_interest(p, 7, &is_new);
+    (void)profile_make_interest(p, SHARED_OUTBOX, &is_new);
+    for (uint32_t i = 100; i < 99 + LIMIT_PROFILE_COLLECTORS; i++) {
+        (void)profile_make_interest(p, i, &is_new);
+    }
+    assert_true(profile_see_identifier(p, browser, 1, 1));
+    struct profile_identifier *id = profile_find_identifier(p, browser);
+    assert_false(profile_see_at(p, id, 8)); /* it has no interest */
+    assert_true(profile_see_at(p, id, 7));
+    assert_false(profile_see_at(p, id, 7));
+    assert_true(profile_see_at(p, id, 130));
+    assert_true(profile_see_at(p, id, 102));
+    (void)profile_make_interest(p, 999, &is_new); /* 7 goes */
+    (void)profile_make_interest(p, 998, &is_new); /* 100 goes */
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_int_equal(profile_is_seen_at(p, id, i), i == 102 || i == 130);
+    }
+    profile_free(&p);
+}
+
+/* As versions wrote it that did not keep where browsers were seen. */
+static struct profile *read_back_as_of_old(const struct profile *p)
+{
+    struct buf bytes;
+    struct profile *back;
+    struct error err;
+    buf_init(&bytes, 1024 * 1024);
+    profile_pack(p, &bytes);
+    assert_memory_equal(bytes.data, "\xdc\x00\x14", 3);
+    bytes.data[2]--;
+    bytes.len -= 1 + p->identifier_count; /* one small number each */
+    assert_true(profile_unpack(buf_slice(&bytes), &back, &err));
+    buf_done(&bytes);
+    return back;
+}
+
+static void test_browsers_of_old_were_seen_where_alone_somebody_was_interested(void **state)
+{
+    const struct identifier browser = {slice_text("anonymous_id"), slice_text("a-1")};
+    const struct identifier email = {slice_text("email"), slice_text("a@x.example")};
+    struct profile *p = profile_new(id_of(1));
+    bool is_new;
+    (void)state;
+    (void)profile_see_identifier(p, browser, 1, 1);
+    (void)profile_see_identifier(p, email, 1, 1);
+    (void)profile_make_interest(p, 7, &is_new);
+    struct profile *back = read_back_as_of_old(p);
+    assert_true(profile_is_seen_at(back, profile_find_identifier(back, browser), 7));
+    assert_false(profile_is_seen_at(back, profile_find_identifier(back, email), 7));
+    profile_free(&back);
+    (void)profile_make_interest(p, 8, &is_new);
+    back = read_back_as_of_old(p);
+    assert_int_equal(profile_find_identifier(back, browser)->seen_at, 0);
+    profile_free(&back);
+    profile_free(&p);
+}
+
 /* ---- Identifiers, times, memberships ---- */
 
 static void test_an_identifier_is_seen_from_its_first_to_its_last_time(void **state)
@@ -307,6 +370,9 @@ static struct profile *random_profile(struct rand *rand, uint64_t n)
         profile_add_merged(p, id_of(n * 1000 + i));
         (void)profile_add_refused(p, rand_u64(rand));
     }
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        (void)profile_see_at(p, &p->identifiers[i], (uint32_t)rand_below(rand, 5));
+    }
     return p;
 }
 
@@ -397,6 +463,12 @@ static void describe(const struct profile *p, struct buf *out)
         const struct profile_identifier *id = &p->identifiers[i];
         LINE("identifier %.*s=%.*s %lld %lld", SLICE_ARGS(id->id.type), SLICE_ARGS(id->id.value),
              (long long)id->first_seen_ms, (long long)id->last_seen_ms);
+        for (uint32_t collector = 0; collector < 5; collector++) {
+            if (profile_is_seen_at(p, id, collector)) {
+                LINE("identifier %.*s=%.*s is seen at %u", SLICE_ARGS(id->id.type),
+                     SLICE_ARGS(id->id.value), collector);
+            }
+        }
     }
     for (size_t i = 0; i < p->trait_count; i++) {
         const struct profile_trait *t = &p->traits[i];
@@ -512,6 +584,8 @@ int main(void)
         cmocka_unit_test(test_at_its_limits_a_profile_takes_no_more_and_stays_whole),
         cmocka_unit_test(test_the_collector_that_came_first_makes_room_for_a_new_one),
         cmocka_unit_test(test_the_shared_outbox_makes_no_room_for_a_collector),
+        cmocka_unit_test(test_where_a_browser_was_seen_stays_true_when_a_collector_makes_room),
+        cmocka_unit_test(test_browsers_of_old_were_seen_where_alone_somebody_was_interested),
         cmocka_unit_test(test_an_identifier_is_seen_from_its_first_to_its_last_time),
         cmocka_unit_test(test_times_of_a_state_are_kept_in_order),
         cmocka_unit_test(test_memberships_begin_and_end),

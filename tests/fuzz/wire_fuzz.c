@@ -23,6 +23,13 @@ static void read_cards(const msgpack_object *cards)
             sink += card.identifiers->via.array.size + card.segments->via.array.size +
                     card.traits->via.map.size + card.consents->via.map.size +
                     card.merged_ids->via.array.size;
+            struct identifier id;
+            int64_t ms = 0;
+            for (size_t at = 0; wire_card_identifier(&card, at, &id); at++) {
+                touch(id.type);
+                touch(id.value);
+                sink += wire_card_evidence(&card, id.value, &ms) ? (uint64_t)ms : 0;
+            }
         }
     }
 }

@@ -19,6 +19,8 @@
 #include "shared/rand.h"
 
 enum { PARTITIONS = 3, PEOPLE = 20, STEPS = 120, OTHER_COLLECTOR = 99 };
+/* While it is good, evidence is told thirty times. */
+enum { ME_FOR_MS = 60000, EVIDENCE_LATE_MS_MAX = ME_FOR_MS / 30 };
 
 static const int64_t start_ms = 1795292000000;
 static const uint8_t box_key[VAULT_SECRET_BYTES] = {7};
@@ -182,6 +184,10 @@ static void open_hub(struct world *w)
     MUST(eventlog_open(w->log_store, &w->log, &w->err), w);
     MUST(registry_open(w->log, &w->clock.clock, on_registry, w, &w->registry, &w->err), w);
     on_registry(w);
+    put(w, REGISTRY_RULES, "rules",
+        "{\"identifiers\":[{\"type\":\"user_id\",\"limit\":1,\"priority\":100},{\"type\":\"email\"}"
+        ","
+        "{\"type\":\"anonymous_id\",\"known\":false}],\"me_for\":\"60s\"}");
     put(w, REGISTRY_SEGMENT, "gold", "{\"where\":{\"trait\":\"tier\",\"eq\":\"gold\"}}");
     put(w, REGISTRY_SEGMENT, "fresh", "{\"where\":{\"event\":\"Seen\",\"within\":\"20s\"}}");
     put(w, REGISTRY_COLLECTOR, "box", "{}");
@@ -343,7 +349,8 @@ static void look_up(struct world *w)
     w->look_up.is_under_way = !is_wide || catalog_scope_holds(catalog, scope, profile);
     w->look_up.generation = edge_generation(w->edge);
     buf_clear(&w->look_up.card);
-    card_write(profile, catalog, w->clock.ms, true, &w->look_up.card);
+    card_write(profile, catalog, (struct card_reader){w->collector, CARD_BROWSERS}, w->clock.ms,
+               &w->look_up.card);
     definitions_release(w->definitions);
     if (!is_wide) {
         buf_init(&message, 256);
@@ -412,8 +419,9 @@ static void step(struct world *w, bool is_calm)
 
 /* ---- What must be ---- */
 
+/* *ret_version and *ret_evidence_ms (of a browser) stay where there is no card. */
 static bool find_card(struct world *w, struct identifier id, const struct profile *profile,
-                      uint64_t *ret_version)
+                      uint64_t *ret_version, int64_t *ret_evidence_ms)
 {
     struct buf bytes;
     struct slice found;
@@ -428,6 +436,12 @@ static bool find_card(struct world *w, struct identifier id, const struct profil
         assert_true(wire_read_card(&object, &card));
         assert_true(slice_equal(card.profile_id, profile_id_slice(&profile->id)));
         *ret_version = card.version;
+        assert_true(wire_card_evidence(&card, id.value, ret_evidence_ms) ==
+                    slice_is(id.type, "anonymous_id"));
+        for (size_t i = 0; i < card.identifiers->via.array.size; i++) {
+            assert_true(wire_card_identifier(&card, i, &id));
+            assert_false(slice_is(id.type, "anonymous_id"));
+        }
         msgpack_zone_destroy(&zone);
     }
     bool is_there = found.len > 0;
@@ -442,19 +456,28 @@ static void check_profile(void *user, const struct profile *profile)
     const struct catalog_scope *scope = catalog_scope_of(catalog, w->collector);
     bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
     bool is_seen = profile_find_interest(profile, w->collector) != NULL;
-    bool has_news = profile->membership_count > 0 || catalog_is_known(catalog, profile);
+    bool is_known = catalog_is_known(catalog, profile);
+    bool has_news = profile->membership_count > 0 || is_known;
     bool must = is_wide ? catalog_scope_holds(catalog, scope, profile) : is_seen && has_news;
     bool may = must || (!is_wide && is_seen);
     definitions_release(w->definitions);
     for (size_t i = 0; i < profile->identifier_count; i++) {
         struct identifier id = profile->identifiers[i].id;
         uint64_t version = profile->version;
-        bool is_there = find_card(w, id, profile, &version);
-        if ((must && !is_there) || (is_there && !may) || version != profile->version) {
-            fail_msg("seed %llu: %.*s of %s: there %d, must %d, may %d, version %llu of %llu",
+        int64_t evidence_ms = card_evidence_at(profile, id.value);
+        bool is_named = !slice_is(id.type, "anonymous_id") ||
+                        profile_is_seen_at(profile, &profile->identifiers[i], w->collector);
+        bool is_there = find_card(w, id, profile, &version, &evidence_ms);
+        if ((must && is_named && !is_there) || (is_there && !(may && is_named)) ||
+            version != profile->version ||
+            (is_known &&
+             card_evidence_at(profile, id.value) - evidence_ms > EVIDENCE_LATE_MS_MAX)) {
+            fail_msg("seed %llu: %.*s of %s: there %d, must %d, may %d, named %d, version %llu of "
+                     "%llu, evidence %lld of %lld",
                      (unsigned long long)w->seed, SLICE_ARGS(id.value),
-                     profile_id_hex(profile->id).text, is_there, must, may,
-                     (unsigned long long)version, (unsigned long long)profile->version);
+                     profile_id_hex(profile->id).text, is_there, must, may, is_named,
+                     (unsigned long long)version, (unsigned long long)profile->version,
+                     (long long)evidence_ms, (long long)card_evidence_at(profile, id.value));
         }
     }
 }
