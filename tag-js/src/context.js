@@ -1,5 +1,5 @@
 // Where an event happened: the page, the browser, and the campaign that brought the visitor.
-export const VERSION = "0.1.0"; // the same as in package.json; a test compares them
+export const VERSION = "0.2.0"; // the same as in package.json; a test compares them
 
 let campaign;
 let referrer;

@@ -32,6 +32,7 @@ test("metrics, the list of collectors and the command say which version runs", a
 test("packages, documents and the change log are of this version", () => {
   assert.equal(JSON.parse(read("tag-js/package.json")).version, VERSION);
   assert.equal(JSON.parse(read("package-lock.json")).packages["tag-js"].version, VERSION);
+  assert.equal(/VERSION = "(.+)"/.exec(read("tag-js/src/context.js"))[1], VERSION);
   for (const name of ["hub/openapi.yaml", "collector/openapi.yaml"]) {
     assert.equal(/^ {2}version: "(.+)"$/m.exec(read(name))[1], VERSION, name);
   }
