@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <zlib.h>
+#include "shared/http_strict.h"
 #include "shared/json.h"
 
 /* A body this many times over the limit is read and thrown away, so that the client reads the
@@ -199,13 +200,32 @@ static enum MHD_Result finish(struct http_request *r)
     return queue_answer(r);
 }
 
+void *http_on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_connection *c = info->socket_context;
+    (void)cls;
+    /* Escapes are undone in place later on, so that spaces are looked for now. */
+    c->uri = strchr(uri, ' ') == NULL ? slice_text(uri) : slice_make(NULL, 0);
+    return NULL;
+}
+
+/* An answer before the body was read: the connection ends with it, and nothing more is read. */
+static enum MHD_Result refuse_head(struct http_request *r, const char *fault)
+{
+    r->handled = true;
+    refuse(r, 400, "malformed-request", fault);
+    http_add_header(r, "Connection", slice_text("close"));
+    return queue_answer(r);
+}
+
 enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, const char *url,
                                const char *method, const char *version, const char *data,
                                size_t *size, void **con_cls)
 {
     struct http_request *r = *con_cls;
     (void)cls;
-    (void)version;
     if (r == NULL) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -213,7 +233,8 @@ enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, con
         *con_cls = r;
         r->loop->steps++;
         begin(r, connection, url, method);
-        return MHD_YES;
+        const char *fault = http_strict_fault(connection, method, r->owner->uri, version);
+        return fault == NULL ? MHD_YES : refuse_head(r, fault);
     }
     return *size > 0 ? receive(r, data, size) : finish(r);
 }

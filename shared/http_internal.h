@@ -31,6 +31,7 @@ struct http_connection {
     bool is_moving; /* bytes of the next head have come */
     int64_t since_ns;
     uint64_t bytes_received;
+    struct slice uri; /* its loop's: of the request that is being read */
 };
 
 /* Lent to a connection for one request, so that idle ones hold no buffers. */
@@ -118,6 +119,8 @@ struct http_server {
 enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, const char *url,
                                const char *method, const char *version, const char *data,
                                size_t *size, void **con_cls);
+/* The address of a request as it came, before its head has. */
+void *http_on_uri(void *cls, const char *uri, struct MHD_Connection *connection);
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                        enum MHD_RequestTerminationCode code);
 

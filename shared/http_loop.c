@@ -264,6 +264,7 @@ static struct MHD_Daemon *start(struct http_loop *loop, const struct http_option
                      (has_tls ? (unsigned)MHD_USE_TLS : 0U);
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_on_connection, loop},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)http_on_uri, NULL},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_on_completed, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)o->connections_max + 1, NULL}, /* the door's */
         {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
