@@ -74,6 +74,7 @@ static const struct {
     {KEY("ES256", "\"-----BEGIN PUBLIC KEY-----\\nAA==\\n-----END PUBLIC KEY-----\\n\""),
      "/proof/keys/0/key", "in PEM"},
     {KEY("ES256", OFF_CURVE), "/proof/keys/0/key", ""},
+    {ES384_PEM, "/proof/keys/0/key", "P-256"},
     {KEY("RS256", SMALL_RSA), "/proof/keys/0/key", "2,048"},
     {KEY("RS256", "{\"kty\":\"RSA\",\"n\":\"AQAB\"}"), "/proof/keys/0/key", "in PEM"},
     {"{\"keys\":[{\"kid\":\"k\",\"alg\":\"HS256\",\"key\":\"" SECRET "\"}],\"bind\":true}",

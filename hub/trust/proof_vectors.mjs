@@ -27,6 +27,7 @@ const KEYS = {
   ED_PADDED: keysOf(["k", "EdDSA", Buffer.from(jwk(ed).x, "base64url").toString("base64")]),
   ES_PEM: keysOf(["k", "ES256", pem(es)]),
   ES_JWK: keysOf(["k", "ES256", jwk(es)]),
+  ES384_PEM: keysOf(["k", "ES256", pem(generateKeyPairSync("ec", { namedCurve: "P-384" }))]),
   RS_PEM: keysOf(["k", "RS256", pem(rs)]),
   RS_JWK: keysOf(["k", "RS256", jwk(rs)]),
   HS_TEXT: keysOf(["k", "HS256", hsText]),
@@ -99,6 +100,10 @@ add("EdDSA of zeros", "ED_PEM", token({ alg: "EdDSA" }, claims(), () => Buffer.a
 add("EdDSA of another", "ED_PEM", token({ alg: "EdDSA" }, claims(), (text) => sign(null, text, edOther.privateKey)), "bad-signature");
 add("RS256 of another's claims", "RS_PEM", token({ alg: "RS256" }, claims({ sub: "u-18" })).replace(/\.[^.]*\./, `.${encode(claims())}.`), "bad-signature");
 add("RS256 with PSS", "RS_PEM", token({ alg: "RS256" }, claims(), (text) => sign("sha256", text, { key: rs.privateKey, padding: 6, saltLength: 32 })), "bad-signature");
+const longer = (alg) => token({ alg }, claims(), (text) => Buffer.concat([signers[alg](text), Buffer.alloc(1)]));
+add("HS256 with more behind", "HS_TEXT", longer("HS256"), "bad-signature");
+add("ES256 with more behind", "ES_PEM", longer("ES256"), "bad-signature");
+add("EdDSA with more behind", "ED_PEM", longer("EdDSA"), "bad-signature");
 add("HS256 cut off", "HS_TEXT", token({ alg: "HS256" }, claims(), (text) => signers.HS256(text).subarray(0, 16)), "bad-signature");
 
 // The form
@@ -121,6 +126,9 @@ add("an alg twice, once escaped", "HS_TEXT", raw('{"alg":"HS256","\\u0061lg":"no
 add("a kid that is a number", "HS_TEXT", raw({ alg: "HS256", kid: 1 }, claims()), "malformed");
 add("an empty kid", "HS_TEXT", raw({ alg: "HS256", kid: "" }, claims()), "malformed");
 add("crit", "HS_TEXT", raw({ alg: "HS256", crit: ["exp"] }, claims()), "malformed");
+const flat = (object) => JSON.stringify(Object.entries(object).flat());
+add("a header that is an array of names and values", "HS_TEXT", raw(flat({ alg: "HS256" }), claims()), "malformed");
+add("claims that are an array of names and values", "HS_TEXT", raw({ alg: "HS256" }, flat(claims())), "malformed");
 add("claims that are a text", "HS_TEXT", raw({ alg: "HS256" }, '"u-17"'), "malformed");
 add("claims that are no UTF-8", "HS_TEXT", raw({ alg: "HS256" }, "").replace("..", `.${base64url(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]))}.`), "malformed");
 add("claims with a sub twice", "HS_TEXT", raw({ alg: "HS256" }, JSON.stringify(claims()).replace("{", '{"sub":"u-18",')), "malformed");
