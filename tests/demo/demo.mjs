@@ -9,6 +9,7 @@ import { createHub, define, enrol, operate } from "../e2e/support/deployment.mjs
 import { usualPort } from "../e2e/support/ports.mjs";
 import { SEGMENTS, SERVER_WRITE_KEY, sourcesFor, WRITE_KEY } from "./segments.mjs";
 import { serveShop } from "./shop-server.mjs";
+import { Signer } from "./signer.mjs";
 import { generateTraffic, writeTraffic } from "./traffic.mjs";
 
 const RUN = join(ROOT, "run");
@@ -55,8 +56,9 @@ async function build() {
     await createHub(RUN, { httpPort: await usualPort(8090), linkPort: await usualPort(8091) }),
     "hub",
   );
+  const signer = new Signer(WRITE_KEY);
   const origins = [`http://127.0.0.1:${shopPort}`, `http://localhost:${shopPort}`];
-  await define(hub, { sources: sourcesFor(origins), segments: SEGMENTS });
+  await define(hub, { sources: sourcesFor(origins, signer), segments: SEGMENTS });
   const web = await run(
     await enrol(hub, "web", { port: await usualPort(8080), writeKey: WRITE_KEY }),
     "web collector",
@@ -65,14 +67,15 @@ async function build() {
     await enrol(hub, "store", { port: await usualPort(8081), writeKey: SERVER_WRITE_KEY }),
     "store collector",
   );
-  const shop = await serveShop(shopPort, { collector: web.url, writeKey: WRITE_KEY });
+  const shop = await serveShop(shopPort, { collector: web.url, writeKey: WRITE_KEY, signer });
   running.push({ stop: () => shop.close() });
-  return { hub, web, store, shop };
+  return { hub, web, store, shop, signer };
 }
 
 // Replay the generated week through the operator's command; answers a customer only the till knows.
-async function replayWeek({ hub, web, store, shop }) {
-  const traffic = generateTraffic({ seed: SEED, origin: shop.url });
+async function replayWeek({ hub, web, store, shop, signer }) {
+  const prove = (...visitor) => signer.prove(...visitor);
+  const traffic = generateTraffic({ seed: SEED, origin: shop.url, prove });
   writeTraffic(RUN, traffic);
   console.log(
     `Replaying a week: ${traffic.web.length} events of the shop, ${traffic.store.length} of the tills …`,

@@ -41,11 +41,17 @@ export const SEGMENTS = {
   },
 };
 
-/* The browser's source takes events only from the shop's pages and only with consent; the servers' and
- * the tills' source is exempt because consent is asked for at the counter. */
-export function sourcesFor(origins) {
+/* The browser's source takes events only from the shop's pages and only with consent, and believes who the visitor
+ * is where the shop's server (`signer`) proves it; the servers' and the tills' source is exempt because consent is
+ * asked for at the counter. */
+export function sourcesFor(origins, signer) {
   return {
-    "shop-web": { name: "shop", origins, consent: { required: ["analytics"] } },
+    "shop-web": {
+      name: "shop",
+      origins,
+      consent: { required: ["analytics"] },
+      ...(signer && { proof: signer.definition }),
+    },
     "shop-server": { name: "server", consent: { exempt: true } },
   };
 }

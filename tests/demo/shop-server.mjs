@@ -1,4 +1,5 @@
-// Serves the demo shop's files, and /config.js, which tells the pages where their collector is.
+// Serves the demo shop's files, /config.js, which tells the pages where their collector is, and /sign-in, which
+// gives a browser the proof of who its visitor is.
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -25,8 +26,22 @@ function fileOf(url) {
   return join(FOLDER, path.endsWith("/") ? `${path}index.html` : path);
 }
 
-async function answer(request, response, config) {
-  if (new URL(request.url, "http://shop").pathname === "/config.js") {
+// The demonstration asks for no password: in a real shop only the session knows whose address may be signed.
+async function signIn(request, response, signer) {
+  let text = "";
+  for await (const piece of request) text += piece;
+  const { email, anonymousId } = JSON.parse(text);
+  response.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
+  response.end(JSON.stringify({ proof: signer.prove({ email }, anonymousId) }));
+}
+
+async function answer(request, response, { signer, ...config }) {
+  const { pathname } = new URL(request.url, "http://shop");
+  // A form of another site cannot send this type, so nobody can be signed in without knowing it.
+  if (pathname === "/sign-in" && signer && request.headers["content-type"] === "application/json") {
+    return signIn(request, response, signer);
+  }
+  if (pathname === "/config.js") {
     response.writeHead(200, { "content-type": TYPES[".js"], "cache-control": "no-store" });
     response.end(`window.SHOP = ${JSON.stringify(config)};\n`);
     return;
@@ -37,7 +52,8 @@ async function answer(request, response, config) {
   response.end(content);
 }
 
-/* Serve on the loopback interface. `config` is {collector, writeKey}. Answers {url, close}. */
+/* Serve on the loopback interface. `config` is {collector, writeKey, signer}; the signer stays here. Answers
+ * {url, close}. */
 export function serveShop(port, config) {
   const server = createServer((request, response) => {
     answer(request, response, config).catch(() => {

@@ -27,7 +27,8 @@ const BUSIEST = Math.max(...HOURS);
 const cents = (amount) => Math.round(amount * 100) / 100;
 
 class Week {
-  constructor({ seed, days, end, products, origin }) {
+  constructor({ seed, days, end, products, origin, prove }) {
+    this.prove = prove;
     this.random = new Random(seed);
     this.end = end;
     this.start = end - days * DAY;
@@ -83,8 +84,8 @@ function shareDevices(people) {
   }
 }
 
-/* Generate the week. `end` is a time in milliseconds. Returns the two streams in order of arrival,
- * and the people behind them. */
+/* Generate the week. `end` is a time in milliseconds. `prove`, that of a Signer, makes the proofs that go with who
+ * signs in; without it there are none. Returns the two streams in order of arrival, and the people behind them. */
 export function generateTraffic({
   seed = 1,
   days = 7,
@@ -93,8 +94,9 @@ export function generateTraffic({
   products = loadProducts(),
   origin = "https://shop.example",
   sharedDevices = false,
+  prove,
 } = {}) {
-  const week = new Week({ seed, days, end, products, origin });
+  const week = new Week({ seed, days, end, products, origin, prove });
   const people = makePeople(week.random, visitors);
   if (sharedDevices) shareDevices(people);
   for (const person of people) {

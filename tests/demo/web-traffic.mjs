@@ -45,7 +45,7 @@ class Session {
     };
   }
 
-  emit(type, fields) {
+  emit(type, fields, context) {
     const timestamp = new Date(this.at).toISOString();
     const event = {
       type,
@@ -54,7 +54,7 @@ class Session {
       anonymousId: this.device.anonymousId,
       ...(this.device.userId && { userId: this.device.userId }),
       ...fields,
-      context: this.context(),
+      context: { ...this.context(), ...context },
     };
     this.week.deliver("web", event, this.at + this.heldBack);
     this.at += this.random.int(4 * SECOND, 90 * SECOND);
@@ -81,12 +81,17 @@ class Session {
     this.cart = [];
   }
 
+  // What the shop's server signs for its page is known from the sign-in on.
+  identify(traits) {
+    const { userId, email } = this.person;
+    const proof = this.week.prove?.({ sub: userId, email }, this.device.anonymousId, this.at);
+    return this.emit("identify", { traits }, proof && { proof });
+  }
+
   signIn() {
     this.device.userId = this.person.userId;
     const { email, firstName, lastName } = this.person;
-    this.emit("identify", {
-      traits: { email, firstName, lastName, newsletter: this.person.marketing },
-    });
+    this.identify({ email, firstName, lastName, newsletter: this.person.marketing });
   }
 
   // People move, unsubscribe and take back what they gave: a null deletes the trait.
@@ -99,7 +104,7 @@ class Session {
       () => ({ nickname: random.chance(0.5) ? this.person.firstName.slice(0, 3) : null }),
       () => ({ preferences: { size: random.pick(["S", "M", "L"]), colour: random.pick(["red", "blue"]) } }),
     ]);
-    const event = this.emit("identify", { traits: change() });
+    const event = this.identify(change());
     if (random.chance(0.15)) this.contradict(event);
   }
 

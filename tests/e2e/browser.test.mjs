@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { loadProducts } from "../demo/products.mjs";
 import { SERVER_WRITE_KEY, sourcesFor, WRITE_KEY } from "../demo/segments.mjs";
 import { serveShop } from "../demo/shop-server.mjs";
+import { Signer } from "../demo/signer.mjs";
 import { openBrowser } from "./support/browser.mjs";
 import { freePorts } from "./support/ports.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
@@ -12,8 +13,9 @@ const EMAIL = "wanda.quixote@example.com";
 // A site with the demo shop in front of it, and a customer whom only the till knows.
 async function openShop(t) {
   const [port] = await freePorts(1);
-  const site = await startSite(t, { sources: sourcesFor([`http://127.0.0.1:${port}`]) });
-  const shop = await serveShop(port, { collector: site.collector.url, writeKey: WRITE_KEY });
+  const signer = new Signer(WRITE_KEY);
+  const site = await startSite(t, { sources: sourcesFor([`http://127.0.0.1:${port}`], signer) });
+  const shop = await serveShop(port, { collector: site.collector.url, writeKey: WRITE_KEY, signer });
   t.after(() => shop.close());
   const context = { externalIds: [{ type: "loyalty_id", id: "L-42" }] };
   await site.collector.send(
