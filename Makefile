@@ -117,11 +117,10 @@ node_modules: package.json tag-js/package.json tests/package.json package-lock.j
 e2e: all
 	@BUILD_DIR=$(BUILD) node tests/e2e/run.mjs
 
+# Ends with what ran, how many, and what was skipped and why. STAGES: unit fuzz tag e2e.
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all
-	@$(MAKE) --no-print-directory unit fuzz-replay
-	@npm test --silent --workspace tag-js
-	@$(MAKE) --no-print-directory e2e
+	+@BUILD_DIR=$(BUILD) node tests/test.mjs $(STAGES)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all

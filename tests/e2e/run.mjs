@@ -1,7 +1,8 @@
 // Runs the end-to-end scenarios, or those whose files are named, one after the other: what they measure
 // must not depend on what runs beside them.
 //
-//   node tests/e2e/run.mjs [tests/e2e/offline.test.mjs …]      E2E_SEED=N BUILD_DIR=folder-of-the-programs
+//   node tests/e2e/run.mjs [--option-of-node's-test-runner…] [tests/e2e/offline.test.mjs …]
+//                                                              E2E_SEED=N BUILD_DIR=folder-of-the-programs
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -14,11 +15,13 @@ const found = ["demo", "e2e"].flatMap((folder) =>
     .filter((name) => name.endsWith(".test.mjs"))
     .map((name) => join(TESTS, folder, name)),
 );
-const named = process.argv.slice(2);
+const isOption = (argument) => argument.startsWith("--");
+const named = process.argv.slice(2).filter((argument) => !isOption(argument));
+const options = process.argv.slice(2).filter(isOption);
 
 const child = spawn(
   process.execPath,
-  ["--test", "--test-concurrency=1", ...(named.length > 0 ? named : found)],
+  ["--test", "--test-concurrency=1", ...options, ...(named.length > 0 ? named : found)],
   { stdio: "inherit" },
 );
 // Ctrl-C reaches the tests by themselves; a termination has to be passed on.
