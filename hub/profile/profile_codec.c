@@ -47,12 +47,13 @@ void profile_pack(const struct profile *p, struct buf *out)
     }
     msgpack_pack_array(&k, p->state_count * 2);
     for (size_t i = 0; i < p->state_count; i++) {
-        int64_t before = 0;
+        uint64_t before = 0;
         msgpack_pack_uint64(&k, p->states[i].condition);
         msgpack_pack_array(&k, p->states[i].count);
         for (uint32_t t = 0; t < p->states[i].count; t++) {
-            msgpack_pack_int64(&k, p->states[i].times[t] - before);
-            before = p->states[i].times[t];
+            uint64_t time = (uint64_t)p->states[i].times[t];
+            msgpack_pack_int64(&k, (int64_t)(time - before));
+            before = time;
         }
     }
     msgpack_pack_array(&k, p->membership_count * 2);
@@ -117,6 +118,14 @@ static int64_t take_int(struct list *l)
     return value;
 }
 
+/* What counts or numbers something: never negative, else it could not be written again. */
+static uint64_t take_count(struct list *l, uint64_t max)
+{
+    int64_t value = take_int(l);
+    *l->fine = value >= 0 && (uint64_t)value <= max && *l->fine;
+    return (uint64_t)value;
+}
+
 /* Hashes use all 64 bits. */
 static uint64_t take_hash(struct list *l)
 {
@@ -160,10 +169,10 @@ static void read_states(struct profile *p, const msgpack_object *object, bool *f
     for (size_t i = 0; *fine && i < l.count; i++) {
         struct profile_state *state = profile_make_state(p, take_hash(&l));
         struct list times = list_of(l.at++, 1, fine);
-        int64_t before = 0;
+        uint64_t before = 0;
         for (size_t t = 0; *fine && t < times.count; t++) {
-            before += take_int(&times);
-            profile_state_add(p, state, before);
+            before += (uint64_t)take_int(&times); /* wraps, as it did when it was written */
+            profile_state_add(p, state, (int64_t)before);
         }
     }
 }
@@ -172,15 +181,15 @@ static void read_rest(struct profile *p, const msgpack_object *at, bool *fine)
 {
     struct list l = list_of(&at[0], 2, fine);
     for (size_t i = 0; *fine && i < l.count; i++) {
-        uint32_t segment = (uint32_t)take_int(&l);
+        uint32_t segment = (uint32_t)take_count(&l, UINT32_MAX);
         profile_enter(p, segment, take_int(&l));
     }
     l = list_of(&at[1], 2, fine);
     for (size_t i = 0; *fine && i < l.count; i++) {
         bool is_new;
         struct profile_interest *interest =
-            profile_make_interest(p, (uint32_t)take_int(&l), &is_new);
-        interest->sequence = (uint64_t)take_int(&l);
+            profile_make_interest(p, (uint32_t)take_count(&l, UINT32_MAX), &is_new);
+        interest->sequence = take_count(&l, INT64_MAX);
     }
     l = list_of(&at[2], 1, fine);
     for (size_t i = 0; *fine && i < l.count; i++) {
@@ -231,11 +240,11 @@ static struct profile *read_profile(const msgpack_object *root, bool *fine)
     struct profile *p = profile_new(id);
     p->created_ms = take_int(&head);
     p->last_seen_ms = take_int(&head);
-    p->event_count = (uint64_t)take_int(&head);
-    p->version = (uint64_t)take_int(&head);
-    p->catalog_version = (uint64_t)take_int(&head);
+    p->event_count = take_count(&head, INT64_MAX);
+    p->version = take_count(&head, INT64_MAX);
+    p->catalog_version = take_count(&head, INT64_MAX);
     p->timer_ms = take_int(&head);
-    p->journal_next = (uint64_t)take_int(&head);
+    p->journal_next = take_count(&head, INT64_MAX);
     int64_t frozen = take_int(&head);
     p->is_frozen = frozen > 0;
     p->deferred_next = frozen > 0 ? (uint64_t)frozen - 1 : 0;

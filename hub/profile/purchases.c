@@ -121,7 +121,7 @@ bool purchases_unpack(const msgpack_object *array, struct profile *p)
 {
     int64_t version;
     if (array->type != MSGPACK_OBJECT_ARRAY || array->via.array.size % MEMBERS != 1 ||
-        !value_int(&array->via.array.ptr[0], &version)) {
+        !value_int(&array->via.array.ptr[0], &version) || version < 0) {
         return false;
     }
     p->purchases_version = (uint64_t)version;
