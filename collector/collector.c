@@ -154,14 +154,17 @@ static void on_gate_changed(void *user, struct slice state)
     set_gate(c, gate);
 }
 
-/* The last definitions that arrived, or those of the enrolment, whichever are newer. */
-static bool load_gate(struct collector *c, struct error *err)
+/* The last definitions that arrived, or those of the enrolment, whichever are newer. Of the latter
+ * the hub is told no version: what is stored with the moment of the last answer is the former. */
+static bool load_gate(struct collector *c, uint64_t *ret_told_version, struct error *err)
 {
     struct gate *enrolled;
+    *ret_told_version = c->gate == NULL ? 0 : gate_version(c->gate);
     if (!gate_new(buf_slice(&c->enrolment.gate_state), &enrolled, err)) {
         return error_add_context(err, "gate_state_file");
     }
-    if (c->gate == NULL || gate_version(c->gate) < gate_version(enrolled)) {
+    if (c->gate == NULL || gate_is_newer(enrolled, c->gate)) {
+        *ret_told_version = 0;
         set_gate(c, enrolled);
     } else {
         gate_free(&enrolled);
@@ -270,8 +273,9 @@ static bool open_committer(struct collector *c, struct error *err)
 
 static bool open_parts(struct collector *c, struct error *err)
 {
+    uint64_t told_gate_version;
     if (!enrolment_read(c->settings.enrolment, &c->enrolment, err) || !open_stores(c, err) ||
-        !load_gate(c, err)) {
+        !load_gate(c, &told_gate_version, err)) {
         return false;
     }
     c->channel = seal_channel_of_collector(slice_text(c->enrolment.id), c->enrolment.sign_secret,
@@ -300,7 +304,7 @@ static bool open_parts(struct collector *c, struct error *err)
         .clock = c->clock,
         .suppression = c->suppression,
         .report = c->report,
-        .gate_version = gate_version(c->gate),
+        .gate_version = told_gate_version,
         .gate_changed = on_gate_changed,
         .user = c,
     };

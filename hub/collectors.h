@@ -41,6 +41,7 @@ struct collector_figures {
     uint64_t refused;
     /* Its edge cache, as of its last poll. One of the first version polls without telling of it. */
     enum card_shape card_shape;
+    bool tells_moment; /* it is of a version that does */
     bool cache_is_told;
     uint8_t cache_id[WIRE_CACHE_ID_BYTES];
     uint64_t cache_scope_version; /* of the scope that it is filled for */

@@ -193,14 +193,16 @@ static struct acknowledged *acknowledged_of(struct edges *e, uint32_t collector)
 }
 
 /* The cursors say what the collector has safely: the partitions may forget it. Those of a cache
- * that is filled for another scope, and of another outbox, say nothing. */
+ * that is filled for another scope, of another outbox or of another history say nothing. */
 static void acknowledge(struct edges *e, uint32_t collector, const struct wire_poll *poll)
 {
     struct acknowledged *a = acknowledged_of(e, collector);
     const struct catalog *catalog = definitions_borrow(e->parts.definitions);
     struct refill_asker asker = {collector, catalog_scope_of(catalog, collector), poll};
-    bool counts = refill_outbox(&asker) == collector &&
-                  (!poll->cache.is_told || poll->cache.scope_version == refill_version(&asker));
+    bool counts =
+        refill_outbox(&asker) == collector &&
+        incarnations_judge(e->parts.incarnations, &poll->moment) != INCARNATIONS_FOREIGN &&
+        (!poll->cache.is_told || poll->cache.scope_version == refill_version(&asker));
     definitions_release(e->parts.definitions);
     if (memcmp(a->cache_id, poll->cache.id, sizeof a->cache_id) != 0) {
         memcpy(a->cache_id, poll->cache.id, sizeof a->cache_id);
@@ -233,6 +235,7 @@ static void note_contact(struct collector_figures *f, void *user)
     f->gate_version = c->poll->gate_version;
     f->cache_is_told = c->poll->cache.is_told;
     f->card_shape = c->poll->cache.shape;
+    f->tells_moment = c->poll->moment.is_told;
     memcpy(f->cache_id, c->poll->cache.id, sizeof f->cache_id);
     f->cache_scope_version = c->poll->cache.scope_version;
     f->cache_is_refilling = c->poll->cache.place.len > 0;
@@ -298,13 +301,13 @@ static bool put_looked_up(struct edges *e, struct card_reader reader, const stru
 void edges_look_up(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
                    const struct wire_lookup *lookup, struct edges_waiter waiter)
 {
-    struct card_reader reader = {keys->number,
-                                 collectors_figures(e->parts.collectors, collector_id).card_shape};
+    struct collector_figures figures = collectors_figures(e->parts.collectors, collector_id);
+    struct card_reader reader = {keys->number, figures.card_shape};
+    struct wire_lookup_reply reply = {.is_short = reader.shape == CARD_FIRST};
     struct profile *profile;
     struct error err;
     struct buf card;
     struct buf message;
-    bool keeps = false;
     if (!reader_profile_of(&e->parts.reader, (struct identifier){lookup->type, lookup->value},
                            &profile, &err)) {
         log_error_limited("edge-failed", "%s", err.message);
@@ -314,10 +317,13 @@ void edges_look_up(struct edges *e, struct slice collector_id, const struct coll
     buf_init(&card, LIMIT_WIRE_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
     if (profile != NULL) {
-        keeps = put_looked_up(e, reader, profile, &card);
+        reply.keeps = put_looked_up(e, reader, profile, &card);
         profile_free(&profile);
     }
-    wire_write_lookup_reply(buf_slice(&card), reader.shape == CARD_FIRST, keeps, &message);
+    if (figures.tells_moment) {
+        reply.moment = incarnations_now(e->parts.incarnations);
+    }
+    wire_write_lookup_reply(&reply, buf_slice(&card), &message);
     waiter.answer(waiter.user, buf_slice(&message));
     buf_done(&card);
     buf_done(&message);

@@ -10,6 +10,7 @@
 
 #include "hub/collectors.h"
 #include "hub/definitions.h"
+#include "hub/incarnations.h"
 #include "hub/partition/workers.h"
 #include "hub/refill.h"
 #include "hub/reports.h"
@@ -29,6 +30,7 @@ struct edges_parts {
     struct registry *registry;
     struct definitions *definitions;
     struct suppressions *suppressions;
+    struct incarnations *incarnations;
     struct reports *reports;
     struct workers *workers;
     struct reader reader;

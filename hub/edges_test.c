@@ -23,6 +23,7 @@ struct fixture {
     struct collectors *collectors;
     struct definitions *definitions;
     struct suppressions *suppressions;
+    struct incarnations *incarnations;
     struct reports *reports;
     struct edges *edges;
     uint8_t hub_public[SEAL_KEY_BYTES];
@@ -135,6 +136,8 @@ static int set_up(void **state)
     assert_true(registry_open(f->log, &clock_real, on_change, f, &f->registry, &f->err));
     assert_true(suppressions_open(f->log, f->hub_secret, &clock_real, on_suppressions, NULL,
                                   &f->suppressions, &f->err));
+    assert_true(incarnations_open(f->log, f->registry, f->suppressions, &rand_secure,
+                                  &f->incarnations, &f->err));
     f->collectors = collectors_new(f->registry, f->hub_secret);
     f->definitions = definitions_new();
     definitions_reload(f->definitions, f->registry);
@@ -143,6 +146,7 @@ static int set_up(void **state)
                                                 .registry = f->registry,
                                                 .definitions = f->definitions,
                                                 .suppressions = f->suppressions,
+                                                .incarnations = f->incarnations,
                                                 .reports = f->reports,
                                                 .reader = {&f->store, 1},
                                                 .clock = &clock_real});
@@ -161,6 +165,7 @@ static int tear_down(void **state)
     reports_free(&f->reports);
     definitions_free(&f->definitions);
     collectors_free(&f->collectors);
+    incarnations_close(&f->incarnations);
     suppressions_close(&f->suppressions);
     registry_close(&f->registry);
     eventlog_close(&f->log);
@@ -214,7 +219,7 @@ static void poll(struct fixture *f, bool is_first_version, int64_t wait_ms)
     struct collector_keys k = keys(f);
     struct wire_poll *message = calloc(1, sizeof *message);
     message->wait_ms = wait_ms;
-    message->gate_version = INT64_MAX; /* no definition is news to it */
+    message->gate_version = registry_gate_version(f->registry);
     message->is_short = is_first_version;
     message->cache.is_told = !is_first_version;
     message->cache.shape = is_first_version ? CARD_FIRST : CARD_BROWSERS;
@@ -231,14 +236,14 @@ static void look_up(struct fixture *f, uint32_t *ret_members, uint32_t *ret_card
 {
     struct collector_keys k = keys(f);
     struct wire_lookup lookup = {slice_text("user_id"), slice_text("jane")};
-    const msgpack_object *card;
-    bool keeps;
+    struct wire_lookup_reply reply;
     unsigned before = f->answers;
     edges_look_up(f->edges, slice_text("till"), &k, &lookup, (struct edges_waiter){on_answer, f});
     wait_for_answer(f, before + 1);
     assert_int_equal(f->type, WIRE_LOOKUP);
-    assert_true(wire_read_lookup_reply(&f->members, &card, &keeps));
-    assert_true(keeps);
+    assert_true(wire_read_lookup_reply(&f->members, &reply));
+    const msgpack_object *card = reply.card;
+    assert_true(reply.keeps);
     assert_non_null(card);
     assert_int_equal(card->via.array.ptr[4].via.array.size, 1);
     *ret_members = f->members.via.array.size;

@@ -143,6 +143,7 @@ static void open_services(struct hub *h)
     h->reports = reports_new();
     struct edges_parts parts = {.registry = h->registry,
                                 .suppressions = h->suppressions,
+                                .incarnations = h->incarnations,
                                 .reports = h->reports,
                                 .collectors = h->collectors,
                                 .definitions = h->definitions,
@@ -206,6 +207,8 @@ static bool open_parts(struct hub *h, struct error *err)
         !registry_open(h->log, &clock_real, on_registry_changed, h, &h->registry, err) ||
         !suppressions_open(h->log, h->secret_key, &clock_real, on_suppressions_changed, h,
                            &h->suppressions, err) ||
+        !incarnations_open(h->log, h->registry, h->suppressions, &rand_secure, &h->incarnations,
+                           err) ||
         !quarantine_open(h->log, &clock_real, &h->quarantine, err)) {
         return false;
     }
@@ -252,6 +255,7 @@ void hub_close(struct hub **hub)
     messages_free(&h->messages);
     collectors_free(&h->collectors);
     quarantine_close(&h->quarantine);
+    incarnations_close(&h->incarnations);
     suppressions_close(&h->suppressions);
     reports_free(&h->reports);
     registry_close(&h->registry);

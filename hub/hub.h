@@ -4,6 +4,7 @@
 #ifndef TRIBUTARY_HUB_HUB_H
 #define TRIBUTARY_HUB_HUB_H
 
+#include "hub/incarnations.h"
 #include "hub/messages.h"
 #include "hub/router.h"
 #include "hub/reports.h"
@@ -32,6 +33,7 @@ struct hub {
     struct definitions *definitions;
     struct collectors *collectors;
     struct suppressions *suppressions;
+    struct incarnations *incarnations;
     struct quarantine *quarantine;
     struct reports *reports;
     struct intake *intake;

@@ -8,7 +8,8 @@ enum { CARDS_BYTES_MAX = 512 * 1024, CARD_BYTES_MAX = 256 * 1024 };
 
 struct answer {
     const struct edges_parts *parts;
-    const struct catalog *catalog; /* borrowed while the answer is made */
+    enum incarnations_verdict verdict; /* on what the collector has */
+    const struct catalog *catalog;     /* borrowed while the answer is made */
     struct refill_asker asker;
     struct wire_poll_reply reply;
     uint32_t card_count;
@@ -113,6 +114,7 @@ static void answer_init(const struct edges_parts *parts, struct poll_asked *aske
     const struct wire_poll *poll = &asked->poll;
     uint32_t partitions = parts->reader.partitions;
     a->parts = parts;
+    a->verdict = incarnations_judge(parts->incarnations, &poll->moment);
     a->catalog = definitions_borrow(parts->definitions);
     a->asker = (struct refill_asker){asked->collector,
                                      catalog_scope_of(a->catalog, asked->collector), poll};
@@ -148,7 +150,8 @@ static bool check_cache(struct answer *a, struct poll_asked *asked, bool *ret_re
     if (!asked->poll.cache.is_told) {
         return true;
     }
-    bool fits = asked->poll.cache.scope_version == refill_version(&a->asker);
+    bool fits = asked->poll.cache.scope_version == refill_version(&a->asker) &&
+                a->verdict != INCARNATIONS_FOREIGN;
     if (fits && !asked->has_fitting_cursors) {
         if (!refill_check_cursors(reader, &a->asker, &fits, err)) {
             return false;
@@ -163,8 +166,9 @@ static bool check_cache(struct answer *a, struct poll_asked *asked, bool *ret_re
     }
     if (*ret_ready) {
         log_info_limited("refill-begun",
-                         "A collector's edge cache is filled anew. collector=%u scope=%llu",
-                         asked->collector, (unsigned long long)a->reply.refill.scope_version);
+                         "A collector's edge cache is filled anew. collector=%u scope=%llu%s",
+                         asked->collector, (unsigned long long)a->reply.refill.scope_version,
+                         a->verdict == INCARNATIONS_FOREIGN ? " because=history" : "");
     }
     return true;
 }
@@ -173,14 +177,18 @@ static bool check_cache(struct answer *a, struct poll_asked *asked, bool *ret_re
 static bool collect_suppressions(struct answer *a, struct error *err)
 {
     const struct wire_poll *poll = a->asker.poll;
+    uint64_t *version = &a->reply.suppression_version;
+    struct suppressions *list = a->parts->suppressions;
+    bool fine = true;
     a->reply.is_short = poll->is_short;
-    if (!poll->is_short &&
-        !suppressions_write_changes(a->parts->suppressions, poll->suppression_version,
-                                    &a->suppressions, &a->reply.suppression_version, err)) {
-        return false;
+    if (a->reply.starts_over) {
+        fine = suppressions_write_anew(list, &a->suppressions, version, err);
+    } else if (!poll->is_short) {
+        fine = suppressions_write_changes(list, poll->suppression_version, &a->suppressions,
+                                          version, err);
     }
     a->reply.suppressions = buf_slice(&a->suppressions);
-    return true;
+    return fine;
 }
 
 /* What changed, and the next step of a refill. */
@@ -194,16 +202,28 @@ static bool collect(struct answer *a, struct error *err)
                     refill_go_on(&a->parts->reader, &a->reply.refill.place, put_refilled, a, err));
 }
 
+/* The moment at last: what was read before is of no later one. */
 static void write_answer(struct answer *a, bool has_gate, struct buf *message)
 {
-    a->reply.hub_ms = clock_now_ms(a->parts->clock);
     a->reply.gate_version = a->asker.poll->gate_version;
     if (has_gate) {
         registry_gate(a->parts->registry, &a->gate, &a->reply.gate_version);
         a->reply.gate = buf_slice(&a->gate);
     }
+    if (a->asker.poll->moment.is_told) {
+        a->reply.moment = incarnations_now(a->parts->incarnations);
+    }
+    a->reply.hub_ms = clock_now_ms(a->parts->clock);
     wire_write_poll_reply(&a->reply, (struct wire_list){a->card_count, buf_slice(&a->cards)},
                           (struct wire_list){a->removal_count, buf_slice(&a->removals)}, message);
+}
+
+/* The collector is of this history from here on, but for its cards: of these it is to say that they
+ * are of no scope, until the refill begins. */
+static void put_off_refill(struct answer *a)
+{
+    a->reply.refill.scope_version = 0;
+    a->reply.refill.place.len = 0;
 }
 
 static enum poll_outcome make_answer(struct answer *a, struct poll_asked *asked,
@@ -211,15 +231,21 @@ static enum poll_outcome make_answer(struct answer *a, struct poll_asked *asked,
 {
     struct error err;
     bool is_ready = false;
-    if (!collect_suppressions(a, &err) || !check_cache(a, asked, &is_ready, &err) ||
+    bool is_past = a->verdict == INCARNATIONS_PAST;
+    a->reply.starts_over = !is_past;
+    if (!check_cache(a, asked, &is_ready, &err) || !collect_suppressions(a, &err) ||
         (is_ready && !collect(a, &err))) {
         log_error_limited("edge-failed", "%s", err.message);
         return POLL_FAILED;
     }
-    bool has_gate = registry_gate_version(a->parts->registry) > asked->poll.gate_version;
+    bool has_gate =
+        !is_past || registry_gate_version(a->parts->registry) != asked->poll.gate_version;
+    if (!is_ready && a->verdict == INCARNATIONS_FOREIGN) {
+        put_off_refill(a);
+    }
     write_answer(a, has_gate, message);
     if (!is_ready) {
-        return POLL_NOT_READY;
+        return is_past ? POLL_NOT_READY : POLL_HAS_NEWS;
     }
     bool has_news = a->card_count > 0 || a->removal_count > 0 || has_gate ||
                     a->suppressions.len > 0 || a->reply.refill.begins ||

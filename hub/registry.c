@@ -256,6 +256,14 @@ uint64_t registry_gate_version(struct registry *r)
     return version;
 }
 
+uint64_t registry_version(struct registry *r)
+{
+    pthread_mutex_lock(&r->lock);
+    uint64_t version = r->version;
+    pthread_mutex_unlock(&r->lock);
+    return version;
+}
+
 /* ---- Changes ---- */
 
 /* The changed definitions, compiled: nothing reaches the log that a partition could not take. */

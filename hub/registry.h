@@ -71,5 +71,7 @@ void registry_set_link_key(struct registry *registry, const uint8_t hub_secret[S
 /* The definitions for gates; FORMATS.md of shared/ describes them. */
 void registry_gate(struct registry *registry, struct buf *out, uint64_t *ret_version);
 uint64_t registry_gate_version(struct registry *registry);
+/* Grows with each change of anything in it, and never falls. */
+uint64_t registry_version(struct registry *registry);
 
 #endif

@@ -266,9 +266,11 @@ void registry_pack_gate(const struct registry *r, struct buf *out)
 {
     msgpack_packer k;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, r->has_link_key ? 5 : 4);
+    msgpack_pack_map(&k, r->has_link_key ? 6 : 5);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, registry_pack_gate_version(r));
+    value_pack_cstr(&k, "made");
+    msgpack_pack_int64(&k, clock_now_ms(r->clock));
     if (r->has_link_key) {
         value_pack_cstr(&k, "link_key");
         value_pack_bin(&k, slice_make(r->link_key, sizeof r->link_key));

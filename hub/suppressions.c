@@ -233,19 +233,13 @@ size_t suppressions_count(struct suppressions *s)
     return s->count;
 }
 
-bool suppressions_write_changes(struct suppressions *s, uint64_t version, struct buf *out,
-                                uint64_t *ret_version, struct error *err)
+static bool write_changes(struct suppressions *s, uint64_t version, struct buf *out,
+                          uint64_t *ret_version, struct error *err)
 {
     uint8_t key[9];
     size_t start = out->len;
-    uint64_t newest = suppressions_version(s);
-    *ret_version = version;
-    if (newest == version || newest == 0) {
-        return true;
-    }
-    /* A collector that is ahead: this hub is a restored copy, and tells all it has. */
-    version = version > newest ? 0 : version;
     struct store_iterator *it = store_iterator_open(eventlog_store(s->log), NULL);
+    *ret_version = version;
     buf_put(out, s->key, sizeof s->key);
     for (store_iterator_seek(it, version_key(version + 1, key));
          out->len - start < CHUNK_BYTES && store_iterator_valid(it) &&
@@ -257,6 +251,24 @@ bool suppressions_write_changes(struct suppressions *s, uint64_t version, struct
     bool fine = store_iterator_check(it, err);
     store_iterator_close(&it);
     return fine;
+}
+
+bool suppressions_write_changes(struct suppressions *s, uint64_t version, struct buf *out,
+                                uint64_t *ret_version, struct error *err)
+{
+    uint64_t newest = suppressions_version(s);
+    *ret_version = version;
+    if (newest == version || newest == 0) {
+        return true;
+    }
+    /* A collector that is ahead: this hub is a restored copy, and tells all it has. */
+    return write_changes(s, version > newest ? 0 : version, out, ret_version, err);
+}
+
+bool suppressions_write_anew(struct suppressions *s, struct buf *out, uint64_t *ret_version,
+                             struct error *err)
+{
+    return write_changes(s, 0, out, ret_version, err);
 }
 
 static bool read_entry(struct slice value, msgpack_zone *zone, struct suppression_entry *ret,

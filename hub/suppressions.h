@@ -42,6 +42,9 @@ size_t suppressions_count(struct suppressions *suppressions);
 MUST_CHECK bool suppressions_write_changes(struct suppressions *suppressions, uint64_t version,
                                            struct buf *out, uint64_t *ret_version,
                                            struct error *err);
+/* The same for one whose list begins anew: the key is there though the list be empty. */
+MUST_CHECK bool suppressions_write_anew(struct suppressions *suppressions, struct buf *out,
+                                        uint64_t *ret_version, struct error *err);
 
 struct suppression_entry {
     struct suppression_hash hash;

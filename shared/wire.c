@@ -227,6 +227,24 @@ bool wire_card_evidence(const struct wire_card *card, struct slice anonymous_id,
     return false;
 }
 
+static void put_moment(msgpack_packer *p, const struct wire_moment *moment)
+{
+    value_pack_bin(p, slice_make(moment->incarnation, sizeof moment->incarnation));
+    msgpack_pack_uint64(p, moment->number);
+}
+
+static struct wire_moment take_moment(struct members *m)
+{
+    struct wire_moment moment = {.is_told = true};
+    struct slice incarnation = take_bin(m);
+    moment.number = take_unsigned(m);
+    m->fine = m->fine && incarnation.len == sizeof moment.incarnation;
+    if (m->fine) {
+        memcpy(moment.incarnation, incarnation.data, incarnation.len);
+    }
+    return moment;
+}
+
 void wire_write_refusal(enum wire_status status, struct buf *out)
 {
     msgpack_packer p;
@@ -289,7 +307,8 @@ bool wire_read_block_reply(const msgpack_object *members, struct wire_block_repl
 void wire_write_poll(const struct wire_poll *poll, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, poll->is_short ? 7 : poll->cache.is_told ? 10 : 9, WIRE_POLL);
+    uint32_t told = 9 + (poll->cache.is_told ? 1 + poll->moment.is_told : 0);
+    start(&p, out, poll->is_short ? 7 : told, WIRE_POLL);
     msgpack_pack_int64(&p, poll->clock_offset_ms);
     msgpack_pack_int64(&p, poll->wait_ms);
     msgpack_pack_uint64(&p, poll->gate_version);
@@ -309,6 +328,10 @@ void wire_write_poll(const struct wire_poll *poll, struct buf *out)
         if (poll->cache.shape > CARD_NAMED) {
             msgpack_pack_int(&p, (int)poll->cache.shape);
         }
+    }
+    if (poll->cache.is_told && poll->moment.is_told) {
+        msgpack_pack_array(&p, 2);
+        put_moment(&p, &poll->moment);
     }
 }
 
@@ -338,7 +361,7 @@ static void take_cache(struct members *m, struct wire_cache *ret)
 
 bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
 {
-    struct members m = members_between(members, 7, 10);
+    struct members m = members_between(members, 7, 11);
     ret->is_short = m.left == 7;
     (void)take(&m);
     ret->clock_offset_ms = take_int(&m);
@@ -350,6 +373,12 @@ bool wire_read_poll(const msgpack_object *members, struct wire_poll *ret)
     ret->suppression_version = ret->is_short ? 0 : take_unsigned(&m);
     ret->report = ret->is_short ? slice_make(NULL, 0) : take_bin(&m);
     take_cache(&m, &ret->cache);
+    ret->moment = (struct wire_moment){0};
+    if (m.fine && m.left > 0) {
+        struct members each = members_of(take(&m), 2);
+        ret->moment = take_moment(&each);
+        m.fine = each.fine;
+    }
     return m.fine && ret->report.len <= WIRE_REPORT_BYTES;
 }
 
@@ -381,7 +410,8 @@ void wire_write_poll_reply(const struct wire_poll_reply *r, struct wire_list car
                            struct wire_list removals, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, r->is_short ? 6 : r->refill.is_told ? 10 : 8, WIRE_POLL);
+    uint32_t told = 8 + (r->refill.is_told ? 2 + r->moment.is_told : 0);
+    start(&p, out, r->is_short ? 6 : told, WIRE_POLL);
     msgpack_pack_int64(&p, r->hub_ms);
     msgpack_pack_uint64(&p, r->gate_version);
     value_pack_bin(&p, r->gate);
@@ -398,6 +428,11 @@ void wire_write_poll_reply(const struct wire_poll_reply *r, struct wire_list car
         msgpack_pack_uint64(&p, r->refill.scope_version);
         pack_bool(&p, r->refill.begins);
         value_pack_bin(&p, slice_make(r->refill.place.bytes, r->refill.place.len));
+    }
+    if (r->refill.is_told && r->moment.is_told) {
+        msgpack_pack_array(&p, 3);
+        put_moment(&p, &r->moment);
+        pack_bool(&p, r->starts_over);
     }
 }
 
@@ -418,7 +453,7 @@ static struct wire_refill take_refill(struct members *m)
 
 bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply *ret)
 {
-    struct members m = members_between(members, 6, 10);
+    struct members m = members_between(members, 6, 11);
     ret->is_short = m.left == 6;
     (void)take(&m);
     ret->hub_ms = take_int(&m);
@@ -430,6 +465,14 @@ bool wire_read_poll_reply(const msgpack_object *members, struct wire_poll_reply 
     ret->suppressions = ret->is_short ? slice_make(NULL, 0) : take_bin(&m);
     ret->removals = m.left > 0 ? take_typed(&m, MSGPACK_OBJECT_ARRAY) : NULL;
     ret->refill = ret->removals != NULL ? take_refill(&m) : (struct wire_refill){0};
+    ret->moment = (struct wire_moment){0};
+    ret->starts_over = false;
+    if (m.fine && m.left > 0) {
+        struct members each = members_of(take(&m), 3);
+        ret->moment = take_moment(&each);
+        ret->starts_over = take_bool(&each);
+        m.fine = each.fine;
+    }
     return m.fine;
 }
 
@@ -450,27 +493,37 @@ bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret)
     return m.fine && ret->type.len <= LIMIT_NAME_BYTES && ret->value.len <= LIMIT_IDENTIFIER_BYTES;
 }
 
-void wire_write_lookup_reply(struct slice card, bool is_short, bool keeps, struct buf *out)
+void wire_write_lookup_reply(const struct wire_lookup_reply *r, struct slice card, struct buf *out)
 {
     msgpack_packer p;
-    start(&p, out, is_short ? 2 : 3, WIRE_LOOKUP);
+    start(&p, out, r->is_short ? 2 : 3 + (uint32_t)r->moment.is_told, WIRE_LOOKUP);
     if (card.len == 0) {
         msgpack_pack_nil(&p);
     } else {
         buf_put_slice(out, card);
     }
-    if (!is_short) {
-        pack_bool(&p, keeps);
+    if (r->is_short) {
+        return;
+    }
+    pack_bool(&p, r->keeps);
+    if (r->moment.is_told) {
+        msgpack_pack_array(&p, 2);
+        put_moment(&p, &r->moment);
     }
 }
 
-bool wire_read_lookup_reply(const msgpack_object *members, const msgpack_object **ret_card,
-                            bool *ret_keeps)
+bool wire_read_lookup_reply(const msgpack_object *members, struct wire_lookup_reply *ret)
 {
-    struct members m = members_between(members, 2, 3);
+    struct members m = members_between(members, 2, 4);
+    *ret = (struct wire_lookup_reply){.is_short = m.left == 2};
     (void)take(&m);
     const msgpack_object *card = take(&m);
-    *ret_keeps = m.left == 0 || take_bool(&m);
-    *ret_card = m.fine && card->type != MSGPACK_OBJECT_NIL ? card : NULL;
+    ret->card = m.fine && card->type != MSGPACK_OBJECT_NIL ? card : NULL;
+    ret->keeps = ret->is_short || take_bool(&m);
+    if (m.fine && m.left > 0) {
+        struct members each = members_of(take(&m), 2);
+        ret->moment = take_moment(&each);
+        m.fine = each.fine;
+    }
     return m.fine;
 }

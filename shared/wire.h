@@ -69,6 +69,15 @@ struct wire_cache {
     enum card_shape shape; /* of the cards that it takes */
 };
 
+/* A moment in the hub's history. An incarnation is one start of a hub; the number grows with
+ * whatever a collector could be told of (hub/incarnations.h). Older programs tell none. */
+enum { WIRE_INCARNATION_BYTES = 16 };
+struct wire_moment {
+    bool is_told;
+    uint8_t incarnation[WIRE_INCARNATION_BYTES]; /* random; zero: nothing was heard yet */
+    uint64_t number;
+};
+
 struct wire_poll {
     int64_t clock_offset_ms; /* as in wire_block */
     int64_t wait_ms;         /* answer empty after this long */
@@ -81,6 +90,7 @@ struct wire_poll {
     uint64_t suppression_version;       /* what the collector has */
     struct slice report; /* one map: how the collector is; unknown members are passed over */
     struct wire_cache cache;
+    struct wire_moment moment; /* that what the collector has is of; told with the cache only */
 };
 
 /* News of a refill. One that begins makes everything that the cache holds out of date: what has not
@@ -105,6 +115,10 @@ struct wire_poll_reply {
     /* An array of [profile id, version]: no longer for this collector. NULL: none. */
     const msgpack_object *removals;
     struct wire_refill refill;
+    struct wire_moment moment; /* of the answer: nothing in it is of a later one */
+    /* The collector had its definitions from another history: the suppression list begins anew with
+     * this answer, whose key is there though the list be empty. Told with the moment. */
+    bool starts_over;
 };
 
 struct wire_lookup {
@@ -176,12 +190,16 @@ MUST_CHECK bool wire_read_poll_reply(const msgpack_object *members, struct wire_
 
 void wire_write_lookup(const struct wire_lookup *message, struct buf *out);
 MUST_CHECK bool wire_read_lookup(const msgpack_object *members, struct wire_lookup *ret);
-/* `card` is one card, or empty where nobody has that identifier; `keeps` says that it is in the
- * collector's scope, so that it may be kept. A short reply is for an older collector, which keeps
- * every card and is not told so. */
-void wire_write_lookup_reply(struct slice card, bool is_short, bool keeps, struct buf *out);
-/* *ret_card is NULL where nobody has it. A short reply keeps its card. */
+struct wire_lookup_reply {
+    bool is_short; /* for an older collector, which keeps every card: the rest is left out */
+    bool keeps;    /* the card is in the collector's scope, so that it may be kept */
+    struct wire_moment moment;
+    const msgpack_object *card; /* as read; NULL: nobody has that identifier */
+};
+/* `card` is one card, or empty. */
+void wire_write_lookup_reply(const struct wire_lookup_reply *reply, struct slice card,
+                             struct buf *out);
 MUST_CHECK bool wire_read_lookup_reply(const msgpack_object *members,
-                                       const msgpack_object **ret_card, bool *ret_keeps);
+                                       struct wire_lookup_reply *ret);
 
 #endif

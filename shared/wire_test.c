@@ -255,6 +255,35 @@ static void test_a_poll_whose_cache_is_damaged_is_refused(void **state)
     assert_false(wire_read_poll(&f->members, &poll));
 }
 
+static void test_a_poll_and_its_reply_tell_of_which_moment_they_are(void **state)
+{
+    struct fixture *f = *state;
+    static struct wire_poll poll;
+    static struct wire_poll back;
+    static struct wire_poll_reply reply;
+    static struct wire_poll_reply reply_back;
+    poll = (struct wire_poll){.cache = {.is_told = true}, .moment = {true, {1, 2}, 77}};
+    wire_write_poll(&poll, &f->bytes);
+    assert_true(read_message(f) && wire_read_poll(&f->members, &back));
+    assert_true(back.moment.is_told && back.moment.number == 77);
+    assert_memory_equal(back.moment.incarnation, poll.moment.incarnation, WIRE_INCARNATION_BYTES);
+
+    reply = (struct wire_poll_reply){
+        .refill = {.is_told = true}, .moment = {true, {3}, 78}, .starts_over = true};
+    buf_clear(&f->bytes);
+    wire_write_poll_reply(&reply, (struct wire_list){0}, (struct wire_list){0}, &f->bytes);
+    assert_true(read_message(f) && wire_read_poll_reply(&f->members, &reply_back));
+    assert_true(reply_back.starts_over && reply_back.moment.is_told);
+    assert_int_equal(reply_back.moment.number, 78);
+    assert_int_equal(reply_back.moment.incarnation[0], 3);
+
+    reply.moment.is_told = false;
+    buf_clear(&f->bytes);
+    wire_write_poll_reply(&reply, (struct wire_list){0}, (struct wire_list){0}, &f->bytes);
+    assert_true(read_message(f) && wire_read_poll_reply(&f->members, &reply_back));
+    assert_false(reply_back.starts_over || reply_back.moment.is_told);
+}
+
 static void test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members(void **state)
 {
     struct fixture *f = *state;
@@ -320,9 +349,9 @@ static void test_a_lookup_and_its_reply_read_back(void **state)
     struct wire_lookup lookup = {slice_text("email"), slice_text("jane@example.com")};
     struct wire_lookup back;
     struct wire_card card;
-    bool keeps;
+    struct wire_lookup_reply reply = {.moment = {true, {9}, 12}};
+    struct wire_lookup_reply reply_back;
     struct buf bytes;
-    const msgpack_object *found;
     wire_write_lookup(&lookup, &f->bytes);
     assert_true(read_message(f) && f->type == WIRE_LOOKUP);
     assert_true(wire_read_lookup(&f->members, &back));
@@ -331,27 +360,37 @@ static void test_a_lookup_and_its_reply_read_back(void **state)
     buf_init(&bytes, 4096);
     put_card(&bytes);
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(buf_slice(&bytes), false, false, &f->bytes);
+    wire_write_lookup_reply(&reply, buf_slice(&bytes), &f->bytes);
     assert_true(read_message(f) && f->type == WIRE_LOOKUP);
-    assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
-    assert_false(keeps);
-    assert_int_equal(f->members.via.array.size, 3);
+    assert_true(wire_read_lookup_reply(&f->members, &reply_back));
+    assert_false(reply_back.keeps);
+    assert_true(reply_back.moment.is_told && reply_back.moment.number == 12);
+    assert_memory_equal(reply_back.moment.incarnation, reply.moment.incarnation,
+                        WIRE_INCARNATION_BYTES);
 
+    reply.moment.is_told = false; /* for an earlier version */
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(buf_slice(&bytes), true, false, &f->bytes);
+    wire_write_lookup_reply(&reply, buf_slice(&bytes), &f->bytes);
+    assert_true(read_message(f) && wire_read_lookup_reply(&f->members, &reply_back));
+    assert_int_equal(f->members.via.array.size, 3);
+    assert_false(reply_back.keeps || reply_back.moment.is_told);
+
+    reply.is_short = true; /* for one that is earlier still */
+    buf_clear(&f->bytes);
+    wire_write_lookup_reply(&reply, buf_slice(&bytes), &f->bytes);
     buf_done(&bytes);
     assert_true(read_message(f) && f->type == WIRE_LOOKUP);
-    assert_int_equal(f->members.via.array.size, 2); /* for an earlier version */
-    assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
-    assert_true(keeps);
-    assert_non_null(found);
-    assert_true(wire_read_card(found, &card));
+    assert_int_equal(f->members.via.array.size, 2);
+    assert_true(wire_read_lookup_reply(&f->members, &reply_back));
+    assert_true(reply_back.keeps);
+    assert_non_null(reply_back.card);
+    assert_true(wire_read_card(reply_back.card, &card));
 
     buf_clear(&f->bytes);
-    wire_write_lookup_reply(slice_make(NULL, 0), false, false, &f->bytes);
+    wire_write_lookup_reply(&(struct wire_lookup_reply){0}, slice_make(NULL, 0), &f->bytes);
     assert_true(read_message(f));
-    assert_true(wire_read_lookup_reply(&f->members, &found, &keeps));
-    assert_null(found);
+    assert_true(wire_read_lookup_reply(&f->members, &reply_back));
+    assert_null(reply_back.card);
 }
 
 static void test_a_lookup_over_the_limits_is_refused(void **state)
@@ -425,12 +464,11 @@ static int readers_that_take(const struct fixture *f)
     struct wire_block_reply block_reply;
     struct wire_lookup lookup;
     enum wire_status status;
-    const msgpack_object *card;
-    bool keeps;
+    struct wire_lookup_reply lookup_reply;
     return wire_read_block(&f->members, &block) + wire_read_block_reply(&f->members, &block_reply) +
            wire_read_poll(&f->members, &poll) + wire_read_poll_reply(&f->members, &poll_reply) +
            wire_read_lookup(&f->members, &lookup) + wire_read_refusal(&f->members, &status) +
-           wire_read_lookup_reply(&f->members, &card, &keeps);
+           wire_read_lookup_reply(&f->members, &lookup_reply);
 }
 
 static void test_members_that_are_missing_or_too_many_are_refused(void **state)
@@ -596,6 +634,7 @@ int main(void)
         TEST(test_the_example_of_the_formats_page_holds),
         TEST(test_the_example_of_a_poll_with_its_cache_holds),
         TEST(test_a_poll_and_its_reply_read_back_with_all_partitions),
+        TEST(test_a_poll_and_its_reply_tell_of_which_moment_they_are),
         TEST(test_a_poll_of_an_older_collector_and_its_reply_have_fewer_members),
         TEST(test_a_report_over_its_limit_is_refused),
         TEST(test_a_poll_tells_of_its_cache_and_the_reply_of_its_refill),

@@ -12,8 +12,9 @@ struct downlink {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool polling;
-    bool failed;     /* the last poll: wait before the next */
-    bool is_filling; /* as the last poll told */
+    bool failed;                                 /* the last poll: wait before the next */
+    bool is_filling;                             /* as the last poll told */
+    uint8_t incarnation[WIRE_INCARNATION_BYTES]; /* likewise */
     bool closing;
     uint64_t gate_version;
     int64_t answered_ms;
@@ -46,6 +47,13 @@ static void opened_done(struct opened *o)
     buf_done(&o->plain);
 }
 
+/* Is this the first answer of an incarnation of the hub? What is stored then is of it. */
+static bool is_of_another(const struct downlink *d, const struct wire_moment *moment)
+{
+    return moment->is_told &&
+           memcmp(d->incarnation, moment->incarnation, sizeof d->incarnation) != 0;
+}
+
 static bool apply(struct downlink *d, const msgpack_object *members, struct error *err)
 {
     struct wire_poll_reply *r = memory_allocate_zeroed(sizeof *r);
@@ -53,7 +61,8 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
     if (!fine) {
         error_set(err, ERROR_CORRUPT, "the poll's answer is damaged");
     }
-    bool has_news = fine && (d->is_filling || r->refill.begins || r->cards->via.array.size > 0 ||
+    bool has_news = fine && (is_of_another(d, &r->moment) || r->starts_over || d->is_filling ||
+                             r->refill.begins || r->cards->via.array.size > 0 ||
                              (r->removals != NULL && r->removals->via.array.size > 0) ||
                              r->gate.len > 0 || r->suppressions.len > 0);
     fine = fine && (!has_news || edge_apply(d->parts.edge, r, err));
@@ -111,6 +120,7 @@ static void send_poll(struct downlink *d)
     poll->spool_bytes = spool_bytes(d->parts.spool);
     edge_describe(d->parts.edge, poll);
     d->is_filling = poll->cache.place.len > 0;
+    memcpy(d->incarnation, poll->moment.incarnation, sizeof d->incarnation);
     poll->suppression_version = suppression_version(d->parts.suppression);
     buf_init(&report, WIRE_REPORT_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
@@ -232,21 +242,21 @@ struct lookup {
 static enum downlink_lookup take_card(const struct lookup *lookup, const struct opened *o,
                                       struct wire_card *ret)
 {
-    const msgpack_object *card;
-    bool keeps;
+    struct wire_lookup_reply reply;
     struct error err;
-    if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &card, &keeps)) {
+    if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &reply)) {
         log_warn_limited("lookup-failed", "The look-up's answer is damaged.");
         return DOWNLINK_UNREACHABLE;
     }
-    if (card == NULL) {
+    if (reply.card == NULL) {
         return DOWNLINK_NOBODY;
     }
-    if (!wire_read_card(card, ret)) {
+    if (!wire_read_card(reply.card, ret)) {
         log_warn_limited("lookup-failed", "The card that was looked up is damaged.");
         return DOWNLINK_UNREACHABLE;
     }
-    if (keeps && !edge_apply_card(lookup->downlink->parts.edge, lookup->generation, card, &err)) {
+    if (reply.keeps && !edge_apply_card(lookup->downlink->parts.edge, lookup->generation,
+                                        &reply.moment, reply.card, &err)) {
         log_warn_limited("lookup-failed", "%s", err.message); /* it can be shown all the same */
     }
     return DOWNLINK_FOUND;

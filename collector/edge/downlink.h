@@ -27,7 +27,7 @@ struct downlink_parts {
     const struct clock *clock;
     struct suppression *suppression;
     struct report *report;
-    uint64_t gate_version; /* of the definitions that are here */
+    uint64_t gate_version; /* of the definitions that the edge cache keeps; 0: none, or others */
     /* Called on a thread of the link with new definitions, which are durable then. */
     void (*gate_changed)(void *user, struct slice state);
     void *user;

@@ -394,7 +394,7 @@ static bool apply(struct edge *edge, const struct wire_poll_reply *reply, struct
     if (reply->gate.len > 0) {
         vault_put(edge->vault, &edge->batch, &gate, reply->gate);
     }
-    fine = fine && suppression_put(edge->vault, reply, &edge->batch, err);
+    fine = fine && suppression_put(edge->store, edge->vault, reply, &edge->batch, err);
     put_state(edge);
     return fine && write_changes(edge, true, err);
 }
@@ -423,13 +423,28 @@ uint64_t edge_generation(struct edge *edge)
     return atomic_load(&edge->generation);
 }
 
-bool edge_apply_card(struct edge *edge, uint64_t generation, const msgpack_object *card,
-                     struct error *err)
+/* Is it said by the same incarnation of the hub that answered the last poll? An older hub tells of
+ * none; one that does not has just begun, and has not been asked by a poll yet. */
+static bool is_of_last_poll(const struct edge *edge, const struct wire_moment *moment)
 {
+    const struct wire_moment *last = &edge->state.moment;
+    return memcmp(moment->incarnation, last->incarnation, sizeof last->incarnation) == 0;
+}
+
+bool edge_apply_card(struct edge *edge, uint64_t generation, const struct wire_moment *moment,
+                     const msgpack_object *card, struct error *err)
+{
+    bool fine = true;
     pthread_mutex_lock(&edge->lock);
-    begin(edge);
-    bool fine = generation != edge->state.generation ||
-                (put_card(edge, card, err) && write_changes(edge, false, err));
+    uint64_t number = edge->state.moment.number;
+    if (generation == edge->state.generation && is_of_last_poll(edge, moment)) {
+        begin(edge);
+        edge->state.moment.number = moment->number > number ? moment->number : number;
+        fine = put_card(edge, card, err);
+        put_state(edge);
+        fine = fine && write_changes(edge, false, err);
+        edge->state.moment.number = fine ? edge->state.moment.number : number;
+    }
     if (fine) {
         tell(edge, card);
     }

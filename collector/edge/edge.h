@@ -37,8 +37,10 @@ MUST_CHECK bool edge_apply(struct edge *edge, const struct wire_poll_reply *repl
 /* Grows with each refill that begins. */
 uint64_t edge_generation(struct edge *edge);
 /* Store one card that was asked for in this generation; in another one it may be out of scope, and
+ * of another incarnation of the hub than the last poll's answer it may be of another history: then
  * nothing is stored. */
-MUST_CHECK bool edge_apply_card(struct edge *edge, uint64_t generation, const msgpack_object *card,
+MUST_CHECK bool edge_apply_card(struct edge *edge, uint64_t generation,
+                                const struct wire_moment *moment, const msgpack_object *card,
                                 struct error *err);
 
 /* Have `changed` called, on the thread that stores, for each anonymous id of each card that was

@@ -14,10 +14,11 @@ struct edge_state {
     uint64_t scope_version; /* 0: no refill has begun yet */
     bool is_sweeping;       /* entries of older generations are to be removed */
     struct wire_place place;
+    struct wire_moment moment; /* nothing that the cache holds is of a later one; always told */
     uint32_t cursor_count;
     uint64_t cursors[LIMIT_PARTITIONS];
 };
-enum { EDGE_STATE_BYTES_MAX = 128 + 8 * LIMIT_PARTITIONS };
+enum { EDGE_STATE_BYTES_MAX = 160 + 8 * LIMIT_PARTITIONS };
 
 /* That of a new cache. */
 void edge_state_init(struct edge_state *state, struct rand *rand);

@@ -164,7 +164,7 @@ static void must_apply(struct fixture *f, struct card card)
     }
 }
 
-static bool apply_looked_up(struct fixture *f, struct card card)
+static bool apply_said_at(struct fixture *f, const struct wire_moment *moment, struct card card)
 {
     struct buf bytes;
     msgpack_zone zone;
@@ -173,10 +173,15 @@ static bool apply_looked_up(struct fixture *f, struct card card)
     assert_true(msgpack_zone_init(&zone, 8192));
     write_card(&card, &bytes);
     assert_true(value_unpack(buf_slice(&bytes), &zone, &object, &f->err));
-    bool fine = edge_apply_card(f->edge, edge_generation(f->edge), &object, &f->err);
+    bool fine = edge_apply_card(f->edge, edge_generation(f->edge), moment, &object, &f->err);
     msgpack_zone_destroy(&zone);
     buf_done(&bytes);
     return fine;
+}
+
+static bool apply_looked_up(struct fixture *f, struct card card)
+{
+    return apply_said_at(f, &describe(f)->moment, card);
 }
 
 /* The profile that answers for an email, 0 for none; *ret_version is its card's. */
@@ -209,6 +214,38 @@ static void assert_answer(struct fixture *f, const char *email, unsigned profile
         fail_msg("%s: profile %u version %llu, not profile %u version %llu", email, got,
                  (unsigned long long)got_version, profile, (unsigned long long)version);
     }
+}
+
+static void test_a_card_that_is_looked_up_makes_the_cache_as_late_as_it_is(void **state)
+{
+    static struct wire_poll_reply reply;
+    struct fixture *f = *state;
+    struct wire_moment moment = {true, {1}, 7};
+    reply = (struct wire_poll_reply){.moment = moment};
+    assert_true(apply_reply(f, &reply, NULL, 0));
+    moment.number = 9;
+    assert_true(apply_said_at(f, &moment, (struct card){1, 3, {"a@x.example"}, {0}}));
+    assert_int_equal(describe(f)->moment.number, 9);
+    moment.number = 8; /* said before, came later */
+    assert_true(apply_said_at(f, &moment, (struct card){2, 1, {"b@x.example"}, {0}}));
+    must_apply(f, (struct card){3, 1, {"c@x.example"}, {0}}); /* durable from here */
+    restart_after_power_cut(f);
+    assert_int_equal(describe(f)->moment.number, 9);
+    assert_memory_equal(describe(f)->moment.incarnation, moment.incarnation,
+                        sizeof moment.incarnation);
+    assert_answer(f, "b@x.example", 2, 1);
+}
+
+static void test_a_card_of_a_hub_that_no_poll_has_asked_yet_is_not_kept(void **state)
+{
+    static struct wire_poll_reply reply;
+    struct fixture *f = *state;
+    struct wire_moment another = {true, {2}, 9};
+    reply = (struct wire_poll_reply){.moment = {true, {1}, 7}};
+    assert_true(apply_reply(f, &reply, NULL, 0));
+    assert_true(apply_said_at(f, &another, (struct card){1, 3, {"a@x.example"}, {0}}));
+    assert_answer(f, "a@x.example", 0, 0);
+    assert_int_equal(describe(f)->moment.number, 7);
 }
 
 static void test_a_card_answers_for_each_of_its_identifiers(void **state)
@@ -678,6 +715,8 @@ int main(void)
         WITH(test_a_card_answers_for_each_of_its_identifiers),
         WITH(test_a_browser_finds_its_card_until_the_card_names_it_no_more),
         WITH(test_a_cache_with_cards_of_another_shape_asks_to_be_filled_anew),
+        WITH(test_a_card_that_is_looked_up_makes_the_cache_as_late_as_it_is),
+        WITH(test_a_card_of_a_hub_that_no_poll_has_asked_yet_is_not_kept),
         WITH(test_the_same_value_of_another_type_is_somebody_else),
         WITH(test_an_identifier_too_long_to_be_stored_is_nobody),
         WITH(test_a_newer_card_replaces_and_an_older_one_is_ignored),

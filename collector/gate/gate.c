@@ -24,6 +24,7 @@ struct gate {
     struct buf state;
     msgpack_zone zone;
     uint64_t version;
+    int64_t made_ms; /* 0: not told */
     size_t source_count;
     struct gate_source *sources; /* by key */
     struct rate *rates;          /* one for each source: the only part that changes */
@@ -129,6 +130,7 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
     }
     (void)value_int(value_member_c(&root, "version"), &version);
     gate->version = (uint64_t)version;
+    (void)value_int(value_member_c(&root, "made"), &gate->made_ms);
     (void)value_bin(value_member_c(&root, "link_key"), &gate->link_key);
     read_types(gate, value_member_c(&root, "normalizers"));
     read_plans(gate, value_member_c(&root, "tracking_plans"));
@@ -156,6 +158,12 @@ void gate_free(struct gate **gate)
 uint64_t gate_version(const struct gate *gate)
 {
     return gate->version;
+}
+
+bool gate_is_newer(const struct gate *gate, const struct gate *other)
+{
+    bool both_tell = gate->made_ms != 0 && other->made_ms != 0;
+    return both_tell ? gate->made_ms > other->made_ms : gate->version > other->version;
 }
 
 const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key)

@@ -21,6 +21,9 @@ MUST_CHECK bool gate_new(struct slice state, struct gate **ret, struct error *er
 void gate_free(struct gate **gate);
 
 uint64_t gate_version(const struct gate *gate);
+/* Are these definitions newer than the other's? By when the hub made them: a restored hub gives
+ * lesser versions. Those of an older hub, which does not tell, by their versions. */
+bool gate_is_newer(const struct gate *gate, const struct gate *other);
 bool gate_has_sources(const struct gate *gate);
 
 /* NULL: nobody has this write key. */

@@ -102,14 +102,31 @@ static struct slice changes_of(const struct wire_poll_reply *reply)
     return slice_skip(reply->suppressions, SUPPRESSION_KEY_BYTES);
 }
 
-bool suppression_put(const struct vault *vault, const struct wire_poll_reply *reply,
-                     struct store_batch *batch, struct error *err)
+static bool delete_all(struct store *store, struct store_batch *batch, struct error *err)
+{
+    struct store_iterator *it = store_iterator_open(store, NULL);
+    for (store_iterator_seek(it, slice_text("x"));
+         store_iterator_valid(it) && store_iterator_key(it).data[0] == 'x';
+         store_iterator_next(it)) {
+        store_batch_delete(batch, store_iterator_key(it));
+    }
+    bool fine = store_iterator_check(it, err);
+    store_iterator_close(&it);
+    return fine;
+}
+
+bool suppression_put(struct store *store, const struct vault *vault,
+                     const struct wire_poll_reply *reply, struct store_batch *batch,
+                     struct error *err)
 {
     uint8_t key[HASH_KEY_BYTES] = {'x'};
     uint8_t state[STATE_BYTES];
     struct buf out = {.data = state, .capacity = sizeof state, .len_max = sizeof state};
-    if (reply->suppressions.len == 0) {
+    if (reply->suppressions.len == 0 && !reply->starts_over) {
         return true;
+    }
+    if (reply->starts_over && !delete_all(store, batch, err)) {
+        return false;
     }
     if (reply->suppressions.len < SUPPRESSION_KEY_BYTES ||
         !suppression_are_changes(changes_of(reply))) {
@@ -137,6 +154,10 @@ void suppression_apply(struct suppression *s, const struct wire_poll_reply *repl
         return;
     }
     pthread_rwlock_wrlock(&s->lock);
+    if (reply->starts_over) {
+        suppression_set_free(&s->set);
+        s->set = suppression_set_new();
+    }
     suppression_set_key(s->set, reply->suppressions.data);
     bool taken = suppression_set_apply(s->set, changes_of(reply));
     ensure(taken); /* suppression_put() has looked */

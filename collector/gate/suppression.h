@@ -23,9 +23,11 @@ void suppression_close(struct suppression **suppression);
 uint64_t suppression_version(struct suppression *suppression);
 size_t suppression_count(struct suppression *suppression);
 
-/* Add what the answer changes to a batch. ERROR_CORRUPT: these are no changes. */
-MUST_CHECK bool suppression_put(const struct vault *vault, const struct wire_poll_reply *reply,
-                                struct store_batch *batch, struct error *err);
+/* Add what the answer changes to a batch; where it starts over, all that is in the store goes.
+ * ERROR_CORRUPT: these are no changes. */
+MUST_CHECK bool suppression_put(struct store *store, const struct vault *vault,
+                                const struct wire_poll_reply *reply, struct store_batch *batch,
+                                struct error *err);
 /* The batch is durable: refuse accordingly. */
 void suppression_apply(struct suppression *suppression, const struct wire_poll_reply *reply);
 

@@ -49,8 +49,7 @@ static void read_replies(const msgpack_object *members)
 {
     struct wire_block_reply block;
     struct wire_poll_reply poll;
-    const msgpack_object *card;
-    bool keeps;
+    struct wire_lookup_reply lookup;
     enum wire_status status;
     if (wire_read_refusal(members, &status)) {
         ensure(strcmp(wire_status_name(status), "unknown") != 0);
@@ -66,10 +65,11 @@ static void read_replies(const msgpack_object *members)
         read_cards(poll.cards);
         read_removals(poll.removals);
         ensure(poll.refill.place.len <= WIRE_PLACE_BYTES_MAX);
+        ensure(poll.moment.is_told || !poll.starts_over);
     }
-    if (wire_read_lookup_reply(members, &card, &keeps) && card != NULL) {
+    if (wire_read_lookup_reply(members, &lookup) && lookup.card != NULL) {
         struct wire_card read;
-        sink += wire_read_card(card, &read);
+        sink += wire_read_card(lookup.card, &read);
     }
 }
 

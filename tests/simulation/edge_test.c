@@ -1,9 +1,10 @@
 /* The way back to the edge, against what the hub knows.
  *
- * Random events, scopes, polls, look-ups, lost replies, lost caches and power cuts at the box, with
- * definitions that reach partitions late. When everything has been delivered the box must have
- * exactly the cards of its scope, each as new as its profile. Then the same once more without what
- * makes a refill begin.
+ * Random events, scopes, sources, suppressions, polls, look-ups, lost replies, lost caches and
+ * power cuts at the box, with definitions that reach partitions late, and a hub that starts again,
+ * from its own data or from a copy of it. When everything has been delivered the box must have
+ * exactly the cards of its scope, each as new as its profile, and the gate and the suppression list
+ * of the hub. Then the same once more without what makes a refill begin.
  *
  * SIM_SEEDS=N sets how many seeds run (default 200), SIM_SEED=N runs one.
  */
@@ -13,6 +14,8 @@
 #include <cmocka.h>
 #include <sodium.h>
 #include "collector/edge/edge.h"
+#include "collector/gate/gate.h"
+#include "collector/gate/suppression.h"
 #include "hub/card.h"
 #include "hub/poll_answer.h"
 #include "shared/json.h"
@@ -37,7 +40,16 @@ struct mail {
 struct looked_up {
     bool is_under_way;
     uint64_t generation;
+    struct wire_moment moment;
     struct buf card;
+};
+
+/* A copy of the hub's data, as a backup has it. */
+struct copy {
+    struct store *log_store; /* NULL: there is none yet */
+    struct store *stores[PARTITIONS];
+    uint64_t defined[PARTITIONS];
+    uint64_t position;
 };
 
 struct world {
@@ -56,9 +68,14 @@ struct world {
     uint64_t position;
     uint32_t collector;
     struct suppressions *suppressions;
+    struct incarnations *incarnations;
     struct edges_parts parts;
+    struct copy copy;
+    unsigned names; /* of the source, so far */
     struct store *box_store;
     struct edge *edge;
+    struct suppression *list;
+    uint64_t gate_version; /* that the box has */
     struct looked_up look_up;
     struct error err;
 };
@@ -150,8 +167,10 @@ static bool define(struct world *w, uint32_t partition)
     assert_true(msgpack_zone_init(&zone, 8192));
     MUST(eventlog_read(w->log, ++w->defined[partition], &bytes, &zone, &record, &found, &w->err),
          w);
-    partition_write_define(&message, record.bytes);
-    handle(w, partition, PARTITIONS, ++w->position, buf_slice(&message));
+    if (record.kind == EVENTLOG_CATALOG) {
+        partition_write_define(&message, record.bytes);
+        handle(w, partition, PARTITIONS, ++w->position, buf_slice(&message));
+    }
     msgpack_zone_destroy(&zone);
     buf_done(&message);
     buf_done(&bytes);
@@ -174,16 +193,61 @@ static void put(struct world *w, enum registry_kind kind, const char *key, const
     buf_done(&body);
 }
 
-static void open_hub(struct world *w)
+static void open_partitions(struct world *w)
+{
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        struct partition_options options = {i, PARTITIONS, 4096};
+        nodes[i] = (struct node){w, i};
+        struct partition_listener listener = {on_message, on_edge, &nodes[i]};
+        MUST(partition_open(w->stores[i], &options, &listener, &w->partitions[i], &w->err), w);
+    }
+}
+
+/* On the stores as they are. */
+static void start_hub(struct world *w)
 {
     static const uint8_t hub_secret[SEAL_KEY_BYTES] = {1};
-    struct buf bytes;
-    struct registry_entry entry;
-    w->log_store = store_memory_open();
     w->definitions = definitions_new();
     MUST(eventlog_open(w->log_store, &w->log, &w->err), w);
     MUST(registry_open(w->log, &w->clock.clock, on_registry, w, &w->registry, &w->err), w);
     on_registry(w);
+    MUST(suppressions_open(w->log, hub_secret, &w->clock.clock, on_registry, w, &w->suppressions,
+                           &w->err),
+         w);
+    MUST(incarnations_open(w->log, w->registry, w->suppressions, &w->rand, &w->incarnations,
+                           &w->err),
+         w);
+    open_partitions(w);
+    w->parts = (struct edges_parts){.registry = w->registry,
+                                    .suppressions = w->suppressions,
+                                    .incarnations = w->incarnations,
+                                    .definitions = w->definitions,
+                                    .reader = {w->stores, PARTITIONS},
+                                    .clock = &w->clock.clock};
+}
+
+/* Its stores stay. */
+static void stop_hub(struct world *w)
+{
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        partition_close(&w->partitions[i]);
+    }
+    incarnations_close(&w->incarnations);
+    suppressions_close(&w->suppressions);
+    registry_close(&w->registry);
+    definitions_free(&w->definitions);
+    eventlog_close(&w->log);
+}
+
+static void open_hub(struct world *w)
+{
+    struct buf bytes;
+    struct registry_entry entry;
+    w->log_store = store_memory_open();
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        w->stores[i] = store_memory_open();
+    }
+    start_hub(w);
     put(w, REGISTRY_RULES, "rules",
         "{\"identifiers\":[{\"type\":\"user_id\",\"limit\":1,\"priority\":100},{\"type\":\"email\"}"
         ","
@@ -195,21 +259,62 @@ static void open_hub(struct world *w)
     assert_true(registry_find(w->registry, REGISTRY_COLLECTOR, slice_text("box"), &bytes, &entry));
     w->collector = entry.id;
     buf_done(&bytes);
-    for (uint32_t i = 0; i < PARTITIONS; i++) {
-        struct partition_options options = {i, PARTITIONS, 4096};
-        nodes[i] = (struct node){w, i};
-        struct partition_listener listener = {on_message, on_edge, &nodes[i]};
-        w->stores[i] = store_memory_open();
-        MUST(partition_open(w->stores[i], &options, &listener, &w->partitions[i], &w->err), w);
+}
+
+/* ---- Backups ---- */
+
+static struct store *copy_store(struct world *w, struct store *from)
+{
+    struct store_batch batch;
+    struct store *copy = store_memory_open();
+    struct store_iterator *it = store_iterator_open(from, NULL);
+    store_batch_init(&batch);
+    for (store_iterator_seek(it, slice_make(NULL, 0)); store_iterator_valid(it);
+         store_iterator_next(it)) {
+        store_batch_put(&batch, store_iterator_key(it), store_iterator_value(it));
     }
-    MUST(suppressions_open(w->log, hub_secret, &w->clock.clock, on_registry, w, &w->suppressions,
-                           &w->err),
-         w);
-    w->parts = (struct edges_parts){.registry = w->registry,
-                                    .suppressions = w->suppressions,
-                                    .definitions = w->definitions,
-                                    .reader = {w->stores, PARTITIONS},
-                                    .clock = &w->clock.clock};
+    store_iterator_close(&it);
+    MUST(store_write(copy, &batch, true, &w->err), w);
+    store_batch_done(&batch);
+    return copy;
+}
+
+static void drop_copy(struct world *w)
+{
+    store_close(&w->copy.log_store);
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        store_close(&w->copy.stores[i]);
+    }
+}
+
+static void take_copy(struct world *w)
+{
+    settle(w);
+    drop_copy(w);
+    w->copy.log_store = copy_store(w, w->log_store);
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        w->copy.stores[i] = copy_store(w, w->stores[i]);
+        w->copy.defined[i] = w->defined[i];
+    }
+    w->copy.position = w->position;
+}
+
+/* Start the hub again, from the copy or from its own data. */
+static void restart_hub(struct world *w, bool from_copy)
+{
+    settle(w);
+    stop_hub(w);
+    if (from_copy) {
+        store_close(&w->log_store);
+        w->log_store = copy_store(w, w->copy.log_store);
+        for (uint32_t i = 0; i < PARTITIONS; i++) {
+            store_close(&w->stores[i]);
+            w->stores[i] = copy_store(w, w->copy.stores[i]);
+            w->defined[i] = w->copy.defined[i];
+        }
+        w->position = w->copy.position;
+    }
+    start_hub(w);
 }
 
 /* ---- What happens ---- */
@@ -218,6 +323,33 @@ static struct identifier identifier_of(const char *type, char letter, uint64_t n
 {
     int len = snprintf(text, 16, "%c%llu@x", letter, (unsigned long long)n);
     return (struct identifier){slice_text(type), slice_make(text, (size_t)len)};
+}
+
+/* What an event came in: here only its place in the log counts. */
+static void log_block(struct world *w)
+{
+    struct eventlog_record record = {
+        .kind = EVENTLOG_BLOCK, .collector_id = slice_text("box"), .bytes = slice_text("block")};
+    MUST(eventlog_append(w->log, &record, 1, NULL, &w->err), w);
+}
+
+/* The gate's definitions: a source with a name that no history gives twice. */
+static void change_source(struct world *w)
+{
+    char json[64];
+    snprintf(json, sizeof json, "{\"name\":\"name-%u.\"}", ++w->names);
+    put(w, REGISTRY_SOURCE, "web", json);
+}
+
+static void change_suppressions(struct world *w)
+{
+    char text[16];
+    size_t changed;
+    struct suppression_hash hash = suppressions_hash(
+        w->suppressions, identifier_of("user_id", 'u', rand_below(&w->rand, PEOPLE), text));
+    MUST(suppressions_change(w->suppressions, &hash, 1, rand_below(&w->rand, 2) == 0,
+                             slice_text("test"), &changed, &w->err),
+         w);
 }
 
 /* Of a browser, a person, or both, who are linked by it. */
@@ -250,6 +382,7 @@ static void event(struct world *w)
     buf_init(&message, 16384);
     snprintf(message_id, sizeof message_id, "m%llu", (unsigned long long)w->position);
     assert_int_equal(json_read(slice_text(is_identify ? bodies[what] : "{}"), &body), JSON_FINE);
+    log_block(w);
     event_pack(&(struct event){.type = is_identify ? EVENT_IDENTIFY : EVENT_TRACK,
                                .timestamp_ms = w->clock.ms,
                                .received_ms = w->clock.ms,
@@ -282,7 +415,22 @@ static void change_scope(struct world *w)
 
 static void open_box(struct world *w)
 {
+    struct buf state;
+    struct gate *gate;
     MUST(edge_open(w->box_store, box_key, &w->edge, &w->err), w);
+    MUST(suppression_open(w->box_store, edge_vault(w->edge), &w->list, &w->err), w);
+    buf_init(&state, LIMIT_WIRE_BYTES);
+    MUST(edge_gate_state(w->edge, &state, &w->err), w);
+    MUST(gate_new(buf_slice(&state), &gate, &w->err), w);
+    w->gate_version = gate_version(gate);
+    gate_free(&gate);
+    buf_done(&state);
+}
+
+static void close_box(struct world *w)
+{
+    suppression_close(&w->list);
+    edge_close(&w->edge);
 }
 
 /* What edges_poll() does with the cursors. */
@@ -291,8 +439,10 @@ static void acknowledge(struct world *w, const struct poll_asked *asked)
     const struct catalog *catalog = definitions_borrow(w->definitions);
     struct refill_asker asker = {w->collector, catalog_scope_of(catalog, w->collector),
                                  &asked->poll};
-    bool counts = refill_outbox(&asker) == w->collector &&
-                  asked->poll.cache.scope_version == refill_version(&asker);
+    bool counts =
+        refill_outbox(&asker) == w->collector &&
+        incarnations_judge(w->incarnations, &asked->poll.moment) != INCARNATIONS_FOREIGN &&
+        asked->poll.cache.scope_version == refill_version(&asker);
     definitions_release(w->definitions);
     for (uint32_t i = 0; counts && i < asked->poll.cursor_count; i++) {
         struct buf message;
@@ -314,7 +464,8 @@ static enum poll_outcome poll_once(struct world *w, bool may_lose)
     msgpack_object members;
     asked->collector = w->collector;
     edge_describe(w->edge, &asked->poll);
-    asked->poll.gate_version = registry_gate_version(w->registry);
+    asked->poll.gate_version = w->gate_version;
+    asked->poll.suppression_version = suppression_version(w->list);
     acknowledge(w, asked);
     buf_init(&message, SIZE_MAX / 2);
     assert_true(msgpack_zone_init(&zone, 8192));
@@ -324,6 +475,8 @@ static enum poll_outcome poll_once(struct world *w, bool may_lose)
         MUST(wire_read(buf_slice(&message), &zone, &type, &members, &w->err), w);
         assert_true(wire_read_poll_reply(&members, &reply));
         MUST(edge_apply(w->edge, &reply, &w->err), w);
+        suppression_apply(w->list, &reply);
+        w->gate_version = reply.gate.len > 0 ? reply.gate_version : w->gate_version;
     }
     msgpack_zone_destroy(&zone);
     buf_done(&message);
@@ -348,6 +501,7 @@ static void look_up(struct world *w)
     bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
     w->look_up.is_under_way = !is_wide || catalog_scope_holds(catalog, scope, profile);
     w->look_up.generation = edge_generation(w->edge);
+    w->look_up.moment = incarnations_now(w->incarnations);
     buf_clear(&w->look_up.card);
     card_write(profile, catalog, (struct card_reader){w->collector, CARD_BROWSERS}, w->clock.ms,
                &w->look_up.card);
@@ -371,7 +525,7 @@ static void answer_look_up(struct world *w)
     }
     assert_true(msgpack_zone_init(&zone, 4096));
     MUST(value_unpack(buf_slice(&w->look_up.card), &zone, &card, &w->err), w);
-    MUST(edge_apply_card(w->edge, w->look_up.generation, &card, &w->err), w);
+    MUST(edge_apply_card(w->edge, w->look_up.generation, &w->look_up.moment, &card, &w->err), w);
     w->look_up.is_under_way = false;
     msgpack_zone_destroy(&zone);
 }
@@ -379,7 +533,7 @@ static void answer_look_up(struct world *w)
 static void lose_power(struct world *w, bool and_the_disk)
 {
     w->look_up.is_under_way = false;
-    edge_close(&w->edge);
+    close_box(w);
     store_memory_crash(w->box_store);
     if (and_the_disk) {
         store_close(&w->box_store);
@@ -400,7 +554,15 @@ static void step(struct world *w, bool is_calm)
     } else if (what < 56) {
         w->clock.ms += (int64_t)rand_below(&w->rand, 10000);
         settle(w);
-    } else if (what < 60 && !is_calm) {
+    } else if (what == 56 && !is_calm) {
+        take_copy(w);
+    } else if (what == 57) {
+        restart_hub(w, !is_calm && w->copy.log_store != NULL);
+    } else if (what == 58) {
+        change_source(w);
+    } else if (what == 59) {
+        change_suppressions(w);
+    } else if (what < 63 && !is_calm) {
         change_scope(w);
     } else if (what < 70 && !is_calm) {
         (void)define(w, (uint32_t)rand_below(&w->rand, PARTITIONS));
@@ -482,6 +644,52 @@ static void check_profile(void *user, const struct profile *profile)
     }
 }
 
+/* The box lets nobody pass whom the hub refuses, and refuses nobody else. */
+static void check_suppressions(struct world *w)
+{
+    static const struct suppression_types no_types;
+    struct arena arena;
+    arena_init(&arena, 4096);
+    for (uint64_t i = 0; i < PEOPLE; i++) {
+        char text[16];
+        struct event who = {.user_id = identifier_of("user_id", 'u', i, text).value,
+                            .body = slice_text("\x80")};
+        bool is_here = suppression_refuses(w->list, &no_types, &who, &arena);
+        bool is_there = suppressions_refuse(w->suppressions, &no_types, &who, &arena);
+        if (is_here != is_there) {
+            fail_msg("seed %llu: %s is suppressed here %d, at the hub %d",
+                     (unsigned long long)w->seed, text, is_here, is_there);
+        }
+    }
+    arena_done(&arena);
+}
+
+static bool names_source(struct slice gate, const char *name)
+{
+    return memmem(gate.data, gate.len, name, strlen(name)) != NULL;
+}
+
+static void check_gate(struct world *w)
+{
+    struct buf here;
+    struct buf there;
+    uint64_t version;
+    buf_init(&here, LIMIT_WIRE_BYTES);
+    buf_init(&there, LIMIT_WIRE_BYTES);
+    MUST(edge_gate_state(w->edge, &here, &w->err), w);
+    registry_gate(w->registry, &there, &version);
+    for (unsigned i = 1; i <= w->names; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "name-%u.", i);
+        if (names_source(buf_slice(&here), name) != names_source(buf_slice(&there), name)) {
+            fail_msg("seed %llu: the box and the hub differ in %s of %u",
+                     (unsigned long long)w->seed, name, w->names);
+        }
+    }
+    buf_done(&here);
+    buf_done(&there);
+}
+
 static void come_to_rest(struct world *w)
 {
     enum poll_outcome outcome = POLL_HAS_NEWS;
@@ -522,18 +730,17 @@ static void run(uint64_t seed)
             struct reader_place place = {0};
             come_to_rest(w);
             MUST(reader_profiles(&w->parts.reader, &place, 1000, check_profile, w, &w->err), w);
+            check_suppressions(w);
+            check_gate(w);
         }
     }
-    edge_close(&w->edge);
+    close_box(w);
     store_close(&w->box_store);
+    stop_hub(w);
+    drop_copy(w);
     for (uint32_t i = 0; i < PARTITIONS; i++) {
-        partition_close(&w->partitions[i]);
         store_close(&w->stores[i]);
     }
-    suppressions_close(&w->suppressions);
-    registry_close(&w->registry);
-    definitions_free(&w->definitions);
-    eventlog_close(&w->log);
     store_close(&w->log_store);
     buf_done(&w->look_up.card);
     free(w);
