@@ -234,6 +234,7 @@ static void open_uplink(struct collector *c)
         .link = c->link,
         .channel = c->channel,
         .offset = c->clock_offset,
+        .standing = c->standing,
         .window = (unsigned)c->settings.blocks_in_flight,
         .bytes_per_second_max = (uint64_t)c->settings.upload_bytes_per_second_max,
     };
@@ -294,6 +295,7 @@ static bool open_parts(struct collector *c, struct error *err)
     c->report = report_open(c->refusals, c->spool, c->clock, &rand_secure);
     c->bots = bots_new();
     c->clock_offset = clock_offset_new(c->clock);
+    c->standing = standing_new(c->clock);
     open_uplink(c);
     struct downlink_parts parts = {
         .edge = c->edge,
@@ -301,6 +303,7 @@ static bool open_parts(struct collector *c, struct error *err)
         .link = c->link,
         .channel = c->channel,
         .offset = c->clock_offset,
+        .standing = c->standing,
         .clock = c->clock,
         .suppression = c->suppression,
         .report = c->report,
@@ -394,6 +397,7 @@ void collector_close(struct collector **collector)
     uplink_close(&c->uplink);
     downlink_close(&c->downlink);
     clock_offset_free(&c->clock_offset);
+    standing_free(&c->standing);
     seal_channel_free(&c->channel);
     report_close(&c->report);
     refusals_free(&c->refusals);

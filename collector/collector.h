@@ -12,6 +12,7 @@
 #include "collector/gate/gate.h"
 #include "collector/gate/refusals.h"
 #include "collector/edge/report.h"
+#include "collector/edge/standing.h"
 #include "collector/settings.h"
 #include "collector/gate/suppression.h"
 #include "collector/spool/uplink.h"
@@ -32,6 +33,7 @@ struct collector {
     struct seal_channel *channel;
     struct link_client *link;
     struct clock_offset *clock_offset;
+    struct standing *standing;
     struct uplink *uplink;
     struct downlink *downlink;
     struct committer *committer;

@@ -20,6 +20,9 @@ void collectors_reload(struct collectors *collectors);
 /* How many there are that were not revoked. */
 size_t collectors_enrolled(struct collectors *collectors);
 
+/* So many keys that were replaced are remembered of each. */
+enum { COLLECTORS_FORMER_KEYS = 4 };
+
 struct collector_keys {
     uint32_t number;
     bool is_revoked;
@@ -28,6 +31,22 @@ struct collector_keys {
 };
 /* False where nobody is enrolled under this id. */
 bool collectors_find(struct collectors *collectors, struct slice id, struct collector_keys *ret);
+/* The channel to whoever has the nth last key under which this id was enrolled before: good for
+ * telling it so. NULL: there is none. */
+const struct seal_channel *collectors_former(struct collectors *collectors, struct slice id,
+                                             unsigned nth);
+
+/* Why a message under an enrolled name is not taken. */
+enum collector_refusal {
+    COLLECTOR_REVOKED,
+    COLLECTOR_REPLACED,  /* it has a key that was replaced */
+    COLLECTOR_WRONG_KEY, /* it has a key that this name never had */
+    COLLECTOR_REFUSALS,
+};
+const char *collector_refusal_name(enum collector_refusal refusal);
+/* Count it, and log it once a minute for each collector. Nothing where nobody has this id. */
+void collectors_refuse(struct collectors *collectors, struct slice id,
+                       enum collector_refusal refusal, int64_t now_ms);
 
 struct collector_figures {
     int64_t last_seen_ms;
@@ -39,6 +58,7 @@ struct collector_figures {
     uint64_t events;
     uint64_t replayed;
     uint64_t refused;
+    uint64_t messages_refused[COLLECTOR_REFUSALS];
     /* Its edge cache, as of its last poll. One of the first version polls without telling of it. */
     enum card_shape card_shape;
     bool tells_moment; /* it is of a version that does */
@@ -50,6 +70,11 @@ struct collector_figures {
 };
 void collectors_note(struct collectors *collectors, struct slice id,
                      void (*change)(struct collector_figures *figures, void *user), void *user);
+/* `each` must not call back. */
+void collectors_each(struct collectors *collectors,
+                     void (*each)(void *user, struct slice id,
+                                  const struct collector_figures *figures),
+                     void *user);
 struct collector_figures collectors_figures(struct collectors *collectors, struct slice id);
 
 #endif

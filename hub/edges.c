@@ -41,13 +41,17 @@ struct edges {
 };
 
 /* The collector may have been revoked since it polled, or enrolled again with another key: no card
- * is for it any more. */
-static bool is_revoked(struct edges *e, const struct parked *parked)
+ * is for it any more. WIRE_STORED: neither. */
+static enum wire_status refusal_of(struct edges *e, const struct parked *parked)
 {
     struct slice id = slice_make(parked->collector_id, parked->collector_id_len);
     struct collector_keys keys;
-    return !collectors_find(e->parts.collectors, id, &keys) || keys.is_revoked ||
-           keys.channel != parked->channel;
+    bool is_there = collectors_find(e->parts.collectors, id, &keys);
+    if (is_there && keys.channel == parked->channel && !keys.is_revoked) {
+        return WIRE_STORED;
+    }
+    bool is_replaced = is_there && keys.channel != parked->channel;
+    return is_replaced && parked->asked.poll.moment.is_told ? WIRE_REPLACED : WIRE_REVOKED;
 }
 
 /* Answer the poll if there is something to say, or if it must be answered now. */
@@ -55,8 +59,9 @@ static bool try_answer(struct edges *e, struct parked *parked, bool must)
 {
     struct buf message;
     buf_init(&message, SIZE_MAX / 2);
-    if (is_revoked(e, parked)) {
-        wire_write_refusal(WIRE_REVOKED, &message);
+    enum wire_status refusal = refusal_of(e, parked);
+    if (refusal != WIRE_STORED) {
+        wire_write_refusal(refusal, &message);
         parked->waiter.answer(parked->waiter.user, buf_slice(&message));
         buf_done(&message);
         return true;

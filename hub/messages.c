@@ -80,10 +80,6 @@ static void dispatch(struct messages *m, struct slice id, const struct collector
         intake_take(m->intake, id, keys, &block, (struct intake_waiter){answer_block, x});
         return;
     }
-    if (keys->is_revoked) {
-        answer_refusal(x, WIRE_REVOKED);
-        return;
-    }
     if (type == WIRE_POLL) {
         struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
         bool fine = wire_read_poll(members, poll);
@@ -102,35 +98,87 @@ static void dispatch(struct messages *m, struct slice id, const struct collector
     answer_refusal(x, WIRE_DAMAGED);
 }
 
+/* Older collectors know only that they were revoked, and tell no moment. */
+static bool knows_of_replacing(enum wire_type type, const msgpack_object *members)
+{
+    struct wire_poll *poll = memory_allocate_zeroed(sizeof *poll);
+    bool knows = type == WIRE_POLL && wire_read_poll(members, poll) && poll->moment.is_told;
+    free(poll);
+    return knows;
+}
+
+/* A message under an enrolled name, opened with the key that the name has now or, so that its
+ * sender can be told, with one that it had. */
+struct opened {
+    struct buf plain;
+    bool is_former;
+};
+
+static bool open_message(struct messages *m, struct slice id, struct slice request,
+                         const struct collector_keys *keys, struct exchange *x, struct opened *o,
+                         struct error *err)
+{
+    x->channel = keys->channel;
+    bool opens = seal_open_request(x->channel, request, &o->plain, x->nonce, err);
+    for (unsigned nth = 0; !opens && nth < COLLECTORS_FORMER_KEYS; nth++) {
+        struct error ignored;
+        const struct seal_channel *former = collectors_former(m->collectors, id, nth);
+        opens = former != NULL && seal_open_request(former, request, &o->plain, x->nonce, &ignored);
+        o->is_former = opens;
+        x->channel = opens ? former : x->channel;
+    }
+    if (!opens) {
+        collectors_refuse(m->collectors, id, COLLECTOR_WRONG_KEY, clock_now_ms(&clock_real));
+    }
+    return opens;
+}
+
+static void take_opened(struct messages *m, struct slice id, const struct collector_keys *keys,
+                        const struct opened *o, struct exchange *x)
+{
+    msgpack_zone zone;
+    msgpack_object members;
+    enum wire_type type;
+    struct error err;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    bool fine = wire_read(buf_slice(&o->plain), &zone, &type, &members, &err);
+    if (fine && (o->is_former || keys->is_revoked)) {
+        collectors_refuse(m->collectors, id, o->is_former ? COLLECTOR_REPLACED : COLLECTOR_REVOKED,
+                          clock_now_ms(&clock_real));
+        answer_refusal(x, o->is_former && knows_of_replacing(type, &members) ? WIRE_REPLACED
+                                                                             : WIRE_REVOKED);
+    } else if (fine) {
+        link_reply_vouch(x->reply, keys->number);
+        dispatch(m, id, keys, type, &members, x);
+    } else {
+        log_warn_limited("message-refused", "%s collector=%.*s", err.message, SLICE_ARGS(id));
+        answer(x, slice_make(NULL, 0));
+    }
+    msgpack_zone_destroy(&zone);
+}
+
 void messages_take(void *user, struct slice request, struct link_reply *reply)
 {
     struct messages *m = user;
     struct error err;
     struct slice id;
     struct collector_keys keys;
-    struct buf plain;
-    msgpack_zone zone;
-    msgpack_object members;
-    enum wire_type type;
+    struct opened o = {.is_former = false};
     struct exchange *x = memory_allocate_zeroed(sizeof *x);
-    bool made = msgpack_zone_init(&zone, 4096);
-    ensure(made);
-    buf_init(&plain, LIMIT_WIRE_BYTES);
+    buf_init(&o.plain, LIMIT_WIRE_BYTES);
     x->reply = reply;
-    bool fine = seal_request_peek(request, &id, &err) &&
-                (collectors_find(m->collectors, id, &keys) ||
-                 error_set(&err, ERROR_INVALID, "Nobody is enrolled under this name.")) &&
-                seal_open_request(keys.channel, request, &plain, x->nonce, &err) &&
-                wire_read(buf_slice(&plain), &zone, &type, &members, &err);
-    if (fine) {
-        x->channel = keys.channel;
-        link_reply_vouch(reply, keys.number);
-        dispatch(m, id, &keys, type, &members, x);
+    bool is_named = seal_request_peek(request, &id, &err) &&
+                    (collectors_find(m->collectors, id, &keys) ||
+                     error_set(&err, ERROR_INVALID, "Nobody is enrolled under this name."));
+    if (is_named && open_message(m, id, request, &keys, x, &o, &err)) {
+        take_opened(m, id, &keys, &o, x);
     } else {
         m->strangers++;
-        log_warn_limited("message-refused", "%s", err.message);
+        if (!is_named) {
+            log_warn_limited("message-refused", "%s", err.message);
+        }
         answer(x, slice_make(NULL, 0));
     }
-    msgpack_zone_destroy(&zone);
-    buf_done(&plain);
+    buf_done(&o.plain);
 }

@@ -13,6 +13,8 @@ const char *wire_status_name(enum wire_status status)
         return "unavailable";
     case WIRE_REVOKED:
         return "revoked";
+    case WIRE_REPLACED:
+        return "replaced";
     }
     return "unknown";
 }
@@ -121,7 +123,7 @@ static const msgpack_object *take_typed(struct members *m, msgpack_object_type t
 static enum wire_status take_status(struct members *m)
 {
     uint64_t status = take_unsigned(m);
-    m->fine = m->fine && status <= WIRE_REVOKED;
+    m->fine = m->fine && status <= WIRE_REPLACED;
     return m->fine ? (enum wire_status)status : WIRE_UNAVAILABLE;
 }
 

@@ -25,6 +25,8 @@ enum wire_status {
     WIRE_DAMAGED = 2,     /* altered, or not of this collector's epoch */
     WIRE_UNAVAILABLE = 3, /* the hub cannot store now; send it again later */
     WIRE_REVOKED = 4,     /* the collector was revoked */
+    WIRE_REPLACED = 5, /* its name was enrolled again, with another key; only to a poll that tells
+                        * a moment: older collectors know it as revoked */
 };
 const char *wire_status_name(enum wire_status status);
 

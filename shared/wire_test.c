@@ -88,7 +88,7 @@ static void test_a_block_and_its_reply_read_back(void **state)
     assert_int_equal(back.spool_blocks, 12);
     assert_true(back.spool_bytes == INT64_MAX);
 
-    for (int status = WIRE_STORED; status <= WIRE_REVOKED; status++) {
+    for (int status = WIRE_STORED; status <= WIRE_REPLACED; status++) {
         struct wire_block_reply reply = {(enum wire_status)status, 1795292103999, 3, 41};
         struct wire_block_reply reply_back;
         buf_clear(&f->bytes);
@@ -417,7 +417,7 @@ static void test_a_refusal_reads_back_and_an_unknown_status_is_refused(void **st
     assert_true(read_message(f) && f->type == WIRE_REFUSAL);
     assert_true(wire_read_refusal(&f->members, &status));
     assert_int_equal(status, WIRE_REVOKED);
-    f->bytes.data[f->bytes.len - 1] = WIRE_REVOKED + 1;
+    f->bytes.data[f->bytes.len - 1] = WIRE_REPLACED + 1;
     assert_true(read_message(f));
     assert_false(wire_read_refusal(&f->members, &status));
     f->bytes.data[f->bytes.len - 1] = 0xff; /* -1 */
@@ -618,9 +618,10 @@ static void test_each_prefix_of_a_message_is_refused(void **state)
 
 static void test_statuses_have_names(void **state)
 {
-    static const char *const names[] = {"stored", "replayed", "damaged", "unavailable", "revoked"};
+    static const char *const names[] = {"stored",      "replayed", "damaged",
+                                        "unavailable", "revoked",  "replaced"};
     (void)state;
-    for (int i = 0; i <= WIRE_REVOKED; i++) {
+    for (int i = 0; i <= WIRE_REPLACED; i++) {
         assert_string_equal(wire_status_name((enum wire_status)i), names[i]);
     }
 }

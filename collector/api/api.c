@@ -179,6 +179,9 @@ static void put_metrics(struct api *api, struct buf *out)
     if (c->drop_folder != NULL) {
         put_drop_metrics(c->drop_folder, out);
     }
+    metrics_put(out, "tributary_refused_by_hub", "gauge",
+                "1 while the hub takes nothing from this collector: it was revoked or replaced.",
+                standing_refusal(c->standing).code != NULL);
     metrics_put(out, "tributary_suppressed_identifiers", "gauge",
                 "Identifiers on the suppression list.", (double)suppression_count(c->suppression));
     refusals_put_metrics(c->refusals, out);

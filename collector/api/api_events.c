@@ -238,6 +238,21 @@ static bool is_over_rate(struct api *api, const struct gate_source *source,
     return true;
 }
 
+/* What is taken from nobody at the hub would never arrive: the client had better keep it. */
+static bool is_refused_by_hub(struct api *api, const struct gate_source *source,
+                              struct http_request *http, size_t events)
+{
+    struct standing_refusal why = standing_refusal(api->collector->standing);
+    struct refusal refusal = {why.code, why.message, NULL};
+    if (why.code == NULL) {
+        return false;
+    }
+    count_request(api, gate_source_key(source), events, &refusal, true);
+    http_add_header(http, "Retry-After", slice_text("60"));
+    http_answer_error(http, 503, refusal.code, refusal.message, NULL);
+    return true;
+}
+
 /* The committer took none of so many events. */
 static void answer_not_taken(struct api *api, struct http_request *http, struct slice source,
                              size_t events, const struct error *err)
@@ -272,7 +287,8 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
                                          NULL});
         return;
     }
-    if (is_over_rate(api, source, http, request->count)) {
+    if (is_refused_by_hub(api, source, http, request->count) ||
+        is_over_rate(api, source, http, request->count)) {
         return;
     }
     take_headers(api, http, request, protocol, may_identify);

@@ -61,8 +61,10 @@ static void write_reasons(struct json_writer *w, const struct reason *reasons, s
 void api_get_ready(struct api *api, struct http_request *http)
 {
     struct collector *c = api->collector;
+    struct standing_refusal refusal = standing_refusal(c->standing);
     const struct reason reasons[] = {
         {atomic_load(&api->is_stopping), "stopping", "The collector is ending."},
+        {refusal.code != NULL, refusal.code, refusal.message},
         {committer_stats(c->committer).is_failing, "storage-failed",
          "The disk takes no events: it is full, or it fails."},
         {spool_is_full(c->spool), "spool-full",

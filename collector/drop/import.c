@@ -95,6 +95,11 @@ enum import_result import_events(struct collector *c, struct slice write_key,
                                  struct request *request, struct error *err)
 {
     struct outcome outcome = {0};
+    struct standing_refusal refusal = standing_refusal(c->standing);
+    if (refusal.code != NULL) {
+        error_set(err, ERROR_UNAVAILABLE, "%s", refusal.message);
+        return IMPORT_LATER;
+    }
     if (spool_bytes(c->spool) / 9 * 10 >= (uint64_t)c->settings.spool_bytes_max) {
         error_set(err, ERROR_FULL, "the spool is nine tenths full");
         return IMPORT_LATER;

@@ -11,7 +11,8 @@ struct collector;
 enum import_result {
     IMPORT_DURABLE,   /* what the gate let through is on disk; the rest, or the whole request, is
                        * marked as refused */
-    IMPORT_LATER,     /* nothing was taken: the disk cannot follow, or the spool is nearly full */
+    IMPORT_LATER,     /* nothing was taken: the disk cannot follow, the spool is nearly full, or
+                       * the hub takes nothing from this collector */
     IMPORT_NO_SOURCE, /* nothing was taken: nobody has this write key */
 };
 

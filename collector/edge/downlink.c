@@ -5,17 +5,24 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum { WAIT_MS = 25000, ANSWER_MS_MAX = 35000, RETRY_MS = 500, CONNECTED_MS = 45000 };
+enum {
+    WAIT_MS = 25000,
+    ANSWER_MS_MAX = 35000,
+    RETRY_MS = 500,
+    REFUSED_MS = 10000,
+    CONNECTED_MS = 45000
+};
 
 struct downlink {
     struct downlink_parts parts;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool polling;
-    bool failed;                                 /* the last poll: wait before the next */
+    int64_t pause_ms;                            /* before the next poll: the last one failed */
     bool is_filling;                             /* as the last poll told */
     uint8_t incarnation[WIRE_INCARNATION_BYTES]; /* likewise */
     bool closing;
+    bool is_refused; /* the poll whose end is being handled */
     uint64_t gate_version;
     int64_t answered_ms;
     bool has_asked; /* the first poll does not wait, so that the offset is known at once */
@@ -84,25 +91,40 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
     return fine;
 }
 
+/* The poll was refused: this collector may not ask, or a newer one asks an older hub. */
+static bool take_refusal(struct downlink *d, const struct opened *o, struct error *err)
+{
+    enum wire_status status;
+    if (o->type != WIRE_REFUSAL || !wire_read_refusal(&o->members, &status)) {
+        return error_set(err, ERROR_CORRUPT, "the poll's answer is damaged");
+    }
+    d->is_refused = true;
+    standing_note(d->parts.standing, status);
+    return error_set(err, ERROR_UNAVAILABLE, "the hub refuses the poll: %s",
+                     wire_status_name(status));
+}
+
 static void on_poll_done(void *user, bool answered, struct slice reply)
 {
     struct downlink *d = user;
     struct opened o;
     struct error err;
     bool fine = false;
+    d->is_refused = false;
     if (answered) {
         fine = opened_init(&o, d, d->nonce, reply, &err) &&
-               (o.type == WIRE_POLL ? apply(d, &o.members, &err)
-                                    : error_set(&err, ERROR_UNAVAILABLE, "the hub refuses us"));
+               (o.type == WIRE_POLL ? apply(d, &o.members, &err) : take_refusal(d, &o, &err));
         opened_done(&o);
-        if (!fine) {
+        if (fine) {
+            standing_note(d->parts.standing, WIRE_STORED);
+        } else if (standing_refusal(d->parts.standing).code == NULL) {
             log_warn_limited("poll-failed", "%s", err.message);
         }
     }
     report_settle(d->parts.report, fine);
     pthread_mutex_lock(&d->lock);
     d->polling = false;
-    d->failed = !fine;
+    d->pause_ms = fine ? 0 : d->is_refused ? REFUSED_MS : RETRY_MS;
     pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
 }
@@ -164,9 +186,10 @@ static void *run(void *arg)
     while (!d->closing) {
         if (d->polling) {
             pthread_cond_wait(&d->wake, &d->lock);
-        } else if (d->failed) {
-            d->failed = false;
-            daemon_wait(&d->wake, &d->lock, RETRY_MS);
+        } else if (d->pause_ms > 0) {
+            int64_t pause_ms = d->pause_ms;
+            d->pause_ms = 0;
+            daemon_wait(&d->wake, &d->lock, pause_ms);
         } else {
             d->polling = true;
             pthread_mutex_unlock(&d->lock);

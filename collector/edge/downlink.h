@@ -10,6 +10,7 @@
 #include "collector/spool/clock_offset.h"
 #include "collector/edge/edge.h"
 #include "collector/edge/report.h"
+#include "collector/edge/standing.h"
 #include "collector/spool/spool.h"
 #include "collector/gate/suppression.h"
 #include "shared/clock.h"
@@ -24,6 +25,7 @@ struct downlink_parts {
     struct link_client *link;
     const struct seal_channel *channel;
     struct clock_offset *offset;
+    struct standing *standing;
     const struct clock *clock;
     struct suppression *suppression;
     struct report *report;

@@ -1,7 +1,7 @@
 #include "collector/edge/edge_state.h"
 
-/* stored: never change; the place is followed by the moment and the cursors. Caches of format 1 know
- * no moment and hold cards of another shape: they answer, and are filled anew. */
+/* stored: never change; the place is followed by the moment and the cursors. Caches of format 1
+ * know no moment and hold cards of another shape: they answer, and are filled anew. */
 enum {
     FORMAT = 2,
     FORMAT_OLD_CARDS = 1,

@@ -207,6 +207,7 @@ enum shipper_action shipper_reply(struct shipper *s, uint64_t sequence, enum wir
         retry_at(s, slot, now_ms + DAMAGED_MS);
         return SHIPPER_KEEP;
     case WIRE_REVOKED:
+    case WIRE_REPLACED:
         retry_at(s, slot, now_ms + REVOKED_MS);
         return SHIPPER_KEEP;
     case WIRE_UNAVAILABLE:

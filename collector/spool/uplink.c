@@ -38,10 +38,6 @@ static void count(struct uplink *u, enum wire_status status)
     u->stats.blocks_stored += status == WIRE_STORED;
     u->stats.blocks_replayed += status == WIRE_REPLAYED;
     u->stats.blocks_refused += status == WIRE_DAMAGED || status == WIRE_REVOKED;
-    if (status == WIRE_REVOKED && !u->stats.is_revoked) {
-        log_error_limited("collector-revoked", "The hub refuses this collector: it was revoked.");
-    }
-    u->stats.is_revoked = status == WIRE_REVOKED;
 }
 
 static void act(struct uplink *u, const struct spool_place *place, enum shipper_action action)
@@ -98,6 +94,9 @@ static void on_done(void *user, bool answered, struct slice reply)
     if (answered && !understood) {
         log_warn_limited("reply-refused", "%s sequence=%llu", err.message,
                          (unsigned long long)flight->place.sequence);
+    }
+    if (understood) {
+        standing_note(u->parts.standing, r.status);
     }
     if (understood && r.hub_ms > 0) {
         clock_offset_note(u->parts.offset, r.hub_ms);

@@ -7,6 +7,7 @@
 #define TRIBUTARY_COLLECTOR_UPLINK_H
 
 #include "collector/spool/clock_offset.h"
+#include "collector/edge/standing.h"
 #include "collector/spool/eras.h"
 #include "collector/spool/spool.h"
 #include "shared/clock.h"
@@ -22,6 +23,7 @@ struct uplink_parts {
     struct link_client *link;
     const struct seal_channel *channel;
     struct clock_offset *offset;
+    struct standing *standing;
     unsigned window;
     uint64_t bytes_per_second_max; /* 0: none */
 };
@@ -43,7 +45,6 @@ struct uplink_stats {
     uint64_t blocks_refused;
     uint64_t blocks_unanswered;
     int64_t last_answer_ms; /* 0: never */
-    bool is_revoked;
 };
 struct uplink_stats uplink_stats(struct uplink *uplink);
 

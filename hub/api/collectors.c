@@ -205,6 +205,8 @@ struct definition {
     int64_t enrolled_ms;
     int64_t revoked_ms;
     const msgpack_object *scope;
+    struct slice replaced;        /* the key that public_key takes the place of; empty: none */
+    const msgpack_object *former; /* those that were replaced before; NULL: none */
 };
 
 /* Nothing but what it means: the body that it came with may hold more. */
@@ -220,17 +222,44 @@ static void put_scope(const msgpack_object *scope, msgpack_packer *k)
     }
 }
 
+/* Those whose holders can be told that they were replaced, the last first. */
+static size_t list_former(const struct definition *d, struct slice ret[COLLECTORS_FORMER_KEYS])
+{
+    size_t count = 0;
+    uint32_t before = d->former == NULL ? 0 : d->former->via.array.size;
+    if (d->replaced.len > 0 && !slice_equal(d->replaced, d->public_key)) {
+        ret[count++] = d->replaced;
+    }
+    for (uint32_t i = 0; i < before && count < COLLECTORS_FORMER_KEYS; i++) {
+        struct slice key;
+        if (value_text(&d->former->via.array.ptr[i], &key) && !slice_equal(key, d->public_key) &&
+            (count == 0 || !slice_equal(key, ret[0]))) {
+            ret[count++] = key;
+        }
+    }
+    return count;
+}
+
 static void put_collector(const struct definition *d, struct buf *out)
 {
+    struct slice former[COLLECTORS_FORMER_KEYS];
+    size_t former_count = list_former(d, former);
     msgpack_packer k;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, d->scope == NULL ? 3 : 4);
+    msgpack_pack_map(&k, 3 + (size_t)(former_count > 0) + (size_t)(d->scope != NULL));
     value_pack_cstr(&k, "publicKey");
     value_pack_text(&k, d->public_key);
     value_pack_cstr(&k, "enrolledAt");
     msgpack_pack_int64(&k, d->enrolled_ms);
     value_pack_cstr(&k, "revokedAt");
     msgpack_pack_int64(&k, d->revoked_ms);
+    if (former_count > 0) {
+        value_pack_cstr(&k, "formerKeys");
+        msgpack_pack_array(&k, former_count);
+        for (size_t i = 0; i < former_count; i++) {
+            value_pack_text(&k, former[i]);
+        }
+    }
     if (d->scope != NULL) {
         value_pack_cstr(&k, "scope");
         put_scope(d->scope, &k);
@@ -254,6 +283,7 @@ static bool find_definition(struct call *call, struct slice key, struct buf *byt
     (void)value_int(value_member_c(body, "enrolledAt"), &ret->enrolled_ms);
     (void)value_int(value_member_c(body, "revokedAt"), &ret->revoked_ms);
     ret->scope = value_member_c(body, "scope");
+    ret->former = value_member_c(body, "formerKeys");
     return true;
 }
 
@@ -347,19 +377,41 @@ static const char *scope_mistake(const msgpack_object *scope)
                : "\"segments\" must be an array of 1 to 512 keys of segments.";
 }
 
+/* Whoever has the name now is locked out by another key, so that is not done by mistake. */
+static bool may_take_name(struct call *call, const msgpack_object *body,
+                          const struct definition *before, const struct definition *now)
+{
+    bool replaces = false;
+    (void)value_bool(value_member_c(body, "replace"), &replaces);
+    bool is_taken = before->public_key.len > 0 && before->revoked_ms == 0 &&
+                    !slice_equal(before->public_key, now->public_key);
+    if (is_taken && !replaces) {
+        http_answer_error(call->http, 409, "collector-exists",
+                          "A collector is enrolled under this name, and would be locked out: with "
+                          "\"replace\": true the new key takes the place of its own.",
+                          "/publicKey");
+    }
+    return !is_taken || replaces;
+}
+
 /* What the body says goes over what there is. False: answered. */
 static bool take_changes(struct call *call, const msgpack_object *body, struct definition *d,
                          bool exists)
 {
     const msgpack_object *public_key = value_member_c(body, "publicKey");
     const msgpack_object *scope = value_member_c(body, "scope");
+    const struct definition before = *d;
     if ((public_key != NULL || !exists || scope == NULL) &&
         (public_key == NULL || !is_public_key(public_key, &d->public_key))) {
         http_answer_error(call->http, 400, "invalid-collector",
                           "\"publicKey\" must be an Ed25519 key of 32 bytes in hex.", "/publicKey");
         return false;
     }
+    if (public_key != NULL && !may_take_name(call, body, &before, d)) {
+        return false;
+    }
     if (public_key != NULL) {
+        d->replaced = before.public_key;
         d->enrolled_ms = clock_now_ms(&clock_real);
         d->revoked_ms = 0;
     }

@@ -135,6 +135,26 @@ static void put_link_metrics(struct hub *hub, struct buf *out)
     }
 }
 
+static void put_refused(void *user, struct slice id, const struct collector_figures *figures)
+{
+    for (int i = 0; i < COLLECTOR_REFUSALS; i++) {
+        if (figures->messages_refused[i] > 0) {
+            metrics_put_sample(user, "tributary_collector_messages_refused_total", "collector", id,
+                               "reason", slice_text(collector_refusal_name(i)),
+                               (double)figures->messages_refused[i]);
+        }
+    }
+}
+
+static void put_refused_collectors(struct hub *hub, struct buf *out)
+{
+    metrics_put_head(
+        out, "tributary_collector_messages_refused_total", "counter",
+        "Messages under an enrolled name that were not taken: revoked, with a key that "
+        "was replaced, or with one that the name never had.");
+    collectors_each(hub->collectors, put_refused, out);
+}
+
 void api_metrics(struct call *call)
 {
     struct hub *hub = call->hub;
@@ -179,5 +199,7 @@ void api_metrics(struct call *call)
                 "Messages that no enrolled collector sent.",
                 (double)messages_strangers(hub->messages));
     put_link_metrics(hub, out);
+
+    put_refused_collectors(hub, out);
     http_answer(call->http, 200, "text/plain; version=0.0.4", buf_slice(out));
 }

@@ -98,7 +98,17 @@ static bool read_answer(const msgpack_object *json, struct hub_answer *ret, stru
     return true;
 }
 
-static bool register_at_hub(const struct cli *cli, const char *name,
+/* Where somebody else has the name, what that means and what to do. */
+static bool explain_taken(const char *name, const struct client_reply *reply, struct error *err)
+{
+    return reply->status != 409 ||
+           error_set(err, ERROR_INVALID,
+                     "%s is enrolled already: its box would be locked out. Choose another name, or "
+                     "say --replace",
+                     name);
+}
+
+static bool register_at_hub(const struct cli *cli, const char *name, bool replaces,
                             const struct identity *identity, struct hub_answer *ret,
                             struct error *err)
 {
@@ -116,9 +126,14 @@ static bool register_at_hub(const struct cli *cli, const char *name,
     json_open_object(&w);
     json_key(&w, "publicKey");
     json_cstr(&w, identity->public_hex);
+    if (replaces) {
+        json_key(&w, "replace");
+        json_bool(&w, true);
+    }
     json_close_object(&w);
     client_reply_init(&reply);
     bool registered = client_put(client, path, buf_slice(&body), &reply, err);
+    registered = explain_taken(name, &reply, err) && registered;
     if (registered && !read_answer(&reply.json, ret, err)) {
         registered =
             error_add_context(err, "%s is enrolled, but nothing was written (revoke it)", name);
@@ -191,13 +206,13 @@ static bool check_arguments(const char *name, const char *link, const char *out,
     return cli_check_collector_name(name, err) && check_link(link, err);
 }
 
-static bool enroll(const struct cli *cli, const char *name, const char *link,
+static bool enroll(const struct cli *cli, const char *name, const char *link, bool replaces,
                    struct enrolment_files *files, struct error *err)
 {
     struct hub_answer answer = {0};
     struct identity *identity = make_identity();
     buf_init(&answer.gate_state, GATE_BYTES_MAX);
-    bool enrolled = register_at_hub(cli, name, identity, &answer, err);
+    bool enrolled = register_at_hub(cli, name, replaces, identity, &answer, err);
     if (enrolled) {
         enrolled = write_files(files, name, link, identity, &answer, err);
     } else {
@@ -217,13 +232,16 @@ static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, 
     const char *name;
     const char *link = NULL;
     const char *out = NULL;
+    bool replaces = false;
     struct enrolment_files files;
-    const struct cli_option options[] = {{"link", &link, NULL}, {"out", &out, NULL}};
-    if (!cli_read_arguments(argc, argv, options, 2, &name, 1, 1, err) ||
+    const struct cli_option options[] = {
+        {"link", &link, NULL}, {"out", &out, NULL}, {"replace", NULL, &replaces}};
+    if (!cli_read_arguments(argc, argv, options, 3, &name, 1, 1, err) ||
         !check_arguments(name, link, out, err)) {
         return CLI_MISUSED;
     }
-    bool enrolled = reserve_files(out, &files, err) && enroll(cli, name, link, &files, err);
+    bool enrolled =
+        reserve_files(out, &files, err) && enroll(cli, name, link, replaces, &files, err);
     if (enrolled) {
         printf("%s is enrolled. Start it with: tributary-collector --enrolment %s\n"
                "%s stays beside that file.\n",
@@ -235,7 +253,7 @@ static enum cli_outcome run(const struct cli *cli, int argc, char *const *argv, 
 
 const struct cli_command command_enroll = {
     .name = "enroll",
-    .usage = "NAME --link tcp://HOST:PORT --out FILE",
+    .usage = "NAME --link tcp://HOST:PORT --out FILE [--replace]",
     .sentence = "enrol a collector and write the file that it starts with",
     .help =
         "Makes the collector's keys, registers its public key at the hub under NAME (1 to 64 of\n"
@@ -243,6 +261,9 @@ const struct cli_command command_enroll = {
         "with FILE.gate beside it: what sources there are and what each may send, so that the\n"
         "collector can work before it has ever reached the hub.\n\n"
         "  --link URL   where collectors reach the hub, as tributary-hub --link_listen has it\n"
-        "  --out FILE   is written with mode 0600; a file that exists is left as it is\n",
+        "  --out FILE   is written with mode 0600; a file that exists is left as it is\n"
+        "  --replace    take the name of a collector that is enrolled: the box that has it is\n"
+        "               refused from then on, and says so. For a box that is set up anew, or\n"
+        "               whose enrolment file was lost or seen by others\n",
     .run = run,
 };
