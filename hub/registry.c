@@ -304,6 +304,54 @@ static bool check_plans(const struct registry *r, struct catalog_error *where, s
     return fine;
 }
 
+struct key_user {
+    struct slice key;
+    struct slice source;
+};
+
+static int compare_key_users(const void *a, const void *b)
+{
+    return slice_compare(((const struct key_user *)a)->key, ((const struct key_user *)b)->key);
+}
+
+/* Is each write key that of one source? */
+static bool check_write_keys(const struct registry *r, struct catalog_error *where,
+                             struct error *err)
+{
+    struct key_user *users = NULL;
+    size_t count = 0;
+    msgpack_zone zone;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    for (size_t i = 0; i < r->count; i++) {
+        msgpack_object body;
+        if (r->entries[i].kind != REGISTRY_SOURCE) {
+            continue;
+        }
+        struct source source = registry_source(&r->entries[i], &zone, &body);
+        users = memory_resize(users, (count + source_key_count(&source)) * sizeof *users);
+        for (size_t k = 0; k < source_key_count(&source); k++) {
+            users[count++] = (struct key_user){source_key_at(&source, k), source.id};
+        }
+    }
+    if (count > 0) {
+        qsort(users, count, sizeof *users, compare_key_users);
+    }
+    bool fine = true;
+    for (size_t i = 1; fine && i < count; i++) {
+        fine = !slice_equal(users[i - 1].key, users[i].key);
+        if (!fine) {
+            *where = (struct catalog_error){.field = "/writeKeys", .code = "write-key-taken"};
+            error_set(err, ERROR_INVALID,
+                      "The sources \"%.*s\" and \"%.*s\" have a write key in common.",
+                      SLICE_ARGS(users[i - 1].source), SLICE_ARGS(users[i].source));
+        }
+    }
+    free(users);
+    msgpack_zone_destroy(&zone);
+    return fine;
+}
+
 /* Nothing becomes a definition that collectors could not take. */
 static bool check_gate(const struct registry *r, struct catalog_error *where, struct error *err)
 {
@@ -317,7 +365,7 @@ static bool check_gate(const struct registry *r, struct catalog_error *where, st
         return error_set(err, ERROR_INVALID,
                          "All sources, tracking plans and identity rules together may have 2 MiB.");
     }
-    return check_plans(r, where, err);
+    return check_plans(r, where, err) && check_write_keys(r, where, err);
 }
 
 /* Write what changed: the entry (NULL: it is gone), the counters and the log's record, at once. */
@@ -343,7 +391,8 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
         store_batch_delete(&more, store_key(kind, key, key_bytes));
     }
     bool fine = true;
-    bool is_logged = is_for_partitions(kind) ||
+    /* The router judges events by the sources of their place in the log. */
+    bool is_logged = is_for_partitions(kind) || kind == REGISTRY_SOURCE ||
                      (kind == REGISTRY_COLLECTOR && entry != NULL && registry_has_scope(entry));
     if (is_logged) {
         registry_pack_catalog(r, NULL, &catalog);

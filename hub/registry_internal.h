@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include "hub/registry.h"
+#include "hub/trust/source.h"
 
 struct entry {
     enum registry_kind kind;
@@ -43,6 +44,9 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
 void registry_pack_gate(const struct registry *r, struct buf *out);
 /* The version that collectors are told: of the definitions and of the shape of the state. */
 uint64_t registry_pack_gate_version(const struct registry *r);
+/* A source as it is defined; refers into the entry, `zone` and *ret_body. */
+struct source registry_source(const struct entry *entry, msgpack_zone *zone,
+                              msgpack_object *ret_body);
 /* Was the scope of this collector ever set? */
 bool registry_has_scope(const struct entry *collector);
 

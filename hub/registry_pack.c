@@ -4,8 +4,9 @@
 #include "hub/registry_internal.h"
 
 /* Counts what the hub itself has added to the gate's state over time, so that collectors which have
- * the same definitions in an older shape get them once more: 1, the key of links. */
-enum { GATE_SHAPE = 1 };
+ * the same definitions in an older shape get them once more: 1, the key of links; 2, ids and trust
+ * of sources. */
+enum { GATE_SHAPE = 2 };
 
 static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
                          const struct buf *body)
@@ -145,6 +146,52 @@ static void put_purchases(const struct registry *r, msgpack_packer *k)
     }
 }
 
+struct source registry_source(const struct entry *e, msgpack_zone *zone, msgpack_object *ret_body)
+{
+    struct error err;
+    bool fine = value_unpack(buf_slice(&e->body), zone, ret_body, &err);
+    ensure(fine);
+    return source_read(buf_slice(&e->key), ret_body);
+}
+
+static void put_member(msgpack_packer *k, const char *name, const msgpack_object *value)
+{
+    value_pack_cstr(k, name);
+    if (value == NULL) {
+        msgpack_pack_nil(k);
+    } else {
+        msgpack_pack_object(k, *value);
+    }
+}
+
+/* What the router needs to judge events: of each source its trust, what is open, and its proofs. */
+static void put_sources_of_router(const struct registry *r, msgpack_packer *k)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        count += r->entries[i].kind == REGISTRY_SOURCE;
+    }
+    value_pack_cstr(k, "sources");
+    msgpack_pack_map(k, count);
+    for (size_t i = 0; i < r->count; i++) {
+        msgpack_zone zone;
+        msgpack_object body;
+        if (r->entries[i].kind != REGISTRY_SOURCE) {
+            continue;
+        }
+        bool made = msgpack_zone_init(&zone, 1024);
+        ensure(made);
+        struct source source = registry_source(&r->entries[i], &zone, &body);
+        value_pack_text(k, source.id);
+        msgpack_pack_map(k, 3);
+        value_pack_cstr(k, "trust");
+        value_pack_cstr(k, source.is_server ? "server" : "client");
+        put_member(k, "open", source.open);
+        put_member(k, "proof", source.proof);
+        msgpack_zone_destroy(&zone);
+    }
+}
+
 void registry_pack_catalog(const struct registry *r, const msgpack_object *preview, struct buf *out)
 {
     msgpack_packer k;
@@ -155,7 +202,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
         traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
     }
-    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 8 : 6);
+    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 9 : 7);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->catalog_version);
     value_pack_cstr(&k, "edgeTraitsVersion");
@@ -187,6 +234,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
         }
     }
     put_scopes(r, &k);
+    put_sources_of_router(r, &k);
     put_purchases(r, &k);
     value_pack_cstr(&k, "rules");
     for (size_t i = 0; i < r->count; i++) {
@@ -216,37 +264,66 @@ static void put_normalizers(msgpack_packer *k, const struct entry *rules)
     free(read);
 }
 
-/* The keys of proofs concern the hub alone. */
-static bool is_hidden(enum registry_kind kind, const msgpack_object *name)
+/* A source as gates see it, under one of its write keys: what concerns the hub alone, and its other
+ * keys, stay here. */
+static void put_source(msgpack_packer *k, const struct source *source, struct slice write_key,
+                       const msgpack_object *body)
 {
-    struct slice text;
-    return kind == REGISTRY_SOURCE && value_text(name, &text) && slice_is(text, "proof");
-}
-
-/* A definition as gates see it. */
-static void put_body(msgpack_packer *k, const struct entry *e)
-{
-    struct error err;
-    msgpack_zone zone;
-    msgpack_object body;
-    bool made = msgpack_zone_init(&zone, 4096);
-    ensure(made);
-    bool fine = value_unpack(buf_slice(&e->body), &zone, &body, &err);
-    ensure(fine);
-    uint32_t shown = 0;
-    for (uint32_t i = 0; i < body.via.map.size; i++) {
-        if (!is_hidden(e->kind, &body.via.map.ptr[i].key)) {
-            body.via.map.ptr[shown++] = body.via.map.ptr[i];
+    static const char *const hidden[] = {"id", "key", "writeKeys", "proof"};
+    uint32_t count = body->via.map.size;
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
+        count -= value_member_c(body, hidden[i]) != NULL;
+    }
+    value_pack_text(k, write_key);
+    msgpack_pack_map(k, count + 1);
+    value_pack_cstr(k, "id");
+    value_pack_text(k, source->id);
+    for (uint32_t i = 0; i < body->via.map.size; i++) {
+        const msgpack_object_kv *kv = &body->via.map.ptr[i];
+        struct slice name = slice_text("");
+        bool is_hidden = !value_text(&kv->key, &name);
+        for (size_t h = 0; h < sizeof hidden / sizeof *hidden; h++) {
+            is_hidden = is_hidden || slice_is(name, hidden[h]);
+        }
+        if (!is_hidden) {
+            value_pack_text(k, name);
+            msgpack_pack_object(k, kv->val);
         }
     }
-    body.via.map.size = shown;
-    msgpack_pack_object(k, body);
+}
+
+/* Each source, once for each of its write keys. */
+static void put_sources_of_gates(const struct registry *r, msgpack_packer *k)
+{
+    msgpack_zone zone;
+    size_t count = 0;
+    bool made = msgpack_zone_init(&zone, 16 * 1024);
+    ensure(made);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < r->count; i++) {
+            msgpack_object body;
+            if (r->entries[i].kind != REGISTRY_SOURCE) {
+                continue;
+            }
+            struct source source = registry_source(&r->entries[i], &zone, &body);
+            for (size_t n = 0; n < source_key_count(&source); n++) {
+                count += pass == 0;
+                if (pass == 1) {
+                    put_source(k, &source, source_key_at(&source, n), &body);
+                }
+            }
+        }
+        if (pass == 0) {
+            value_pack_cstr(k, "sources");
+            msgpack_pack_map(k, count);
+        }
+    }
     msgpack_zone_destroy(&zone);
 }
 
 /* A map of the definitions of one kind by their keys. */
 static void put_kind(const struct registry *r, msgpack_packer *k, const char *name,
-                     enum registry_kind kind)
+                     enum registry_kind kind, struct buf *out)
 {
     size_t count = 0;
     for (size_t i = 0; i < r->count; i++) {
@@ -257,7 +334,7 @@ static void put_kind(const struct registry *r, msgpack_packer *k, const char *na
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == kind) {
             value_pack_text(k, buf_slice(&r->entries[i].key));
-            put_body(k, &r->entries[i]);
+            buf_put_slice(out, buf_slice(&r->entries[i].body));
         }
     }
 }
@@ -275,8 +352,8 @@ void registry_pack_gate(const struct registry *r, struct buf *out)
         value_pack_cstr(&k, "link_key");
         value_pack_bin(&k, slice_make(r->link_key, sizeof r->link_key));
     }
-    put_kind(r, &k, "sources", REGISTRY_SOURCE);
-    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN);
+    put_sources_of_gates(r, &k);
+    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN, out);
     value_pack_cstr(&k, "normalizers");
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include "hub/trust/source.h"
 #include "shared/json.h"
 
 struct fixture {
@@ -166,11 +167,11 @@ static void test_what_was_put_is_found_and_survives_a_power_cut(void **state)
     assert_true(has(f, REGISTRY_COLLECTOR, "till-1"));
 }
 
-static void test_only_what_partitions_see_goes_into_the_log(void **state)
+static void test_only_what_decides_about_profiles_goes_into_the_log(void **state)
 {
     struct fixture *f = *state;
     bool found;
-    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    must_put(f, REGISTRY_PLAN, "shop", "{}");
     must_put(f, REGISTRY_COLLECTOR, "till-1", "{}");
     assert_int_equal(eventlog_next(f->log), 1);
     must_put(f, REGISTRY_SEGMENT, "vip", "{\"where\":{\"known\":true}}");
@@ -190,6 +191,73 @@ static void test_only_what_partitions_see_goes_into_the_log(void **state)
     assert_true(catalog_new(record.bytes, &catalog, &f->where, &f->err));
     assert_int_equal(catalog_segment_count(catalog), 1);
     catalog_free(&catalog);
+    msgpack_zone_destroy(&zone);
+}
+
+static void test_a_source_goes_to_the_router_in_the_log_without_a_new_catalog_version(void **state)
+{
+    struct fixture *f = *state;
+    struct eventlog_record record;
+    msgpack_object roots[2];
+    msgpack_zone zone;
+    bool found;
+    int64_t versions[2];
+    must_put(f, REGISTRY_SEGMENT, "vip", "{\"where\":{\"known\":true}}");
+    must_put(f, REGISTRY_SOURCE, "till", "{\"trust\":\"server\",\"open\":[\"email\"]}");
+    assert_int_equal(eventlog_next(f->log), 3);
+    assert_true(msgpack_zone_init(&zone, 1024));
+    for (uint64_t i = 0; i < 2; i++) {
+        buf_clear(&f->bytes);
+        assert_true(eventlog_read(f->log, i + 1, &f->bytes, &zone, &record, &found, &f->err));
+        assert_true(value_unpack(record.bytes, &zone, &roots[i], &f->err));
+        assert_true(value_int(value_member_c(&roots[i], "version"), &versions[i]));
+    }
+    assert_int_equal(versions[0], versions[1]);
+    struct source till = source_read(slice_text("till"),
+                                     value_member_c(value_member_c(&roots[1], "sources"), "till"));
+    assert_true(till.is_server);
+    assert_true(source_is_open(&till, slice_text("email")));
+    msgpack_zone_destroy(&zone);
+}
+
+static void test_a_write_key_is_that_of_one_source(void **state)
+{
+    struct fixture *f = *state;
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    must_put(f, REGISTRY_SOURCE, "till", "{\"writeKeys\":[\"a\",\"b\"]}");
+    assert_false(put(f, REGISTRY_SOURCE, "other", "{\"writeKeys\":[\"b\"]}"));
+    assert_string_equal(f->where.code, "write-key-taken");
+    assert_string_equal(f->where.field, "/writeKeys");
+    assert_false(put(f, REGISTRY_SOURCE, "other", "{\"writeKeys\":[\"web\"]}"));
+    must_put(f, REGISTRY_SOURCE, "till", "{\"writeKeys\":[\"a\"]}");
+    must_put(f, REGISTRY_SOURCE, "other", "{\"writeKeys\":[\"b\"]}");
+}
+
+static void test_gates_find_a_source_by_each_of_its_keys_and_see_nothing_of_its_proofs(void **state)
+{
+    struct fixture *f = *state;
+    msgpack_object root;
+    msgpack_zone zone;
+    uint64_t version;
+    struct slice id;
+    must_put(f, REGISTRY_SOURCE, "till",
+             "{\"writeKeys\":[\"a\",\"b\"],\"trust\":\"server\",\"proof\":{\"keys\":[]}}");
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
+    buf_clear(&f->bytes);
+    registry_gate(f->registry, &f->bytes, &version);
+    assert_true(msgpack_zone_init(&zone, 1024));
+    assert_true(value_unpack(buf_slice(&f->bytes), &zone, &root, &f->err));
+    const msgpack_object *sources = value_member_c(&root, "sources");
+    assert_int_equal(sources->via.map.size, 3);
+    for (int i = 0; i < 2; i++) {
+        const msgpack_object *till = value_member_c(sources, i == 0 ? "a" : "b");
+        assert_true(value_text(value_member_c(till, "id"), &id) && slice_is(id, "till"));
+        assert_non_null(value_member_c(till, "trust"));
+        assert_null(value_member_c(till, "writeKeys"));
+        assert_null(value_member_c(till, "proof"));
+    }
+    assert_true(value_text(value_member_c(value_member_c(sources, "web"), "id"), &id));
+    assert_true(slice_is(id, "web"));
     msgpack_zone_destroy(&zone);
 }
 
@@ -515,7 +583,8 @@ static void test_gates_do_not_get_the_keys_of_proofs(void **state)
     assert_true(msgpack_zone_init(&zone, 1024));
     assert_true(value_unpack(buf_slice(&f->bytes), &zone, &root, &f->err));
     const msgpack_object *web = value_member_c(value_member_c(&root, "sources"), "web");
-    assert_int_equal(web->via.map.size, 2);
+    assert_int_equal(web->via.map.size, 3);
+    assert_non_null(value_member_c(web, "id"));
     assert_non_null(value_member_c(web, "bots"));
     msgpack_zone_destroy(&zone);
 }
@@ -561,7 +630,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH(test_a_new_registry_has_the_default_rules_and_nothing_else),
         WITH(test_what_was_put_is_found_and_survives_a_power_cut),
-        WITH(test_only_what_partitions_see_goes_into_the_log),
+        WITH(test_only_what_decides_about_profiles_goes_into_the_log),
+        WITH(test_a_source_goes_to_the_router_in_the_log_without_a_new_catalog_version),
+        WITH(test_a_write_key_is_that_of_one_source),
+        WITH(test_gates_find_a_source_by_each_of_its_keys_and_see_nothing_of_its_proofs),
         WITH(test_a_scope_goes_to_partitions_in_the_log_without_a_new_catalog_version),
         WITH(test_purchases_are_the_default_ones_until_they_are_defined),
         WITH(test_versions_grow_and_only_gates_that_are_concerned_get_a_new_one),

@@ -32,7 +32,7 @@ struct event {
     /* The timestamp is the client's own word, without a sentAt to set it right by: it has nothing
      * to do with the collector's clock. Only from the collector to the hub's router, in blocks. */
     bool has_client_time;
-    struct slice source; /* write key */
+    struct slice source; /* its id */
     struct slice message_id;
     struct slice anonymous_id; /* empty: none */
     struct slice user_id;

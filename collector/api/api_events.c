@@ -231,7 +231,7 @@ static bool is_over_rate(struct api *api, const struct gate_source *source,
     if (gate_take_rate(source, events, clock_monotonic_ns(&clock_real), &wait_ns)) {
         return false;
     }
-    count_request(api, gate_source_key(source), events, &refusal, true);
+    count_request(api, gate_source_id(source), events, &refusal, true);
     snprintf(seconds, sizeof seconds, "%lld", (long long)((wait_ns + 999999999) / 1000000000));
     http_add_header(http, "Retry-After", slice_text(seconds));
     http_answer_error(http, 429, refusal.code, refusal.message, NULL);
@@ -270,7 +270,15 @@ static void answer_not_taken(struct api *api, struct http_request *http, struct 
     http_answer_error(http, is_large ? 413 : 503, refusal->code, refusal->message, NULL);
 }
 
-/* Inside the gate's read lock, because events refer to the source's key. */
+/* A page with the key of a server: whoever looks at the page has it. */
+static bool is_leaked_key(const struct gate_source *source, const struct http_request *http)
+{
+    struct slice origin = http_header(http, "Origin");
+    return gate_source_is_server(source) && origin.len > 0 &&
+           !gate_source_allows_origin(source, origin);
+}
+
+/* Inside the gate's read lock, because events refer to the source's id. */
 static void take_events(struct api *api, struct http_request *http, struct scratch *s,
                         const struct api_protocol *protocol, bool may_identify)
 {
@@ -287,12 +295,20 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
                                          NULL});
         return;
     }
+    if (is_leaked_key(source, http)) {
+        refuse_request(api, http, 403,
+                       &(struct refusal){"secret-key-in-a-browser",
+                                         "The write key is that of a server, and a page uses it: "
+                                         "replace the key, and give the page one of its own.",
+                                         NULL});
+        return;
+    }
     if (is_refused_by_hub(api, source, http, request->count) ||
         is_over_rate(api, source, http, request->count)) {
         return;
     }
     take_headers(api, http, request, protocol, may_identify);
-    request_stamp(request, gate_source_key(source), clock_now_ms(api->collector->clock));
+    request_stamp(request, gate_source_id(source), clock_now_ms(api->collector->clock));
     size_t refused = pass_gate(api, source, http, s);
     if (may_identify) {
         set_cookie(api, http, request, protocol->cookie_name);
@@ -304,7 +320,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     }
     if (request_is_stored(request) &&
         !committer_add(api->collector->committer, request, http, &err)) {
-        answer_not_taken(api, http, gate_source_key(source), request->count - refused, &err);
+        answer_not_taken(api, http, gate_source_id(source), request->count - refused, &err);
     }
 }
 

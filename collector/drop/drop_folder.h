@@ -25,7 +25,7 @@ struct drop_options {
     int64_t keep_ms; /* files in done/; 0: for ever */
     const struct clock *clock;
     /* Makes events durable, on the folder's thread, as import_events() does. */
-    enum import_result (*import)(void *user, struct slice write_key, struct request *request,
+    enum import_result (*import)(void *user, struct slice source, struct request *request,
                                  struct error *err);
     void *user;
 };

@@ -59,21 +59,30 @@ static void refuse_all(struct collector *c, struct slice source, struct request 
     refusals_note(c->refusals, source, &request->refusal, NULL);
 }
 
-/* Inside the gate's read lock, because events refer to the source's key. */
-static enum import_result hand_over(struct collector *c, struct slice write_key,
-                                    struct request *request, struct outcome *outcome,
-                                    struct error *err)
+/* A mapping names its source by id; those of earlier versions by write key. */
+static const struct gate_source *find_source(const struct gate *gate, struct slice name)
+{
+    const struct gate_source *source = gate_find_source_by_id(gate, name);
+    return source != NULL ? source : gate_find_source(gate, name);
+}
+
+/* Inside the gate's read lock, because events refer to the source's id. */
+static enum import_result hand_over(struct collector *c, struct slice name, struct request *request,
+                                    struct outcome *outcome, struct error *err)
 {
     struct committer_waiter waiter = {on_committed, outcome};
     struct visit visit; /* of nobody: a file comes from no browser and no address */
-    const struct gate_source *source = gate_find_source(c->gate, write_key);
-    if (source == NULL) {
-        error_set(err, ERROR_UNAVAILABLE, "no source has the write key \"%.*s\"",
-                  write_key.len > 64 ? 64 : (int)write_key.len, (const char *)write_key.data);
+    const struct gate_source *source = find_source(c->gate, name);
+    if (source == NULL || !gate_source_is_server(source)) {
+        error_set(err, ERROR_UNAVAILABLE,
+                  source == NULL ? "no source is called \"%.*s\""
+                                 : "the source \"%.*s\" does not say \"trust\": \"server\", which "
+                                   "files need",
+                  name.len > 64 ? 64 : (int)name.len, (const char *)name.data);
         return IMPORT_NO_SOURCE;
     }
     take_times_as_given(request);
-    request_stamp(request, gate_source_key(source), clock_now_ms(c->clock));
+    request_stamp(request, gate_source_id(source), clock_now_ms(c->clock));
     visit_init(&visit);
     visit.rules = gate_rules(source);
     visit.bots = c->bots;
@@ -84,15 +93,15 @@ static enum import_result hand_over(struct collector *c, struct slice write_key,
     bool fine = !outcome->is_awaited || committer_add_for(c->committer, request, &waiter, err);
     visit_done(&visit);
     if (!fine && err->kind == ERROR_INVALID) {
-        refuse_all(c, gate_source_key(source), request);
+        refuse_all(c, gate_source_id(source), request);
         outcome->is_awaited = false;
         fine = true;
     }
     return fine ? IMPORT_DURABLE : IMPORT_LATER;
 }
 
-enum import_result import_events(struct collector *c, struct slice write_key,
-                                 struct request *request, struct error *err)
+enum import_result import_events(struct collector *c, struct slice source, struct request *request,
+                                 struct error *err)
 {
     struct outcome outcome = {0};
     struct standing_refusal refusal = standing_refusal(c->standing);
@@ -107,7 +116,7 @@ enum import_result import_events(struct collector *c, struct slice write_key,
     pthread_mutex_init(&outcome.lock, NULL);
     pthread_cond_init(&outcome.known, NULL);
     pthread_rwlock_rdlock(&c->gate_lock);
-    enum import_result result = hand_over(c, write_key, request, &outcome, err);
+    enum import_result result = hand_over(c, source, request, &outcome, err);
     pthread_rwlock_unlock(&c->gate_lock);
     if (result == IMPORT_DURABLE && outcome.is_awaited && !wait_for(&outcome, err)) {
         result = IMPORT_LATER;

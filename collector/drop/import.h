@@ -13,14 +13,15 @@ enum import_result {
                        * marked as refused */
     IMPORT_LATER,     /* nothing was taken: the disk cannot follow, the spool is nearly full, or
                        * the hub takes nothing from this collector */
-    IMPORT_NO_SOURCE, /* nothing was taken: nobody has this write key */
+    IMPORT_NO_SOURCE, /* nothing was taken: no source has this id, or it is no server */
 };
 
-/* Take the events of a parsed request that are not refused. What is imported leaves a tenth of the
+/* Take the events of a parsed request that are not refused, for the source of this id (or, as
+ * earlier mappings name it, write key). What is imported leaves a tenth of the
  * spool to those who cannot wait. When a file says that its events were sent is passed over: it
  * says nothing about the clock that their times are from. Any thread; blocks for one commit. *err
  * is set unless durable. */
-enum import_result import_events(struct collector *collector, struct slice write_key,
+enum import_result import_events(struct collector *collector, struct slice source,
                                  struct request *request, struct error *err);
 
 #endif

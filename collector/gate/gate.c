@@ -3,9 +3,13 @@
 #include <stdlib.h>
 #include "collector/gate/plan.h"
 #include "collector/gate/withdrawal.h"
+#include "collector/request/body.h"
 
 struct gate_source {
-    struct slice key;
+    struct slice key; /* one of its write keys: a source stands here once for each */
+    struct slice id;
+    bool is_server;
+    bool is_open; /* some identifiers count though nothing proves them */
     bool is_exempt;
     const msgpack_object *required; /* array of categories, or NULL */
     const msgpack_object *origins;
@@ -27,7 +31,7 @@ struct gate {
     int64_t made_ms; /* 0: not told */
     size_t source_count;
     struct gate_source *sources; /* by key */
-    struct rate *rates;          /* one for each source: the only part that changes */
+    struct rate *rates;          /* one for each source that uses it: the only part that changes */
     struct suppression_types types;
     struct slice link_key;
     size_t plan_count;
@@ -72,6 +76,29 @@ static const struct tracking_plan *find_plan(const struct gate *gate, const msgp
     return NULL;
 }
 
+static const struct gate_source *find_by_id(const struct gate *gate, struct slice id)
+{
+    for (size_t i = 0; i < gate->source_count; i++) {
+        if (slice_equal(gate->sources[i].id, id)) {
+            return &gate->sources[i];
+        }
+    }
+    return NULL;
+}
+
+/* Hubs of earlier versions knew no ids: there the write key is the id. */
+static void read_trust(struct gate_source *to, const msgpack_object *source)
+{
+    struct slice trust;
+    const msgpack_object *open = value_member_c(source, "open");
+    if (!value_text(value_member_c(source, "id"), &to->id)) {
+        to->id = to->key;
+    }
+    to->is_server =
+        value_text(value_member_c(source, "trust"), &trust) && slice_is(trust, "server");
+    to->is_open = value_is(open, MSGPACK_OBJECT_ARRAY) && open->via.array.size > 0;
+}
+
 static void read_sources(struct gate *gate, const msgpack_object *sources)
 {
     uint32_t count = value_is(sources, MSGPACK_OBJECT_MAP) ? sources->via.map.size : 0;
@@ -88,7 +115,9 @@ static void read_sources(struct gate *gate, const msgpack_object *sources)
         to->required = array_or_null(value_member_c(consent, "required"));
         to->origins = array_or_null(value_member_c(source, "origins"));
         to->rules = rules_read(source);
-        to->rate = &gate->rates[gate->source_count];
+        read_trust(to, source);
+        const struct gate_source *same = find_by_id(gate, to->id); /* under another key */
+        to->rate = same != NULL ? same->rate : &gate->rates[gate->source_count];
         to->types = &gate->types;
         to->plan = find_plan(gate, value_member_c(source, "tracking_plan"));
         gate->source_count++;
@@ -179,9 +208,19 @@ bool gate_has_sources(const struct gate *gate)
     return gate->source_count > 0;
 }
 
-struct slice gate_source_key(const struct gate_source *source)
+const struct gate_source *gate_find_source_by_id(const struct gate *gate, struct slice id)
 {
-    return source->key;
+    return find_by_id(gate, id);
+}
+
+struct slice gate_source_id(const struct gate_source *source)
+{
+    return source->id;
+}
+
+bool gate_source_is_server(const struct gate_source *source)
+{
+    return source->is_server;
 }
 
 const struct tracking_plan *gate_source_plan(const struct gate_source *source)
@@ -229,7 +268,7 @@ bool gate_take_rate(const struct gate_source *source, uint64_t events, int64_t n
 void gate_continue(struct gate *gate, struct gate *old)
 {
     for (size_t i = 0; old != NULL && i < gate->source_count; i++) {
-        const struct gate_source *same = gate_find_source(old, gate->sources[i].key);
+        const struct gate_source *same = find_by_id(old, gate->sources[i].id);
         if (same != NULL) {
             rate_continue(gate->sources[i].rate, same->rate);
         }
@@ -258,12 +297,33 @@ static bool is_suppressed(const struct gate_source *source, const struct visit *
            suppression_refuses(visit->suppression, source->types, &e->event, visit->arena);
 }
 
+#define NAME(text)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
+static const struct slice proof_names[] = {NAME("context"), NAME("proof")};
+static const struct body_path proof_path = {proof_names, 2};
+
+/* A client whose event has no visitor, and nothing that could prove a person, speaks of nobody. */
+static bool is_nobodys(const struct gate_source *source, const struct request_event *e)
+{
+    struct slice proof;
+    return !source->is_server && !source->is_open && e->event.anonymous_id.len == 0 &&
+           !body_get(e->event.body, proof_path, &proof);
+}
+
 /* All but the withdrawal, so that the event is still as it was sent where it is refused. */
 static void judge(const struct gate_source *source, struct visit *visit, struct request *request,
                   struct request_event *e)
 {
     rules_object(visit, e);
     e->refusal = rules_check(visit, e);
+    if (e->refusal.code == NULL && is_nobodys(source, e)) {
+        e->refusal = (struct refusal){"nobody",
+                                      "An event of a page or an app needs an anonymousId or a "
+                                      "proof; a server's source says \"trust\": \"server\".",
+                                      "/anonymousId"};
+    }
     if (e->refusal.code == NULL && is_suppressed(source, visit, e)) {
         e->refusal = (struct refusal){"suppressed", "This person's events are not taken.", NULL};
     }
@@ -305,9 +365,9 @@ size_t gate_pass_all(const struct gate_source *source, struct visit *visit, stru
             judge(source, visit, request, e);
         }
         if (e->refusal.code != NULL) {
-            refusals_count(refusals, source->key, e->refusal.code);
+            refusals_count(refusals, source->id, e->refusal.code);
             if (refused++ < REFUSALS_LAST_OF_SOURCE) {
-                refusals_note(refusals, source->key, &e->refusal, e);
+                refusals_note(refusals, source->id, &e->refusal, e);
             }
             withdraw_denied(visit, e);
         }
@@ -315,18 +375,25 @@ size_t gate_pass_all(const struct gate_source *source, struct visit *visit, stru
     return refused;
 }
 
-bool gate_allows_origin(const struct gate *gate, struct slice origin)
+bool gate_source_allows_origin(const struct gate_source *source, struct slice origin)
 {
-    for (size_t s = 0; origin.len > 0 && s < gate->source_count; s++) {
-        const msgpack_object *origins = gate->sources[s].origins;
-        for (uint32_t i = 0; origins != NULL && i < origins->via.array.size; i++) {
-            struct slice allowed;
-            if (value_text(&origins->via.array.ptr[i], &allowed) && slice_equal(allowed, origin)) {
-                return true;
-            }
+    const msgpack_object *origins = source->origins;
+    for (uint32_t i = 0; origin.len > 0 && origins != NULL && i < origins->via.array.size; i++) {
+        struct slice allowed;
+        if (value_text(&origins->via.array.ptr[i], &allowed) && slice_equal(allowed, origin)) {
+            return true;
         }
     }
     return false;
+}
+
+bool gate_allows_origin(const struct gate *gate, struct slice origin)
+{
+    bool allowed = false;
+    for (size_t s = 0; !allowed && s < gate->source_count; s++) {
+        allowed = gate_source_allows_origin(&gate->sources[s], origin);
+    }
+    return allowed;
 }
 
 struct slice gate_link_key(const struct gate *gate)

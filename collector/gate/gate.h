@@ -28,7 +28,14 @@ bool gate_has_sources(const struct gate *gate);
 
 /* NULL: nobody has this write key. */
 const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key);
-struct slice gate_source_key(const struct gate_source *source);
+/* NULL: there is no source of this id. */
+const struct gate_source *gate_find_source_by_id(const struct gate *gate, struct slice id);
+/* The id, which its events carry; write keys may change. */
+struct slice gate_source_id(const struct gate_source *source);
+/* Is the source a server, whose write key is secret? */
+bool gate_source_is_server(const struct gate_source *source);
+/* Does the source name this origin? */
+bool gate_source_allows_origin(const struct gate_source *source, struct slice origin);
 
 /* The tracking plan that the source names; NULL: none, or one that this collector cannot read. */
 const struct tracking_plan *gate_source_plan(const struct gate_source *source);

@@ -69,7 +69,7 @@ static void test_a_source_is_found_by_its_whole_write_key_alone(void **state)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const struct gate_source *source = gate_find_source(f->gate, slice_text(known[i]));
         assert_non_null(source);
-        assert_true(slice_is(gate_source_key(source), known[i]));
+        assert_true(slice_is(gate_source_id(source), known[i]));
     }
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         assert_null(gate_find_source(f->gate, slice_text(unknown[i])));
@@ -160,7 +160,7 @@ static void test_of_a_denied_event_the_refusal_shows_what_was_sent(void **state)
     visit.arena = &f->request.arena;
     request_parse(
         &f->request, EVENT_TRACK,
-        slice_text("{\"userId\":\"u\",\"event\":\"Sold\",\"properties\":{\"a\":1},\"context\":"
+        slice_text("{\"anonymousId\":\"a\",\"event\":\"Sold\",\"properties\":{\"a\":1},\"context\":"
                    "{\"consent\":{\"categoryPreferences\":{\"analytics\":false}}}}"),
         &rand_secure);
     assert_int_equal(gate_pass_all(web, &visit, &f->request, refusals), 1);
@@ -173,6 +173,74 @@ static void test_of_a_denied_event_the_refusal_shows_what_was_sent(void **state)
     visit_done(&visit);
     refusals_free(&refusals);
     bots_free(&bots);
+}
+
+static void test_a_source_has_one_id_and_one_rate_under_each_of_its_write_keys(void **state)
+{
+    (void)state;
+    int64_t wait_ns;
+    struct gate *gate = gate_of("{\"sources\":{\"old\":{\"id\":\"till\",\"trust\":\"server\","
+                                "\"rate\":{\"events_per_second\":1,"
+                                "\"burst\":2}},\"new\":{\"id\":\"till\",\"trust\":\"server\","
+                                "\"rate\":{\"events_per_second\":"
+                                "1,\"burst\":2}},\"page\":{}}}");
+    const struct gate_source *before = gate_find_source(gate, slice_text("old"));
+    const struct gate_source *after = gate_find_source(gate, slice_text("new"));
+    assert_true(slice_is(gate_source_id(before), "till"));
+    assert_true(slice_is(gate_source_id(after), "till"));
+    assert_true(gate_source_is_server(after));
+    assert_true(gate_take_rate(before, 2, 1, &wait_ns));
+    assert_false(gate_take_rate(after, 1, 1, &wait_ns));
+    assert_true(slice_is(gate_source_id(gate_find_source(gate, slice_text("page"))), "page"));
+    assert_false(gate_source_is_server(gate_find_source(gate, slice_text("page"))));
+    assert_null(gate_find_source(gate, slice_text("till")));
+    assert_non_null(gate_find_source_by_id(gate, slice_text("till")));
+    gate_free(&gate);
+}
+
+/* What the gate says to an event of the source "s", which is defined so. */
+static const char *refusal_of(struct fixture *f, const char *source, const char *event)
+{
+    char json[512];
+    struct visit visit;
+    struct bots *bots = bots_new();
+    struct refusals *refusals = refusals_new(&clock_real);
+    snprintf(json, sizeof json, "{\"sources\":{\"s\":%s}}", source);
+    struct gate *gate = gate_of(json);
+    const struct gate_source *found = gate_find_source(gate, slice_text("s"));
+    visit_init(&visit);
+    visit.rules = gate_rules(found);
+    visit.bots = bots;
+    visit.arena = &f->request.arena;
+    request_parse(&f->request, EVENT_IDENTIFY, slice_text(event), &rand_secure);
+    (void)gate_pass_all(found, &visit, &f->request, refusals);
+    visit_done(&visit);
+    bots_free(&bots);
+    refusals_free(&refusals);
+    gate_free(&gate);
+    const char *code = f->request.events[0].refusal.code;
+    return code == NULL ? "" : code;
+}
+
+static void test_a_client_that_names_nobody_it_could_prove_is_refused(void **state)
+{
+#define EXEMPT "\"consent\":{\"exempt\":true}"
+    static const struct {
+        const char *source;
+        const char *event;
+        const char *code;
+    } table[] = {
+        {"{" EXEMPT "}", "{\"userId\":\"u\"}", "nobody"},
+        {"{" EXEMPT "}", "{\"userId\":\"u\",\"anonymousId\":\"a\"}", ""},
+        {"{" EXEMPT "}", "{\"userId\":\"u\",\"context\":{\"proof\":\"x.y.z\"}}", ""},
+        {"{" EXEMPT ",\"open\":[]}", "{\"userId\":\"u\"}", "nobody"},
+        {"{" EXEMPT ",\"open\":[\"user_id\"]}", "{\"userId\":\"u\"}", ""},
+        {"{" EXEMPT ",\"trust\":\"server\"}", "{\"userId\":\"u\"}", ""},
+        {"{" EXEMPT ",\"trust\":\"client\"}", "{\"userId\":\"u\"}", "nobody"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        assert_string_equal(refusal_of(*state, table[i].source, table[i].event), table[i].code);
+    }
 }
 
 static void test_rates_go_on_when_the_definitions_change(void **state)
@@ -298,6 +366,9 @@ int main(void)
         WITH(test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it),
         WITH(test_the_types_for_the_suppression_list_are_those_of_the_rules),
         WITH(test_what_a_source_requires_decides_what_passes),
+        cmocka_unit_test(test_a_source_has_one_id_and_one_rate_under_each_of_its_write_keys),
+        cmocka_unit_test_setup_teardown(test_a_client_that_names_nobody_it_could_prove_is_refused,
+                                        set_up, tear_down),
         WITH(test_of_a_denied_event_the_refusal_shows_what_was_sent),
         cmocka_unit_test(test_rates_go_on_when_the_definitions_change),
         WITH(test_only_named_origins_may_send_cookies),

@@ -4,6 +4,7 @@
 #include "hub/api/source_rules.h"
 #include "hub/trust/proof_keys.h"
 #include "hub/trust/proof_secrets.h"
+#include "hub/trust/source.h"
 #include "shared/tracking_plan.h"
 
 static const char *name_of(enum registry_kind kind)
@@ -46,10 +47,34 @@ static void write_members(struct json_writer *w, msgpack_zone *zone, enum regist
     ensure(fine);
     for (uint32_t i = 0; i < body.via.map.size; i++) {
         struct slice name;
-        if (value_text(&body.via.map.ptr[i].key, &name) && !slice_is(name, "key")) {
+        if (value_text(&body.via.map.ptr[i].key, &name) && !slice_is(name, "key") &&
+            !slice_is(name, "id")) {
             json_key_slice(w, name);
             write_member(w, kind, name, &body.via.map.ptr[i].val);
         }
+    }
+}
+
+/* A source's id, and what it says of trust where it says nothing: nobody has to know the defaults.
+ */
+static void write_source_head(struct call *call, const struct registry_entry *entry)
+{
+    msgpack_object body;
+    struct error err;
+    bool fine = value_unpack(entry->body, &call->zone, &body, &err);
+    ensure(fine);
+    struct source source = source_read(entry->key, &body);
+    json_key(&call->w, "id");
+    json_text(&call->w, entry->key);
+    if (value_member_c(&body, "trust") == NULL) {
+        json_key(&call->w, "trust");
+        json_cstr(&call->w, "client");
+    }
+    if (source.write_keys == NULL) {
+        json_key(&call->w, "writeKeys");
+        json_open_array(&call->w);
+        json_text(&call->w, source.id);
+        json_close_array(&call->w);
     }
 }
 
@@ -57,7 +82,9 @@ static bool write_definition(void *user, const struct registry_entry *entry)
 {
     struct call *call = user;
     json_open_object(&call->w);
-    if (entry->kind != REGISTRY_RULES && entry->kind != REGISTRY_PURCHASES) {
+    if (entry->kind == REGISTRY_SOURCE) {
+        write_source_head(call, entry);
+    } else if (entry->kind != REGISTRY_RULES && entry->kind != REGISTRY_PURCHASES) {
         json_key(&call->w, "key");
         json_text(&call->w, entry->key);
     }
@@ -117,8 +144,12 @@ static bool is_texts(const msgpack_object *list)
     return fine;
 }
 
-static const char *source_mistake(const msgpack_object *body, const char **ret_field)
+static const char *find_source_mistake(const msgpack_object *body, const char **ret_field)
 {
+    const char *mistake = source_mistake(body, ret_field);
+    if (mistake != NULL) {
+        return mistake;
+    }
     *ret_field = "/origins";
     if (!is_texts(value_member_c(body, "origins"))) {
         return "\"origins\" must be an array of texts such as \"https://www.example.com\".";
@@ -178,7 +209,7 @@ static bool check_definition(struct call *call, enum registry_kind kind, const m
     struct schema_place where;
     struct error err;
     const char *field = NULL;
-    const char *mistake = kind == REGISTRY_SOURCE ? source_mistake(body, &field) : NULL;
+    const char *mistake = kind == REGISTRY_SOURCE ? find_source_mistake(body, &field) : NULL;
     if (mistake != NULL) {
         http_answer_error(call->http, 400, "invalid-source", mistake, field);
         return false;

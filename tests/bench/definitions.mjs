@@ -1,7 +1,7 @@
 // What the hub under measurement knows: one source, and 20 segments of the kinds that shops use.
 
 export const WRITE_KEY = "bench";
-export const SOURCES = { [WRITE_KEY]: { name: "bench", consent: { exempt: true } } };
+export const SOURCES = { [WRITE_KEY]: { name: "bench", trust: "server", consent: { exempt: true } } };
 
 const bought = { event: "Order Completed" };
 const viewed = { event: "Product Viewed" };

@@ -52,7 +52,7 @@ export function sourcesFor(origins, signer) {
       consent: { required: ["analytics"] },
       ...(signer && { proof: signer.definition }),
     },
-    "shop-server": { name: "server", consent: { exempt: true } },
+    "shop-server": { name: "server", trust: "server", consent: { exempt: true } },
   };
 }
 

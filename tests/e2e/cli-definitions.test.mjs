@@ -60,7 +60,7 @@ for (const [command, definitions, rows, shown] of KINDS) {
     for (const row of rows) assert.match(await site.cli(command, "list"), row);
     for (const line of shown) assert.match(await site.cli(command, "show", keys[0]), line);
     const one = JSON.parse(await site.cli(command, "show", keys[0], "--json"));
-    assert.equal(one.key, keys[0]);
+    assert.equal(one.key ?? one.id, keys[0]);
     const all = await site.cli(command, "list", "--json");
     const order = command === "segment" ? keys : [...keys].reverse(); // a is made of b
     for (const key of order) assert.equal(await site.cli(command, "delete", key), `${key} deleted\n`);

@@ -212,13 +212,14 @@ test("odd files are refused with a report, and the collector goes on", async (t)
 });
 
 test("rows of a source that needs consent are refused without it", async (t) => {
-  const { map, write, rejected, path, collector } = await startTill(t);
-  map("hello", { ...HELLO, source: "shop-web" });
+  const { hub, map, write, rejected, path, collector } = await startTill(t);
+  await hub.put("/v1/sources/counter", { trust: "server", consent: { required: ["analytics"] } });
+  map("hello", { ...HELLO, source: "counter" });
   write("hello.csv", "who,n\nu1,1\n");
   await rejected("hello.csv");
   assert.match(readFileSync(path("rejected", "hello.csv.report"), "utf8"), /line 2: consent-missing/);
   assert.equal(
-    await collector.metric('tributary_refused_events_total{source="shop-web",reason="consent-missing"}'),
+    await collector.metric('tributary_refused_events_total{source="counter",reason="consent-missing"}'),
     1,
   );
 });

@@ -7,6 +7,8 @@ const CHROME =
   "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 const CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 const ORIGIN = "https://shop.example";
+// A source of a server, whose key pages of this origin use too: nobody has to prove anything here.
+const SERVER = { trust: "server", origins: [ORIGIN] };
 const EXEMPT = { exempt: true };
 
 /* A browser's request: it has an origin, and says what it is. */
@@ -29,7 +31,7 @@ async function stored(hub, userId, messageId) {
 }
 
 test("a withdrawal reaches the hub although the event that says so is refused", async (t) => {
-  const { hub, collector } = await startSite(t, { sources: { web: {} }, segments: {}, writeKey: "web" });
+  const { hub, collector } = await startSite(t, { sources: { web: { ...SERVER } }, segments: {}, writeKey: "web" });
   const seen = (userId, messageId, analytics) =>
     collector.post("/v1/track", {
       event: "Product Viewed",
@@ -64,7 +66,7 @@ test("a withdrawal reaches the hub although the event that says so is refused", 
 });
 
 test("in a batch the withdrawal is named as rejected, and its neighbours are taken", async (t) => {
-  const { hub, collector } = await startSite(t, { sources: { web: {} }, segments: {}, writeKey: "web" });
+  const { hub, collector } = await startSite(t, { sources: { web: { ...SERVER } }, segments: {}, writeKey: "web" });
   const event = (analytics) => ({ type: "track", event: "E", userId: "u1", context: preferring({ analytics }) });
   const answer = await collector.post("/v1/batch", { batch: [event(true), event(false)] });
   assert.equal(answer.status, 200, answer.text);
@@ -77,9 +79,9 @@ test("in a batch the withdrawal is named as rejected, and its neighbours are tak
 
 test("Sec-GPC objects to the categories that the source names, and the hub keeps that it did", async (t) => {
   const sources = {
-    web: { consent: { required: ["analytics"], gpc: ["marketing"] } },
-    strict: { consent: { required: ["analytics"], gpc: ["analytics"] } },
-    other: { consent: { required: ["analytics"] } },
+    web: { ...SERVER, consent: { required: ["analytics"], gpc: ["marketing"] } },
+    strict: { ...SERVER, consent: { required: ["analytics"], gpc: ["analytics"] } },
+    other: { ...SERVER, consent: { required: ["analytics"] } },
   };
   const { hub, collector } = await startSite(t, { sources, segments: {}, writeKey: "web" });
   const post = (writeKey, userId, headers) =>
@@ -108,7 +110,7 @@ test("Sec-GPC objects to the categories that the source names, and the hub keeps
 });
 
 test("programs are refused and counted, unless the source keeps them; servers' SDKs are none", async (t) => {
-  const sources = { web: { consent: EXEMPT }, open: { consent: EXEMPT, bots: "keep" } };
+  const sources = { web: { ...SERVER, consent: EXEMPT }, open: { ...SERVER, consent: EXEMPT, bots: "keep" } };
   const { hub, collector } = await startSite(t, { sources, segments: {}, writeKey: "web" });
   const post = (userId, { writeKey, headers, context } = {}) =>
     collector.post("/v1/track", { event: "E", userId, context }, { writeKey, headers });
@@ -128,7 +130,7 @@ test("programs are refused and counted, unless the source keeps them; servers' S
 
 test("clients' addresses are kept, cut or dropped as the source says, also behind a proxy", async (t) => {
   const rules = ["as_sent", "keep", "truncate", "drop"];
-  const sources = Object.fromEntries(rules.map((ip) => [ip, { consent: EXEMPT, ip }]));
+  const sources = Object.fromEntries(rules.map((ip) => [ip, { ...SERVER, consent: EXEMPT, ip }]));
   const { hub, collector } = await startSite(t, { sources, segments: {}, writeKey: "keep" });
   const post = (writeKey, messageId, headers, context) =>
     collector.post("/v1/track", { event: "E", userId: "u1", messageId, context }, { writeKey, headers });
@@ -171,11 +173,11 @@ test("a list of trusted proxies that is wrong stops the collector with the entry
 test("over its rate a source is told when to come again, and nothing of the request is stored", async (t) => {
   const limited = { consent: EXEMPT, rate: { events_per_second: 0.01, burst: 10 } };
   const { hub, collector } = await startSite(t, {
-    sources: { web: limited, free: { consent: EXEMPT } },
+    sources: { web: limited, free: { ...SERVER, consent: EXEMPT } },
     segments: {},
     writeKey: "web",
   });
-  const batch = (count, user) => ({ batch: Array.from({ length: count }, (_, i) => ({ type: "track", event: "E", userId: `${user}${i}` })) });
+  const batch = (count, user) => ({ batch: Array.from({ length: count }, (_, i) => ({ type: "track", event: "E", anonymousId: `${user}${i}` })) });
   assert.equal((await collector.post("/v1/batch", batch(8, "first"))).status, 200);
 
   const over = await collector.post("/v1/batch", batch(3, "over"), { headers: { origin: ORIGIN } });
@@ -197,9 +199,9 @@ test("over its rate a source is told when to come again, and nothing of the requ
     return answer.headers["access-control-allow-credentials"] === "true";
   });
   assert.equal((await collector.post("/v1/batch", batch(1, "last"), { writeKey: "free" })).status, 200);
-  await waitUntil(() => hub.profile("user_id", "last0"));
+  await waitUntil(() => hub.profile("anonymous_id", "last0"));
   await waitUntil(async () => (await hub.overview()).events === 61);
-  assert.equal(await hub.profile("user_id", "over0"), undefined);
+  assert.equal(await hub.profile("anonymous_id", "over0"), undefined);
 });
 
 test("the hub refuses rules that are wrong, and names the member", async (t) => {
@@ -207,6 +209,8 @@ test("the hub refuses rules that are wrong, and names the member", async (t) => 
   for (const [field, source] of [
     ["/consent/gpc", { consent: { gpc: "marketing" } }],
     ["/bots", { bots: "maybe" }],
+    ["/trust", { trust: "friend" }],
+    ["/writeKeys", { writeKeys: [] }],
     ["/ip", { ip: "hash" }],
     ["/rate/events_per_second", { rate: { burst: 5 } }],
     ["/rate/burst", { rate: { events_per_second: 5, burst: -1 } }],

@@ -180,8 +180,8 @@ test("readiness tells of the hub without depending on it, and of sources that ar
   assert.deepEqual((await ready(collector)).body, { ready: true, hub: "unreachable since the start" });
   await hub.start();
   await waitUntil(async () => (await ready(collector)).body.hub === "connected");
-  for (const { key } of (await hub.get("/v1/sources")).sources) {
-    await hub.api("DELETE", `/v1/sources/${encodeURIComponent(key)}`);
+  for (const { id } of (await hub.get("/v1/sources")).sources) {
+    await hub.api("DELETE", `/v1/sources/${encodeURIComponent(id)}`);
   }
   await waitUntil(async () => (await ready(collector)).status === 503);
   assert.deepEqual(codes(await ready(collector)), ["no-source"]);

@@ -21,7 +21,7 @@ async function startShops(t, data = {}, policy) {
   const [a, b] = HOSTS.map((host) => `http://${host}:${port}`);
   const sources = {
     web: { name: "web", origins: [a, b], consent: { exempt: true } },
-    server: { name: "server", consent: { exempt: true } },
+    server: { name: "server", trust: "server", consent: { exempt: true } },
   };
   const site = await startSite(t, { collectors: HOSTS.map((host) => host.slice(0, 6)), sources, segments: {}, writeKey: "server" });
   const collectorOf = Object.fromEntries(HOSTS.map((host) => [host, site.collectors[host.slice(0, 6)]]));

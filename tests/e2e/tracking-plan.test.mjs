@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { startPlanned, violationsOf } from "./support/plans.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
-const exempt = { consent: { exempt: true } };
+const exempt = { trust: "server", consent: { exempt: true } };
 
 const ORDER = {
   properties: {

@@ -46,7 +46,7 @@ static void ask(const struct gate *gate, struct slice text)
     const struct gate_source *source = gate_find_source(gate, text);
     if (source != NULL) {
         struct refusal refusal = gate_check(source, &event);
-        ensure(slice_equal(gate_source_key(source), text));
+        ensure(slice_equal(gate_source_id(source), text));
         ensure(refusal.code == NULL || refusal.message != NULL);
         pass(source);
         int64_t wait_ns;

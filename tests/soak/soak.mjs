@@ -166,7 +166,7 @@ export async function soak({ seconds, cuts, connections = 64, spool = "64MiB", l
   let collector;
   try {
     await hub.start();
-    await define(hub, { sources: { [WRITE_KEY]: { name: "Soak", consent: { exempt: true } } } });
+    await define(hub, { sources: { [WRITE_KEY]: { name: "Soak", trust: "server", consent: { exempt: true } } } });
     hub.link = `tcp://127.0.0.1:${linePort}`;
     collector = await enrol(hub, "soak", { port, writeKey: WRITE_KEY });
     collector.args.push("--spool_bytes_max", spool);

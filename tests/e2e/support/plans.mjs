@@ -9,7 +9,7 @@ export async function startPlanned(t, plans) {
   const site = await startSite(t, { sources: { other: {} }, segments: {}, writeKey: keys[0] });
   for (const key of keys) {
     await site.hub.put(`/v1/tracking-plans/${key}`, plans[key]);
-    await site.hub.put(`/v1/sources/${key}`, { consent: { exempt: true }, tracking_plan: key });
+    await site.hub.put(`/v1/sources/${key}`, { trust: "server", consent: { exempt: true }, tracking_plan: key });
   }
   await waitUntil(
     async () => {

@@ -6,8 +6,16 @@ import { waitUntil } from "./wait.mjs";
 export const KEY = "web-1";
 export const HOUR_MS = 3_600_000;
 
-/* A source that needs no consent, for pages of these origins. */
-export const openSource = (origins = []) => ({ [KEY]: { name: "site", origins, consent: { exempt: true } } });
+/* A source that needs no consent: for pages of these origins, whose ids count though nothing proves them; or,
+ * without any, for a server. */
+export const openSource = (origins = []) => ({
+  [KEY]: {
+    name: "site",
+    origins,
+    consent: { exempt: true },
+    ...(origins.length > 0 ? { open: ["user_id", "email"] } : { trust: "server" }),
+  },
+});
 
 /* What the hub has of the profile that owns the identifier, in the order of the calls' names, once all
  * `count` events are there; fails where there are more, anywhere. */

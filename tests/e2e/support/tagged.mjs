@@ -19,8 +19,8 @@ export async function startTagged(t, { source = { consent: { exempt: true } }, s
   const [port] = await freePorts(1);
   const origin = `http://127.0.0.1:${port}`;
   const sources = {
-    [WRITE_KEY]: { name: "web", origins: [origin], ...source },
-    server: { name: "server", consent: { exempt: true } },
+    [WRITE_KEY]: { name: "web", origins: [origin], open: ["user_id", "email"], ...source },
+    server: { name: "server", trust: "server", consent: { exempt: true } },
   };
   const site = await startSite(t, { sources, segments, writeKey: "server", partitions: 4 });
   const pages = new Map();
