@@ -247,7 +247,7 @@ static bool is_refused_by_hub(struct api *api, const struct gate_source *source,
     if (why.code == NULL) {
         return false;
     }
-    count_request(api, gate_source_key(source), events, &refusal, true);
+    count_request(api, gate_source_id(source), events, &refusal, true);
     http_add_header(http, "Retry-After", slice_text("60"));
     http_answer_error(http, 503, refusal.code, refusal.message, NULL);
     return true;
