@@ -177,6 +177,11 @@ static void wake_uplink(void *user)
     uplink_wake(((struct collector *)user)->uplink);
 }
 
+static void on_hub_is_back(void *user)
+{
+    uplink_hub_is_back(((struct collector *)user)->uplink);
+}
+
 /* Each of these keeps what it had of memory and threads; only a new process gets rid of them. */
 enum { STUCK_LINKS_MAX = 8, EXIT_RESTART = 70 };
 
@@ -308,6 +313,7 @@ static bool open_parts(struct collector *c, struct error *err)
         .suppression = c->suppression,
         .report = c->report,
         .gate_version = told_gate_version,
+        .hub_is_back = on_hub_is_back,
         .gate_changed = on_gate_changed,
         .user = c,
     };

@@ -6,18 +6,20 @@
 enum { ID_BYTES = 4 };
 
 const uint8_t link_frame_greeting[LINK_FRAME_GREETING_BYTES] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
-static const uint8_t client_greeting[LINK_FRAME_GREETING_BYTES] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
+const uint8_t link_frame_client_greeting[LINK_FRAME_GREETING_BYTES] = {0, 'S',  'P', 0,
+                                                                       0, 0x30, 0,   0};
 
 enum link_taken link_frame_take_greeting(struct slice *rest)
 {
-    size_t len = rest->len < sizeof client_greeting ? rest->len : sizeof client_greeting;
+    size_t len = rest->len < sizeof link_frame_client_greeting ? rest->len
+                                                               : sizeof link_frame_client_greeting;
     if (len == 0) {
         return LINK_NOT_YET;
     }
-    if (memcmp(rest->data, client_greeting, len) != 0) {
+    if (memcmp(rest->data, link_frame_client_greeting, len) != 0) {
         return LINK_WRONG;
     }
-    if (len < sizeof client_greeting) {
+    if (len < sizeof link_frame_client_greeting) {
         return LINK_NOT_YET;
     }
     *rest = slice_skip(*rest, len);

@@ -22,8 +22,9 @@ enum link_taken {
     LINK_WRONG,   /* whatever comes: it is another protocol, or over LIMIT_WIRE_BYTES */
 };
 
-/* What a server sends. */
+/* What a server sends, and what a client does. */
 extern const uint8_t link_frame_greeting[LINK_FRAME_GREETING_BYTES];
+extern const uint8_t link_frame_client_greeting[LINK_FRAME_GREETING_BYTES];
 
 /* Take what a client sends from the front of *rest. */
 MUST_CHECK enum link_taken link_frame_take_greeting(struct slice *rest);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -352,6 +353,20 @@ static void test_a_server_that_appears_later_answers_what_waits(void **state)
     outcomes_free(o);
 }
 
+/* Who asks while a connection is being lost is told that it is unanswered, and asks again. */
+static void ask_until_answered(struct link_client *client, struct outcomes *o, int i)
+{
+    int64_t start = clock_monotonic_ns(&clock_real);
+    do {
+        assert_true(clock_monotonic_ns(&clock_real) - start < PATIENCE_MS * 1000000LL);
+        o->one[i].calls = 0;
+        o->done = i;
+        request(client, o, i, PATIENCE_MS);
+        wait_for(o, i + 1);
+    } while (!o->one[i].answered);
+    assert_true(o->one[i].is_right && o->one[i].calls == 1);
+}
+
 static void test_after_a_restart_of_the_server_requests_are_answered_again(void **state)
 {
     struct outcomes *o = outcomes_new();
@@ -366,9 +381,7 @@ static void test_after_a_restart_of_the_server_requests_are_answered_again(void 
     wait_for(o, 2);
     assert_false(o->one[1].answered);
     server = open_server(answer_at_once, &handled);
-    request(client, o, 2, PATIENCE_MS);
-    wait_for(o, 3);
-    assert_true(o->one[2].answered && o->one[2].is_right);
+    ask_until_answered(client, o, 2);
     link_client_close(&client);
     link_server_close(&server);
     outcomes_free(o);
@@ -591,6 +604,8 @@ static void test_a_message_over_the_limit_never_reaches_the_handler(void **state
 struct mute {
     int listening;
     atomic_int connections;
+    atomic_int messages;
+    atomic_int fd;       /* the connection that is served */
     atomic_bool answers; /* from the next connection on */
     atomic_bool dies;    /* resets each connection in the midst of what it is sent */
     pthread_t thread;
@@ -622,7 +637,7 @@ static void die_in_the_midst(int fd, int n)
 }
 
 /* One message after the other: 8 bytes of length, 4 of the request's id, the text. */
-static void serve_mute(int fd, bool answers)
+static void serve_mute(struct mute *mute, int fd, bool answers)
 {
     static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
     uint8_t theirs[8];
@@ -636,6 +651,7 @@ static void serve_mute(int fd, bool answers)
         if (!read_all(fd, message + 8, len)) {
             return;
         }
+        atomic_fetch_add(&mute->messages, 1);
         if (answers) {
             uint8_t reply[256] = {0};
             memcpy(reply + 8, message + 8, 4);
@@ -654,10 +670,11 @@ static void *run_mute(void *arg)
     while ((fd = accept(mute->listening, NULL, NULL)) >= 0) {
         bool answers = atomic_load(&mute->answers);
         int n = atomic_fetch_add(&mute->connections, 1);
+        atomic_store(&mute->fd, fd);
         if (atomic_load(&mute->dies)) {
             die_in_the_midst(fd, n);
         } else {
-            serve_mute(fd, answers);
+            serve_mute(mute, fd, answers);
         }
         close(fd);
     }
@@ -674,6 +691,11 @@ static void mute_open(struct mute *mute)
     assert_int_equal(bind(mute->listening, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(mute->listening, 8), 0);
     assert_int_equal(pthread_create(&mute->thread, NULL, run_mute, mute), 0);
+}
+
+static void mute_hang_up(struct mute *mute)
+{
+    shutdown(atomic_load(&mute->fd), SHUT_RDWR);
 }
 
 static void mute_close(struct mute *mute)
@@ -766,6 +788,61 @@ test_a_client_recovers_from_connections_that_died_in_the_midst_of_large_messages
     outcomes_free(o);
 }
 
+/* What was asked of a server that dies is told at once, not after its own time. */
+static void test_what_a_dying_server_was_asked_is_unanswered_at_once(void **state)
+{
+    struct outcomes *o = outcomes_new();
+    struct mute mute = {0};
+    (void)state;
+    mute_open(&mute);
+    struct link_client *client = open_client();
+    request(client, o, 0, 100 * PATIENCE_MS);
+    while (atomic_load(&mute.messages) == 0) {
+        sched_yield();
+    }
+    mute_hang_up(&mute);
+    wait_for(o, 1);
+    assert_all(o, 1, false);
+    link_client_close(&client);
+    mute_close(&mute);
+    outcomes_free(o);
+}
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* A server that was away for long is found in no more time than one that was away for short; a
+ * client that waits for it hardly works meanwhile. */
+static void test_a_server_that_is_back_is_found_within_two_seconds(void **state)
+{
+    enum { AWAY_MS = 6000, FOUND_MS_MAX = 2000 };
+    struct timespec away = {AWAY_MS / 1000, 0};
+    struct outcomes *o = outcomes_new();
+    atomic_int handled = 0;
+    (void)state;
+    struct link_server *server = open_server(answer_at_once, &handled);
+    struct link_client *client = open_client();
+    ask_until_answered(client, o, 0);
+    link_server_close(&server);
+    double before = cpu_ms();
+    nanosleep(&away, NULL);
+    print_message("%.2f ms of CPU time in %d ms without a server\n", cpu_ms() - before, AWAY_MS);
+    assert_false(link_client_is_connected(client));
+    server = open_server(answer_at_once, &handled);
+    int64_t start = clock_monotonic_ns(&clock_real);
+    ask_until_answered(client, o, 1);
+    int64_t found_ms = (clock_monotonic_ns(&clock_real) - start) / 1000000;
+    print_message("found after %lld ms\n", (long long)found_ms);
+    assert_true(found_ms < FOUND_MS_MAX);
+    link_client_close(&client);
+    link_server_close(&server);
+    outcomes_free(o);
+}
+
 static void test_a_client_that_never_was_connected_is_left_to_its_dialling(void **state)
 {
     struct outcomes *o = outcomes_new();
@@ -841,6 +918,8 @@ int main(void)
         TEST(test_a_stopped_server_calls_its_handler_no_more_but_sends_what_is_owed),
         TEST(test_a_message_of_nearly_the_limit_passes),
         TEST(test_a_silent_connection_is_given_up_and_a_new_one_serves),
+        TEST(test_what_a_dying_server_was_asked_is_unanswered_at_once),
+        TEST(test_a_server_that_is_back_is_found_within_two_seconds),
         TEST(test_a_client_that_never_was_connected_is_left_to_its_dialling),
         TEST(test_a_stopped_client_answers_nothing_and_takes_nothing),
         TEST(test_addresses_that_cannot_be_are_errors),

@@ -5,13 +5,7 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum {
-    WAIT_MS = 25000,
-    ANSWER_MS_MAX = 35000,
-    RETRY_MS = 500,
-    REFUSED_MS = 10000,
-    CONNECTED_MS = 45000
-};
+enum { WAIT_MS = 25000, ANSWER_MS_MAX = 35000, RETRY_MS = 500, REFUSED_MS = 10000 };
 
 struct downlink {
     struct downlink_parts parts;
@@ -25,7 +19,9 @@ struct downlink {
     bool is_refused; /* the poll whose end is being handled */
     uint64_t gate_version;
     int64_t answered_ms;
-    bool has_asked; /* the first poll does not wait, so that the offset is known at once */
+    /* The last poll was answered. The first one, and one after another that was not, does not wait:
+     * so the offset is known at once, and so is that the hub is back. */
+    bool is_answered;
     uint8_t nonce[SEAL_NONCE_BYTES]; /* of the poll under way */
     pthread_t thread;
 };
@@ -82,7 +78,6 @@ static bool apply(struct downlink *d, const msgpack_object *members, struct erro
     }
     if (fine) {
         pthread_mutex_lock(&d->lock);
-        d->has_asked = true;
         d->answered_ms = clock_now_ms(d->parts.clock);
         clock_offset_note(d->parts.offset, r->hub_ms);
         pthread_mutex_unlock(&d->lock);
@@ -123,10 +118,15 @@ static void on_poll_done(void *user, bool answered, struct slice reply)
     }
     report_settle(d->parts.report, fine);
     pthread_mutex_lock(&d->lock);
+    bool is_back = fine && !d->is_answered;
+    d->is_answered = fine;
     d->polling = false;
     d->pause_ms = fine ? 0 : d->is_refused ? REFUSED_MS : RETRY_MS;
     pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
+    if (is_back) {
+        d->parts.hub_is_back(d->parts.user);
+    }
 }
 
 static void send_poll(struct downlink *d)
@@ -136,7 +136,7 @@ static void send_poll(struct downlink *d)
     struct buf message;
     struct buf request;
     (void)clock_offset_get(d->parts.offset, &poll->clock_offset_ms);
-    poll->wait_ms = d->has_asked ? WAIT_MS : 0;
+    poll->wait_ms = d->is_answered ? WAIT_MS : 0;
     poll->gate_version = d->parts.gate_version;
     poll->spool_blocks = spool_blocks(d->parts.spool);
     poll->spool_bytes = spool_bytes(d->parts.spool);
@@ -240,8 +240,7 @@ void downlink_close(struct downlink **downlink)
 bool downlink_is_connected(struct downlink *d)
 {
     pthread_mutex_lock(&d->lock);
-    bool connected =
-        d->answered_ms > 0 && clock_now_ms(d->parts.clock) - d->answered_ms < CONNECTED_MS;
+    bool connected = d->is_answered;
     pthread_mutex_unlock(&d->lock);
     return connected && link_client_is_connected(d->parts.link);
 }

@@ -30,6 +30,9 @@ struct downlink_parts {
     struct suppression *suppression;
     struct report *report;
     uint64_t gate_version; /* of the definitions that the edge cache keeps; 0: none, or others */
+    /* Called on a thread of the link when a poll is answered for the first time, or after one that
+     * was not. */
+    void (*hub_is_back)(void *user);
     /* Called on a thread of the link with new definitions, which are durable then. */
     void (*gate_changed)(void *user, struct slice state);
     void *user;
@@ -42,7 +45,7 @@ void downlink_stop(struct downlink *downlink);
 /* Free; the link must be closed. */
 void downlink_close(struct downlink **downlink);
 
-/* The hub answered a poll within the last 45 s. */
+/* The hub answered the last poll, and the connection is there. */
 bool downlink_is_connected(struct downlink *downlink);
 /* When the hub last answered a poll, or 0: not in this run. */
 int64_t downlink_answered_ms(struct downlink *downlink);

@@ -225,6 +225,16 @@ void shipper_no_answer(struct shipper *s, uint64_t sequence, int64_t now_ms)
     }
 }
 
+void shipper_retry_now(struct shipper *s, int64_t now_ms)
+{
+    s->failures = 0;
+    for (unsigned i = 0; i < s->window; i++) {
+        struct shipper_slot *slot = &s->slots[i];
+        slot->failures = 0;
+        slot->retry_ms = slot->retry_ms > now_ms ? now_ms : slot->retry_ms;
+    }
+}
+
 size_t shipper_cover(struct shipper *s, uint64_t from, uint64_t to,
                      struct spool_place ret[SHIPPER_WINDOW_MAX])
 {

@@ -80,6 +80,9 @@ enum shipper_action shipper_reply(struct shipper *shipper, uint64_t sequence,
                                   enum wire_status status, int64_t now_ms);
 void shipper_no_answer(struct shipper *shipper, uint64_t sequence, int64_t now_ms);
 
+/* The hub is there: what waits for its retry need not wait any longer. */
+void shipper_retry_now(struct shipper *shipper, int64_t now_ms);
+
 /* The hub has every block from `from` to `to`: those of them that are in flight or wait for their
  * retry are done, though their own answers were lost or are still to come. They are written to
  * `ret`, for the spool to forget; how many is returned. Numbers that were never sent (blocks that

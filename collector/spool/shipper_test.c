@@ -172,6 +172,28 @@ static void test_a_revoked_collector_keeps_its_blocks_and_asks_once_a_minute(voi
     assert_int_equal(shipper_reply(&s, 0, WIRE_STORED, 60000), SHIPPER_FORGET);
 }
 
+static void test_when_the_hub_is_back_nothing_waits_for_its_retry(void **state)
+{
+    struct shipper s;
+    (void)state;
+    begin(&s, 3, 0);
+    for (uint64_t n = 0; n < 3; n++) {
+        assert_int_equal(must_send(&s, 9, 0), n);
+    }
+    assert_int_equal(shipper_reply(&s, 0, WIRE_REVOKED, 0), SHIPPER_KEEP);
+    for (int64_t ms = 0; ms < 60000; ms += 6000) { /* until its pauses are as long as they get */
+        shipper_no_answer(&s, 1, ms);
+        assert_int_equal(must_send(&s, 9, ms + 5000), 1);
+    }
+    shipper_no_answer(&s, 1, 59000);
+    shipper_retry_now(&s, 59001);
+    assert_int_equal(must_send(&s, 9, 59001), 0);
+    assert_int_equal(must_send(&s, 9, 59001), 1);
+    (void)must_wait(&s, 9, 59001);   /* 2 is in flight, and stays there */
+    shipper_no_answer(&s, 1, 59001); /* its pauses begin anew */
+    assert_int_equal(must_wait(&s, 9, 59001), 59101);
+}
+
 static void test_numbers_that_are_not_in_the_spool_do_not_hold_up_the_rest(void **state)
 {
     struct shipper s;
@@ -665,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_a_block_refused_as_damaged_three_times_is_set_aside),
         cmocka_unit_test(test_a_block_that_was_damaged_on_the_way_is_not_set_aside),
         cmocka_unit_test(test_a_revoked_collector_keeps_its_blocks_and_asks_once_a_minute),
+        cmocka_unit_test(test_when_the_hub_is_back_nothing_waits_for_its_retry),
         cmocka_unit_test(test_numbers_that_are_not_in_the_spool_do_not_hold_up_the_rest),
         cmocka_unit_test(test_an_acknowledgement_covers_older_blocks_whose_answers_were_lost),
         cmocka_unit_test(test_an_answer_about_a_block_that_is_not_under_way_changes_nothing),

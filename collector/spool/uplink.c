@@ -308,6 +308,14 @@ void uplink_wake(struct uplink *u)
     pthread_mutex_unlock(&u->lock);
 }
 
+void uplink_hub_is_back(struct uplink *u)
+{
+    pthread_mutex_lock(&u->lock);
+    shipper_retry_now(&u->shipper, clock_now_ms(u->clock));
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+}
+
 struct uplink_stats uplink_stats(struct uplink *u)
 {
     pthread_mutex_lock(&u->lock);

@@ -39,6 +39,9 @@ void uplink_close(struct uplink **uplink);
 /* There is a new block in the spool, or the clock's offset is known. */
 void uplink_wake(struct uplink *uplink);
 
+/* The hub answers again: what waits for its retry is sent now. */
+void uplink_hub_is_back(struct uplink *uplink);
+
 struct uplink_stats {
     uint64_t blocks_stored;
     uint64_t blocks_replayed;

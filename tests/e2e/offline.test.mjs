@@ -1,5 +1,6 @@
 // The line to the hub breaks; the collector goes on, and nothing is lost or counted twice.
 import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
 import { settle, startSite, test, waitUntil } from "./support/site.mjs";
 
 const ids = (count) => Array.from({ length: count }, (_, n) => `offline-${String(n).padStart(3, "0")}`);
@@ -61,4 +62,26 @@ test("the edge answers from what it knows while the hub is down", async (t) => {
   await collector.kill();
   await collector.start();
   assert.deepEqual((await collector.me("a1")).segments, ["greeted"]);
+});
+
+test("a hub that is back is known within two seconds, and so is that it is away", async (t) => {
+  const { hub, collector } = await startSite(t);
+  const says = async () => (await collector.get("/readyz")).body.hub;
+  await waitUntil(async () => (await says()) === "connected");
+  // Long enough for every pause to have grown; a poll waits at the hub when it dies.
+  for (const away of [1000, 9000]) {
+    await hub.kill("SIGKILL");
+    const died = performance.now();
+    await waitUntil(async () => /^unreachable since/.test(await says()), { what: "the collector to miss the hub" });
+    assert.ok(performance.now() - died < 2000, `missed after ${performance.now() - died} ms`);
+    await collector.send([track(`away-${away}`, 0)]);
+    await pause(away - (performance.now() - died));
+    await hub.start();
+    const back = performance.now();
+    await waitUntil(async () => (await says()) === "connected", { what: "the collector to find the hub" });
+    await waitUntil(async () => (await arrived(hub)).includes(`away-${away}`), { what: "what waited to arrive" });
+    const found = performance.now() - back;
+    assert.ok(found < 2000, `found after ${found} ms`);
+    t.diagnostic(`away for ${away} ms, found after ${found.toFixed(0)} ms`);
+  }
 });
