@@ -264,15 +264,25 @@ static void put_normalizers(msgpack_packer *k, const struct entry *rules)
     free(read);
 }
 
+static bool is_hidden_from_gates(const msgpack_object *name)
+{
+    static const char *const hidden[] = {"id", "key", "writeKeys", "proof"};
+    struct slice text;
+    bool is_hidden = !value_text(name, &text);
+    for (size_t i = 0; !is_hidden && i < sizeof hidden / sizeof *hidden; i++) {
+        is_hidden = slice_is(text, hidden[i]);
+    }
+    return is_hidden;
+}
+
 /* A source as gates see it, under one of its write keys: what concerns the hub alone, and its other
  * keys, stay here. */
 static void put_source(msgpack_packer *k, const struct source *source, struct slice write_key,
                        const msgpack_object *body)
 {
-    static const char *const hidden[] = {"id", "key", "writeKeys", "proof"};
-    uint32_t count = body->via.map.size;
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
-        count -= value_member_c(body, hidden[i]) != NULL;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < body->via.map.size; i++) {
+        count += !is_hidden_from_gates(&body->via.map.ptr[i].key);
     }
     value_pack_text(k, write_key);
     msgpack_pack_map(k, count + 1);
@@ -280,13 +290,8 @@ static void put_source(msgpack_packer *k, const struct source *source, struct sl
     value_pack_text(k, source->id);
     for (uint32_t i = 0; i < body->via.map.size; i++) {
         const msgpack_object_kv *kv = &body->via.map.ptr[i];
-        struct slice name = slice_text("");
-        bool is_hidden = !value_text(&kv->key, &name);
-        for (size_t h = 0; h < sizeof hidden / sizeof *hidden; h++) {
-            is_hidden = is_hidden || slice_is(name, hidden[h]);
-        }
-        if (!is_hidden) {
-            value_pack_text(k, name);
+        if (!is_hidden_from_gates(&kv->key)) {
+            msgpack_pack_object(k, kv->key);
             msgpack_pack_object(k, kv->val);
         }
     }

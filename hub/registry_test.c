@@ -240,8 +240,9 @@ static void test_gates_find_a_source_by_each_of_its_keys_and_see_nothing_of_its_
     msgpack_zone zone;
     uint64_t version;
     struct slice id;
-    must_put(f, REGISTRY_SOURCE, "till",
-             "{\"writeKeys\":[\"a\",\"b\"],\"trust\":\"server\",\"proof\":{\"keys\":[]}}");
+    must_put(
+        f, REGISTRY_SOURCE, "till",
+        "{\"proof\":1,\"writeKeys\":[\"a\",\"b\"],\"trust\":\"server\",\"proof\":{\"keys\":[]}}");
     must_put(f, REGISTRY_SOURCE, "web", "{}");
     buf_clear(&f->bytes);
     registry_gate(f->registry, &f->bytes, &version);
