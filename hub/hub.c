@@ -141,6 +141,7 @@ static void open_services(struct hub *h)
     h->collectors = collectors_new(h->registry, h->secret_key);
     collectors_reload(h->collectors);
     h->reports = reports_new();
+    h->trust_counts = trust_counts_new();
     struct edges_parts parts = {.registry = h->registry,
                                 .suppressions = h->suppressions,
                                 .incarnations = h->incarnations,
@@ -258,6 +259,7 @@ void hub_close(struct hub **hub)
     incarnations_close(&h->incarnations);
     suppressions_close(&h->suppressions);
     reports_free(&h->reports);
+    trust_counts_free(&h->trust_counts);
     registry_close(&h->registry);
     definitions_free(&h->definitions);
     eventlog_close(&h->log);

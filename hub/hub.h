@@ -10,6 +10,7 @@
 #include "hub/reports.h"
 #include "hub/settings.h"
 #include "hub/suppressions.h"
+#include "hub/trust/trust_counts.h"
 
 struct api;
 
@@ -36,6 +37,7 @@ struct hub {
     struct incarnations *incarnations;
     struct quarantine *quarantine;
     struct reports *reports;
+    struct trust_counts *trust_counts;
     struct intake *intake;
     struct edges *edges;
     struct workers *workers;

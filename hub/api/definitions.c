@@ -55,8 +55,8 @@ static void write_members(struct json_writer *w, msgpack_zone *zone, enum regist
     }
 }
 
-/* A source's id, and what it says of trust where it says nothing: nobody has to know the defaults.
- */
+/* A source's id, what it says of trust where it says nothing, so that nobody has to know the
+ * defaults, and what came of it. */
 static void write_source_head(struct call *call, const struct registry_entry *entry)
 {
     msgpack_object body;
@@ -76,6 +76,7 @@ static void write_source_head(struct call *call, const struct registry_entry *en
         json_text(&call->w, source.id);
         json_close_array(&call->w);
     }
+    api_write_evidence(call, entry->key, source.proof != NULL);
 }
 
 static bool write_definition(void *user, const struct registry_entry *entry)
@@ -177,17 +178,31 @@ static bool check_proof(struct call *call, const msgpack_object *source)
     return fine;
 }
 
+/* What an answer adds to a definition is no part of it. */
+static void drop_member(msgpack_object *map, const char *dropped)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < map->via.map.size; i++) {
+        struct slice name;
+        if (!value_text(&map->via.map.ptr[i].key, &name) || !slice_is(name, dropped)) {
+            map->via.map.ptr[kept++] = map->via.map.ptr[i];
+        }
+    }
+    map->via.map.size = kept;
+}
+
 /* Where the source was read and put again, its secrets are those that it had. */
-static void keep_secrets(struct call *call, struct slice key, msgpack_object *body)
+static void settle_source(struct call *call, struct slice key, msgpack_object *body)
 {
     struct registry_entry entry;
     msgpack_object before;
     struct error err;
     struct buf bytes;
     struct buf whole;
-    if (!proof_has_hidden(body)) {
+    if (!proof_has_hidden(body) && value_member_c(body, "evidence") == NULL) {
         return;
     }
+    drop_member(body, "evidence");
     buf_init(&bytes, SIZE_MAX / 2);
     buf_init(&whole, SIZE_MAX / 2);
     bool found = registry_find(call->hub->registry, REGISTRY_SOURCE, key, &bytes, &entry);
@@ -235,7 +250,7 @@ static void put_definition(struct call *call, enum registry_kind kind, struct sl
         return;
     }
     if (kind == REGISTRY_SOURCE) {
-        keep_secrets(call, key, &body);
+        settle_source(call, key, &body);
     }
     if (!check_definition(call, kind, &body)) {
         return;

@@ -59,6 +59,9 @@ void api_write_profile(struct json_writer *w, const struct profile *profile,
 void api_write_event_members(struct json_writer *w, const struct event *event);
 /* A collector's refusals of the last hour by reason, as the member "refusalsLastHour". */
 void api_write_refusal_sums(struct call *call, struct slice collector);
+/* How many events of a source were proven and how many only claimed, as the member "evidence". */
+void api_write_evidence(struct call *call, struct slice source, bool has_keys);
+void api_put_evidence_metrics(struct hub *hub, struct buf *out);
 /* The figures of all partitions together. */
 MUST_CHECK bool api_read_stats(struct hub *hub, struct partition_stats *ret, struct error *err);
 

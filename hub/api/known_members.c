@@ -20,6 +20,7 @@ static const struct member sources[] = {
     MEMBER_OF("consent", consent),
     MEMBER_OF("rate", rate),
     MEMBER_OF("proof", proof),
+    MEMBER("evidence"),
     MEMBERS_END,
 };
 

@@ -27,6 +27,7 @@ static void show_overview(struct call *call)
     struct hub *hub = call->hub;
     struct json_writer *w = &call->w;
     struct partition_stats stats;
+    struct trust_figures evidence = trust_counts_of_all(hub->trust_counts);
     struct error err;
     if (!api_read_stats(hub, &stats, &err)) {
         call_answer_failure(call, &err);
@@ -49,6 +50,9 @@ static void show_overview(struct call *call)
         {"suppressedIdentifiers", suppressions_count(hub->suppressions)},
         {"quarantinedEvents", router_quarantined(hub->router)},
         {"unreadableBlocks", router_failed_blocks(hub->router)},
+        {"provenEvents", evidence.proven},
+        {"claimedEvents", evidence.claimed},
+        {"invalidProofs", trust_invalid(&evidence)},
         {"queuedBytes", workers_queued_bytes(hub->workers)},
         {"strangersRefused", messages_strangers(hub->messages)},
     };
@@ -198,6 +202,7 @@ void api_metrics(struct call *call)
     metrics_put(out, "tributary_strangers_refused_total", "counter",
                 "Messages that no enrolled collector sent.",
                 (double)messages_strangers(hub->messages));
+    api_put_evidence_metrics(hub, out);
     put_link_metrics(hub, out);
 
     put_refused_collectors(hub, out);

@@ -3,6 +3,7 @@
 #include "hub/cli/client.h"
 #include "hub/cli/collectors.h"
 #include "hub/cli/commands.h"
+#include "hub/cli/trust.h"
 #include "hub/cli/refusals.h"
 #include "hub/cli/render.h"
 #include "shared/clock.h"
@@ -120,6 +121,7 @@ static bool print_screen(const struct cli *cli, struct client *client, struct er
     }
     printf("\nCollectors\n");
     return collectors_print(client, 2, err) && print_refusals(client, err) &&
+           trust_print(client, 2, err) &&
            (is_ready || error_set(err, ERROR_UNAVAILABLE, "the hub is not ready"));
 }
 
