@@ -107,7 +107,7 @@ unit: $(TESTS)
 	@for t in $(TESTS); do echo "  TEST  $$t"; $(TEST_ENV) timeout $(TEST_SECONDS) $$t || exit 1; done
 
 tag: tag-js/dist/t.js
-tag-js/dist/t.js: $(wildcard tag-js/src/*.js tag-js/package.json) tag-js/build.mjs package-lock.json | node_modules
+tag-js/dist/t.js: $(wildcard tag-js/src/*.js tag-js/src/more/*.js tag-js/package.json) tag-js/build.mjs package-lock.json | node_modules
 	@npm run --silent --workspace tag-js build
 
 node_modules: package.json tag-js/package.json tests/package.json package-lock.json

@@ -30,7 +30,7 @@ static const struct config_row rows[] = {
     ROW(tls_key, CONFIG_TEXT, "/etc/tributary/tls/key.pem", 0, 0,
         "Key that belongs to the certificate, PEM; taken anew when the file is replaced."),
     ROW(tag_file, CONFIG_TEXT, "/usr/share/tributary/t.js", 0, 0,
-        "The browser tag; with FILE.gz and FILE.br beside it, those are served too."),
+        "The browser tag; served too: FILE.gz and FILE.br beside it, and t.more.js beside a t.js."),
     ROW(tag_path, CONFIG_TEXT, "/t.js", 0, 0, "Path under which the tag is served."),
     ROW(analytics_js_file, CONFIG_TEXT, "", 0, 0,
         "Segment's standalone analytics.js, served as /analytics.js/v1/KEY/analytics.min.js; "

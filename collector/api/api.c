@@ -77,14 +77,34 @@ static void add_cors(struct api *api, struct http_request *http)
     http_add_header(http, "Access-Control-Expose-Headers", slice_text("Retry-After"));
 }
 
+/* Libraries that trace requests add headers to every fetch of a page (traceparent, baggage, b3 and
+ * many more), and without our leave the browser sends no event at all. We read none that we do not
+ * know, so any name may come; but not those by which proxies speak of the client. */
+static bool may_send(struct slice names)
+{
+    static const char of_names[] = "abcdefghijklmnopqrstuvwxyz0123456789-_, ";
+    for (size_t i = 0; i < names.len; i++) {
+        if (memchr(of_names, names.data[i], sizeof of_names - 1) == NULL) {
+            return false;
+        }
+    }
+    return names.len > 0 && names.len <= 1024 &&
+           memmem(names.data, names.len, "forwarded", strlen("forwarded")) == NULL &&
+           memmem(names.data, names.len, "x-real-ip", strlen("x-real-ip")) == NULL;
+}
+
 static void answer_preflight(struct http_request *http)
 {
+    struct slice asked = http_header(http, "Access-Control-Request-Headers");
     http_add_header(http, "Access-Control-Allow-Methods", slice_text("GET, POST, OPTIONS"));
     http_add_header(http, "Access-Control-Allow-Headers",
                     slice_text("authorization, content-type, x-retry-count, x-write-key, "
                                "anonymousid, sentat, sp-anonymous, rsa-recovered, "
                                "rsa-retry-attempt, rsa-retry-reason, rsa-since-last-attempt, "
                                "rsa-since-first-attempt"));
+    if (may_send(asked)) {
+        http_add_header(http, "Access-Control-Allow-Headers", asked);
+    }
     http_add_header(http, "Access-Control-Max-Age", slice_text("7200"));
     http_answer_static(http, 204, NULL, slice_text(""));
 }
@@ -287,6 +307,10 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         tag_answer(api->tag, http);
         return true;
     }
+    if (slice_is(path, api->tag_more_path)) {
+        tag_answer(api->tag_more, http);
+        return true;
+    }
     if (api->analytics_js != NULL &&
         enclosed(path, "/analytics.js/v1/", "/analytics.min.js").len > 0) {
         tag_answer(api->analytics_js, http);
@@ -363,6 +387,15 @@ static void on_visitor_changed(void *user, struct slice anonymous_id)
     watch_changed(((struct api *)user)->watch, anonymous_id);
 }
 
+static void load_tag(struct api *api, const struct settings *settings)
+{
+    char second[sizeof api->tag_more_path];
+    api->tag = tag_load(settings->tag_file);
+    tag_second_name(settings->tag_file, second, sizeof second);
+    api->tag_more = tag_load(second);
+    tag_second_name(settings->tag_path, api->tag_more_path, sizeof api->tag_more_path);
+}
+
 bool api_open(struct collector *collector, struct api **ret, struct error *err)
 {
     const struct settings *settings = &collector->settings;
@@ -382,7 +415,7 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     api->collector = collector;
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->lookups_done, NULL);
-    api->tag = tag_load(settings->tag_file);
+    load_tag(api, settings);
     if (settings->analytics_js_file[0] != 0) {
         api->analytics_js = tag_load(settings->analytics_js_file);
     }
@@ -448,6 +481,7 @@ void api_close(struct api **api)
     watch_close(&a->watch);
     certificate_close(&a->certificate);
     tag_free(&a->tag);
+    tag_free(&a->tag_more);
     tag_free(&a->analytics_js);
     customers_page_free(&a->customers_page);
     token_guard_free(&a->token_guard);

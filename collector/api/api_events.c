@@ -147,12 +147,19 @@ static void write_refusal(struct json_writer *w, const struct refusal *refusal)
     }
 }
 
+/* The tag tells of a withdrawal by an event that is refused, and what is kept of it is what the
+ * visitor wanted: no failure, of which the browser would write a red line. */
+static bool is_withdrawal(const struct request *request, struct http_request *http)
+{
+    return http_query(http, "me").len > 0 && request_is_stored(request);
+}
+
 /* The answer where some events of a batch were refused, or the only one. */
 static void answer_refused(struct api *api, struct http_request *http, struct scratch *s,
                            size_t refused)
 {
     const struct request *request = &s->request;
-    bool nothing_taken = refused == request->count;
+    bool nothing_taken = refused == request->count && !is_withdrawal(request, http);
     struct json_writer w;
     json_writer_init(&w, &s->body);
     json_open_object(&w);

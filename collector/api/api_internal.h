@@ -30,6 +30,8 @@ struct api {
     struct http_server *https_server; /* NULL without HTTPS, like the certificate */
     struct certificate *certificate;
     struct tag *tag;
+    struct tag *tag_more; /* the tag's second file, which some pages need */
+    char tag_more_path[CONFIG_TEXT_BYTES + sizeof ".more.js"];
     struct tag *analytics_js; /* NULL: not served */
     struct customers_page *customers_page;
     struct token_guard *token_guard;

@@ -65,6 +65,13 @@ void tag_free(struct tag **tag)
     }
 }
 
+void tag_second_name(const char *first, char *ret, size_t size)
+{
+    size_t len = strlen(first);
+    bool has_suffix = len >= 3 && strcmp(first + len - 3, ".js") == 0;
+    snprintf(ret, size, "%.*s.more.js", (int)(has_suffix ? len - 3 : len), first);
+}
+
 static bool accepts(struct slice header, const char *encoding)
 {
     return memmem(header.data, header.len, encoding, strlen(encoding)) != NULL;

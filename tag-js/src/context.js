@@ -1,15 +1,18 @@
 // Where an event happened: the page, the browser, and the campaign that brought the visitor.
 export const VERSION = "0.2.0"; // the same as in package.json; a test compares them
 
+// Longer addresses and titles are cut, or events would grow past what a collector takes.
+const cut = (text) => (text + "").slice(0, 2e3);
+
 let campaign;
 let referrer;
 
 export const describePage = () => ({
-  url: location.href,
-  path: location.pathname,
-  title: document.title,
-  referrer: referrer || document.referrer,
-  search: location.search,
+  url: cut(location.href),
+  path: cut(location.pathname),
+  title: cut(document.title),
+  referrer: cut(referrer || document.referrer),
+  search: cut(location.search),
 });
 
 // A single-page application went on: the page before is the referrer now.
@@ -20,7 +23,7 @@ export const setReferrer = (url) => (referrer = url);
 export const describeContext = () => {
   new URLSearchParams(location.search).forEach((value, key) => {
     if (/^utm_|clk?id$/.test(key)) {
-      campaign = { ...campaign, [key == "utm_campaign" ? "name" : key.replace("utm_", "")]: value };
+      campaign = { ...campaign, [key == "utm_campaign" ? "name" : key.replace("utm_", "")]: cut(value) };
     }
   });
   return {

@@ -1,18 +1,25 @@
 // For the unit tests: a browser window just large enough for the tag, with a clock that the test moves,
-// and a collector behind its fetch that answers what the test tells it to. What runs in it is dist/t.js,
-// the very file that pages load.
+// and a collector behind its fetch that answers what the test tells it to. What runs in it is dist/t.js with
+// dist/t.more.js, the very files that pages load.
 import { readFileSync } from "node:fs";
 import { createContext, Script } from "node:vm";
 
 const START = Date.parse("2026-01-01T00:00:00.000Z");
-const tag = new Script(readFileSync(new URL("../dist/t.js", import.meta.url)));
+const read = (name) => readFileSync(new URL(`../dist/${name}`, import.meta.url), "utf8");
+
+// Node has no import() in such a window: the window's load() is in its place, and the second file a function
+// that gives what it exports.
+const tag = new Script(read("t.js").replace("import(", "load("));
+const asObject = (all, names) => `return {${names.replace(/([\w$]+) as ([\w$]+)/g, "$2: $1")}}`;
+const more = new Script(`(() => {${read("t.more.js").replace(/export\s*\{([^}]*)\}/, asObject)}})()`);
+
 const settle = async () => {
-  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+  for (let turn = 0; turn < 6; turn++) await new Promise(setImmediate);
 };
 
 /* `disk` is what localStorage has, `data` the attributes of the script element, `early` the calls that
  * waited, `change(window)` is called before the tag runs. */
-export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a?b=1", data = {}, early, change } = {}) {
+export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a?b=1", data = {}, src = "https://c.example/t.js", early, change } = {}) {
   const handlers = {};
   const timers = [];
   let now = START;
@@ -22,13 +29,14 @@ export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a
     batches: [], // bodies of the posts, parsed, with the time they came at
     posts: [], // their options
     beacons: [],
+    loaded: [], // the addresses of scripts
     asked: [], // the addresses that were asked for with GET
     segments: undefined,
 
     async fetch(to, options) {
       if (options.method !== "POST") {
         collector.asked.push(to);
-        return new Promise(() => {});
+        return new Promise((done, failed) => (options.signal.onabort = () => failed(new Error("aborted"))));
       }
       collector.posts.push({ to, ...options });
       const body = JSON.parse(options.body);
@@ -37,6 +45,7 @@ export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a
       const { segments } = collector;
       const me = segments && { anonymousId, segments, traits: {}, version: 1 };
       const answer = collector.answers.shift() || respond(200, { success: true, me });
+      if (options.credentials === "include" && answer.isForNamedOrigins) throw new TypeError("Failed to fetch");
       if (answer instanceof Error) throw answer;
       return answer;
     },
@@ -49,19 +58,22 @@ export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a
     }
     static now = () => now;
   }
-  const { href, pathname, search, hostname } = new URL(url);
+  const said = [];
   const window = {
-    location: { href, pathname, search, hostname },
+    location: { ...urlParts(url), toString: () => window.location.href },
     document: {
       title: "A page",
       referrer: "",
       cookie,
       hidden: false,
+      baseURI: url,
       body: { scrollHeight: 1000 },
-      currentScript: { src: "https://c.example/t.js", dataset: { writeKey: "KEY", auto: "", ...data } },
+      currentScript: { src, dataset: { writeKey: "KEY", auto: "", ...data } },
+      querySelector: () => null,
     },
+    console: { warn: (...parts) => said.push(parts.join(" ")), info: (...parts) => said.push(parts.join(" ")) },
     navigator: { userAgent: "fake", language: "fr-FR", sendBeacon: (to, body) => collector.beacons.push(JSON.parse(body)) > 0 },
-    history: { pushState: (state, title, to) => go(to) },
+    history: { pushState: (state, title, to) => go(to), replaceState: (state, title, to) => go(to) },
     localStorage: disk,
     innerHeight: 500,
     scrollY: 0,
@@ -78,9 +90,14 @@ export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a
     URLSearchParams,
     Blob,
     AbortSignal,
+    AbortController,
+    async load(address) {
+      collector.loaded.push(address);
+      return more.runInContext(window);
+    },
     Math: Object.assign(Object.create(Math), { min: Math.min, max: Math.max, random: () => 1 }),
   };
-  const go = (to) => Object.assign(window.location, new URL(to, window.location.href), urlParts(to, window.location.href));
+  const go = (to) => Object.assign(window.location, urlParts(to, window.location.href));
   if (early) window.tributary = early;
   if (change) change(window);
   createContext(window);
@@ -103,16 +120,22 @@ export function startTag({ disk = {}, cookie = "", url = "https://shop.example/a
     now = end;
   }
   const happen = (name, event = {}) => (handlers[name] || []).forEach((handler) => handler({ type: name, ...event }));
+  // As a browser tells it, in this order, when a page is left; `persisted`: when it comes back from the cache.
+  const goAway = () => {
+    happen("pagehide");
+    window.document.hidden = true;
+    happen("visibilitychange");
+  };
 
-  return { window, tag: window.tributary, collector, happen, advance, disk, go, run, plain };
+  return { said, goAway, window, tag: window.tributary, collector, happen, advance, disk, go, run, plain };
 }
 
 /* Objects of the window have other prototypes than those of the test. */
 export const plain = (value) => value && JSON.parse(JSON.stringify(value));
 
 function urlParts(to, base) {
-  const { href, pathname, search, hostname } = new URL(to, base);
-  return { href, pathname, search, hostname };
+  const { href, origin, pathname, search, hash, hostname } = new URL(to, base);
+  return { href, origin, pathname, search, hash, hostname };
 }
 
 export function respond(status, body, headers = {}) {

@@ -25,6 +25,10 @@ export interface EventOptions {
   context?: Record<string, unknown>;
   integrations?: Record<string, unknown>;
 }
+export interface IdentifyOptions extends EventOptions {
+  /** A compact JWT of the site's server that says who this visitor is. */
+  proof?: string;
+}
 export interface Event {
   type: "page" | "track" | "identify" | "group" | "alias";
   messageId: string;
@@ -36,32 +40,35 @@ export interface User {
   userId?: string;
   traits: Properties;
 }
-export type Preferences = Record<string, boolean>;
+export type Preferences = Record<string, boolean | undefined>;
 
 /** The promises resolve when the collector has the event on its disk, and reject where it is refused. */
 export interface Tag {
   page(callback?: Callback): Promise<Event>;
-  page(name: string, properties?: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
-  page(category: string, name: string, properties?: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
+  page(name: string, properties?: Properties | null, options?: EventOptions, callback?: Callback): Promise<Event>;
+  page(category: string, name: string, properties?: Properties | null, options?: EventOptions, callback?: Callback): Promise<Event>;
   page(properties: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
-  track(event: string, properties?: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
+  track(event: string, properties?: Properties | null, options?: EventOptions, callback?: Callback): Promise<Event>;
   track(event: string, callback: Callback): Promise<Event>;
-  identify(userId: string | number | null, traits?: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
-  identify(traits: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
-  group(groupId: string | number, traits?: Properties, options?: EventOptions, callback?: Callback): Promise<Event>;
-  alias(userId: string | number, previousId?: string | number, callback?: Callback): Promise<Event>;
+  identify(userId: string | number | null, traits?: Properties | null, options?: IdentifyOptions, callback?: Callback): Promise<Event>;
+  identify(traits: Properties, options?: IdentifyOptions, callback?: Callback): Promise<Event>;
+  group(groupId: string | number, traits?: Properties | null, options?: EventOptions, callback?: Callback): Promise<Event>;
+  alias(userId: string | number, previousId?: string | number | null, options?: EventOptions, callback?: Callback): Promise<Event>;
   /** Forget the user, as after a sign-out, and begin a new visitor. */
   reset(): void;
   ready(callback: () => void): void;
   /** Called after each call of that name with its arguments; gives a function that ends it. */
   on(name: Event["type"] | "segments", callback: (...args: any[]) => void): () => void;
-  /** The visitor's decision. A withdrawal removes what is stored and tells the collector. */
-  consent(preferences: Preferences): Promise<Event> | undefined;
+  /** The visitor's decision about the categories that it names; only true grants. A withdrawal removes what is stored and tells the collector. */
+  consent(preferences: Preferences): Promise<Event | undefined>;
   /** Called with the segments that are known, and how old that is in milliseconds, and at each change. */
   segments(callback: (keys: string[], ageMs: number) => void): () => void;
   onSegment(key: string, enter: () => void, leave?: () => void): () => void;
   user(): User;
 }
 
-/** Start the tag, once for the page; a second call gives the first tag. */
+/**
+ * Start the tag, once for the page; a second call gives the first tag. Where there is no page, as on a server, the calls do
+ * nothing.
+ */
 export function load(options: Options): Tag;

@@ -185,3 +185,121 @@ test("of several tabs one at a time delivers, where the browser has locks", asyn
   assert.deepEqual([...new Set(asked)], ["trb"]);
   assert.equal(collector.events().length, 1);
 });
+
+test("a page that nobody sees sends what its handlers make when they return, and hears the answer", async () => {
+  const { window, tag, collector, advance, happen, disk } = startTag();
+  tag.track("A");
+  window.document.hidden = true;
+  happen("visibilitychange");
+  assert.deepEqual(names(collector.events()), ["A"], "at once");
+  const taken = [tag.track("B"), tag.track("C")];
+  await Promise.resolve();
+  assert.deepEqual(collector.batches.map(({ batch }) => names(batch)), [["A"], ["B", "C"]]);
+  assert.ok(collector.posts.every(({ keepalive }) => keepalive));
+  await advance(100);
+  assert.deepEqual((await Promise.all(taken)).map(({ event }) => event), ["B", "C"]);
+  assert.deepEqual([collector.batches.length, collector.beacons, queued(disk)], [2, [], []], "once");
+});
+
+test("what a page tracks late in pagehide, or after it, gets a beacon of its own, and each event only one", async () => {
+  const { tag, collector, goAway, disk, advance } = startTag();
+  tag.track("A");
+  goAway();
+  tag.track("B");
+  tag.track("C");
+  await Promise.resolve();
+  assert.deepEqual(collector.beacons.map(({ batch }) => names(batch)), [["A"], ["B", "C"]]);
+  await advance(60_000);
+  assert.deepEqual([collector.batches, queued(disk).length], [[], 3], "the next page confirms them");
+});
+
+test("a beacon that the browser refuses leaves its events to the next page", async () => {
+  const { tag, goAway, happen, window, collector, advance, disk } = startTag({ change: ({ navigator }) => (navigator.sendBeacon = () => false) });
+  tag.track("A");
+  goAway();
+  window.document.hidden = false;
+  happen("pageshow", { persisted: true });
+  await advance(10);
+  assert.deepEqual([names(collector.events()), queued(disk)], [["A"], []]);
+});
+
+// One lock for all tabs, as a browser has it: a tab in the back-forward cache keeps what it has.
+function lockManager() {
+  let last = Promise.resolve();
+  const held = [];
+  return {
+    held,
+    async request(name, { signal }, run) {
+      const before = last;
+      let release;
+      last = new Promise((done) => (release = done));
+      const aborted = new Promise((done, failed) => signal.addEventListener("abort", () => failed(new Error("AbortError"))));
+      try {
+        await Promise.race([before, aborted]);
+      } catch (error) {
+        before.then(release);
+        throw error;
+      }
+      held.push(name);
+      await run();
+      held.pop();
+      release();
+    },
+  };
+}
+
+test("a page that is left in the middle of a delivery gives the lock to the others, and takes it again when it is back", async () => {
+  const disk = {};
+  const locks = lockManager();
+  const change = ({ navigator }) => (navigator.locks = locks);
+  const here = startTag({ disk, change });
+  here.collector.fetch = () => new Promise(() => {});
+  here.tag.track("A");
+  await here.advance(10);
+  const other = startTag({ disk, change });
+  other.tag.track("B");
+  await other.advance(20);
+  assert.deepEqual([locks.held, other.collector.batches], [["trb"], []]);
+
+  here.goAway();
+  await other.advance(20);
+  assert.deepEqual([names(other.collector.events()).sort(), queued(disk), locks.held], [["A", "B"], [], []]);
+
+  here.window.document.hidden = false;
+  here.happen("pageshow", { persisted: true });
+  here.collector.fetch = other.collector.fetch;
+  here.tag.track("C");
+  await here.advance(20);
+  assert.deepEqual(names(other.collector.events()).pop(), "C");
+});
+
+test("a page that waits for the lock does not get it when it has been left", async () => {
+  const disk = {};
+  const locks = lockManager();
+  const change = ({ navigator }) => (navigator.locks = locks);
+  const first = startTag({ disk, change });
+  let answer;
+  first.collector.fetch = () => new Promise((done) => (answer = done));
+  first.tag.track("A");
+  await first.advance(10);
+  const second = startTag({ disk, change });
+  await second.advance(10);
+  second.goAway();
+  answer(respond(200, { success: true }));
+  await first.advance(10);
+  await second.advance(10);
+  assert.deepEqual([locks.held, second.collector.batches], [[], []]);
+});
+
+test("nobody waits for the lock without end", async () => {
+  const locks = { request: (name, { signal }) => new Promise((done, failed) => (signal.addEventListener("abort", () => failed(new Error("AbortError"))))) };
+  const { tag, collector, advance } = startTag({ change: ({ navigator }) => (navigator.locks = locks) });
+  tag.track("A");
+  await advance(30_000);
+  assert.equal(collector.batches.length, 0);
+  await advance(6000);
+  assert.deepEqual(names(collector.events()), ["A"]);
+  tag.track("B");
+  await advance(20);
+  assert.deepEqual(names(collector.events()), ["A", "B"], "it need not wait again");
+});

@@ -1,7 +1,5 @@
 // The visitor's segments: those of the last visit from the store, with their age, and fresh ones from
-// the collector's answer to the events, or from a live channel where the page asks for one.
-import { ask } from "./ask.js";
-import { allowed } from "./consent.js";
+// the collector's answer to the events, or from a live channel (more/live.js).
 import { fire, on } from "./emitter.js";
 import { anonymousId } from "./identity.js";
 import { get, set } from "./store.js";
@@ -15,8 +13,14 @@ export const startSegments = () => (known = get("segments") || {});
 export const learnSegments = (me) => me.anonymousId == anonymousId() && tell(me);
 
 const tell = (me) => {
+  set("segments", { ...me, at: Date.now() });
+  hear(get("segments"));
+};
+
+// What another tab has stored.
+export const hear = (me) => {
   const before = known.segments + "";
-  set("segments", (known = { ...me, at: Date.now() }));
+  known = me;
   if (before != me.segments) fire("segments", me.segments, 0, show(me.segments));
 };
 
@@ -30,11 +34,3 @@ export const onSegment = (key, enter, leave = Object, inside) =>
   segments((keys) => keys.includes(key) == !inside && ((inside = !inside) ? enter : leave)());
 
 export const forgetSegments = () => tell({ segments: [] });
-
-// The collector answers when something has changed, or after 25 s.
-export const poll = async () => {
-  const me =
-    (allowed() && (await ask("/v1/me?wait=25s&version=" + (known.version || 0) + "&anonymousId=" + anonymousId()))) || {};
-  learnSegments(me);
-  setTimeout(poll, me.segments ? 200 : 3e3);
-};

@@ -1,7 +1,7 @@
 // What the page asked for: the attributes of the script element, or the options of load().
-export const settings = {};
+export const settings = { words: [] };
 
-// Is this switched on? No word of the list is part of another.
-export const auto = (word) => settings.auto.includes(word);
+// Is this switched on? Without a word: always.
+export const auto = (word) => !word || settings.words.includes(word);
 
 export const isAnonymous = () => auto("anonymous");

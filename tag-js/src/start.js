@@ -1,26 +1,40 @@
-// Starts the tag, and of what it can do by itself what the settings switch on.
-import { watchClicks } from "./clicks.js";
-import { readTcf } from "./cmp.js";
-import { watchDataLayer } from "./datalayer.js";
-import { endView, resume, watchEngagement } from "./engagement.js";
-import { watchPages } from "./pages.js";
-import { leave, online } from "./queue.js";
-import { poll } from "./segments.js";
+// Starts the tag, and of what it can do by itself what the settings switch on. What not every page needs is
+// a second file, which is loaded where the page asks for it.
+import { ask } from "./ask.js";
+import { allowed, preferences } from "./consent.js";
+import { setReferrer } from "./context.js";
+import { anonymousId } from "./identity.js";
+import { happened, watchMarks } from "./marks.js";
+import { comeBack, hurry, leave, online } from "./queue.js";
+import { isDebug, say, traced } from "./say.js";
+import { hear, learnSegments } from "./segments.js";
 import { auto, settings } from "./settings.js";
-import { startTag, view } from "./tag.js";
+import { consent, seen, startTag, track, view } from "./tag.js";
 import { attempt, listen } from "./util.js";
 
-export const start = (options) => {
-  Object.assign(settings, options);
+// What is to be done when a view of the page ends.
+const ends = [];
+const end = () => ends.forEach(attempt);
+
+// What the second file works with, in the order of more/core.js: names would be longer than what they name.
+const core = [
+  allowed, anonymousId, ask, auto, consent, end, ends, happened, hear, learnSegments, preferences, say, seen, setReferrer, settings, traced,
+  track, view,
+];
+
+// `more` gives the second file.
+export const start = ({ auto: words, host = "", ...options }, more) => {
+  Object.assign(settings, options, { host: host.replace(/\/+$/, ""), words: words.split(/[\s,]+/), more });
+  if (/^[^/]+$/.test(host)) settings.writeKey = say("host", host);
+  else settings.writeKey || say("no-write-key");
   startTag();
-  watchClicks();
-  watchEngagement();
-  watchDataLayer();
-  auto("spa") && watchPages();
-  auto("live") && poll();
-  auto("tcf") && attempt(readTcf);
+  attempt(watchMarks);
+  if (isDebug() || settings.words.some((word) => !/^(page|anonymous|)$/.test(word))) {
+    more().then(({ startMore }) => startMore(core), (error) => say("second-file", error));
+  }
   listen("online", online);
-  listen("visibilitychange", () => (document.hidden ? endView : resume)());
-  listen("pagehide", () => leave(endView()));
+  listen("visibilitychange", () => document.hidden && hurry(end()));
+  listen("pagehide", () => leave(end()));
+  listen("pageshow", ({ persisted }) => persisted && view(setReferrer(comeBack())));
   setTimeout(view); // a task of its own
 };

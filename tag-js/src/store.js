@@ -5,7 +5,7 @@
 // an entry of its own, so two tabs never overwrite each other's.
 import { allowed } from "./consent.js";
 import { isAnonymous } from "./settings.js";
-import { attempt } from "./util.js";
+import { attempt, stringify } from "./util.js";
 
 const PREFIX = "trb_";
 const memory = {};
@@ -19,7 +19,7 @@ export const get = (name) => attempt(() => JSON.parse(read(name)));
 // Without a value the name is forgotten.
 export const set = (name, value) => {
   const key = PREFIX + name;
-  const json = JSON.stringify(value);
+  const json = stringify(value);
   delete memory[key];
   if (!json) delete disk[key];
   else attempt(() => ((allowed() || name == "consent" ? disk : memory)[key] = json)) || (memory[key] = json);

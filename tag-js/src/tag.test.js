@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { Script } from "node:vm";
 import { parse } from "acorn";
 import { plain, respond, startTag } from "./fake-window.js";
 
@@ -8,8 +9,12 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{1
 const file = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
 const { version } = JSON.parse(file("../package.json"));
 
-test("the tag is a script of ES2018", () => {
-  parse(file("../dist/t.js"), { ecmaVersion: 2018, sourceType: "script" });
+test("the tag is a script of ES2018 with import(), its second file a module of the same age", () => {
+  const script = file("../dist/t.js");
+  parse(script, { ecmaVersion: 2020, sourceType: "script" });
+  assert.equal(script.match(/\bimport\(/g).length, 1);
+  parse(script.replace("import(", "load("), { ecmaVersion: 2018, sourceType: "script" });
+  parse(file("../dist/t.more.js"), { ecmaVersion: 2018, sourceType: "module" });
 });
 
 test("an event carries identity, page, browser and campaign in Segment's shape", async () => {
@@ -287,14 +292,55 @@ test("people who log out before deciding are not mixed up afterwards", async () 
 
 test("what cannot be sent rejects quietly, and nonsense does not throw", async () => {
   const { tag, collector, advance } = startTag();
-  const loop = {};
-  loop.loop = loop;
-  await assert.rejects(tag.track("A", loop));
-  collector.answers = [respond(401, { error: { code: "unknown-key", message: "No." } })];
-  tag.track("B"); // the test runner would report an unhandled rejection
+  const hostile = { get loop() { throw new Error("the page's own"); } };
+  await assert.rejects(tag.track("A", hostile), /the page's own/);
   for (const name of Object.keys(tag)) tag[name]();
   tag.push(["nonsense"]);
   await advance(10);
+  collector.answers = [respond(401, { error: { code: "unknown-write-key", message: "No." } })];
+  tag.track("B"); // the test runner would report an unhandled rejection
+  await advance(10);
+});
+
+test("circles and nodes of the page are left out, a BigInt is a number where it can be one", async () => {
+  const { tag, collector, advance } = startTag();
+  const loop = { n: 1, twice: [{ a: 1 }] };
+  loop.loop = loop;
+  loop.again = loop.twice;
+  loop.twice.push(loop.twice);
+  loop.node = { nodeType: 1, large: 1 };
+  loop.map = new Map();
+  tag.track("A", loop);
+  tag.track("B", { small: 12n, large: 2n ** 70n, date: new Date(0) });
+  tag.identify("u1", loop);
+  await advance(10);
+  const [first, second, third] = collector.events();
+  const whole = { n: 1, twice: [{ a: 1 }, null], again: [{ a: 1 }, null], map: {} };
+  assert.deepEqual(first.properties, whole);
+  assert.deepEqual(second.properties, { small: 12, large: String(2n ** 70n), date: "1970-01-01T00:00:00.000Z" });
+  assert.deepEqual(third.traits, whole);
+});
+
+test("toJSON() and methods that an old library gives to all arrays and objects change nothing", async () => {
+  const change = (window) => {
+    window.addLibrary = new Script(`
+      Array.prototype.toJSON = function () { return "[" + this.join(", ") + "]"; };
+      Object.prototype.toJSON = function () { return "{}"; };
+      Object.prototype.each = function (run) { for (var key in this) run(this[key]); };
+      Array.prototype.entries = Array.prototype.toArray = function () { return this; };`);
+  };
+  const { window, tag, collector, advance } = startTag({ data: { auto: "page spa links forms engagement datalayer gcm" }, change });
+  window.addLibrary.runInContext(window);
+  await advance(10);
+  const taken = window.tributary.track("A", { products: [{ id: "a" }], at: new Date(0) });
+  window.dataLayer.push({ event: "purchase", ecommerce: { transaction_id: "T1", items: [{ item_id: "P1" }] } });
+  await advance(1000);
+  await taken;
+  assert.equal(typeof tag.each, "function", "the library is there");
+  const [page, event, order] = collector.events();
+  assert.equal(page.type, "page");
+  assert.deepEqual(event.properties, { products: [{ id: "a" }], at: "1970-01-01T00:00:00.000Z" });
+  assert.deepEqual(order.properties, { order_id: "T1", products: [{ product_id: "P1" }] });
 });
 
 test("on() hears calls with what they were given", async () => {

@@ -17,12 +17,14 @@ test("the tag works under a strict policy, with integrity and Trusted Types", as
     },
     head:
       `<script nonce="n1">${SNIPPET}</script><script nonce="n1">tributary.track("Early", { n: 1 });</script>` +
-      shop.script({}, `nonce="n1" crossorigin="anonymous" integrity="${integrity}"`),
-    body: '<p data-segment="vip">vip</p><p data-segment="!vip" id="others">others</p>',
+      shop.script({ auto: "page links" }, `nonce="n1" crossorigin="anonymous" integrity="${integrity}"`),
+    body: '<p data-segment="vip">vip</p><p data-segment="!vip" id="others">others</p><a id="away" href="http://away.example/" target="none">away</a>',
   });
   await shop.open("/");
-  const events = await shop.events(await shop.anonymousId(), 2);
-  assert.deepEqual(events.map(({ event, type }) => event ?? type).sort(), ["Early", "page"]);
+  // By the second file, which the policy lets in by the nonce of the first.
+  await shop.page.click("#away");
+  const events = await shop.events(await shop.anonymousId(), 3);
+  assert.deepEqual(events.map(({ event, type }) => event ?? type).sort(), ["Early", "Outbound Link Clicked", "page"]);
   await shop.page.waitForFunction(() => !document.querySelector('[data-segment="vip"]').checkVisibility());
   assert.equal(await shop.page.isVisible("#others"), true);
   assert.deepEqual(shop.page.complaints, []);

@@ -1,7 +1,7 @@
 // What happened during a page view, told when it ends: how far the visitor scrolled, for how long they
 // were busy with it, the Web Vitals, and how many errors there were.
-import { track } from "./tag.js";
-import { attempt, listen } from "./util.js";
+import { attempt, listen } from "../util.js";
+import { core } from "./core.js";
 
 const IDLE_MS = 1e4; // a longer pause counts this much
 const VITALS = { navigation: "ttfb", paint: "fcp", "largest-contentful-paint": "lcp", event: "inp", "layout-shift": "cls" };
@@ -14,7 +14,7 @@ let shifted;
 const most = (name, value) => (report[name] = Math.max(report[name] || 0, value));
 
 // The time that the page was hidden does not count.
-export const resume = () => (last = Date.now());
+const resume = () => (last = Date.now());
 
 const busy = () => {
   report.seconds += Math.min(Date.now() - last, IDLE_MS) / 1e3;
@@ -37,14 +37,18 @@ export const watchEngagement = () => {
   resume();
   attempt(() => {
     const observer = new PerformanceObserver((list) => list.getEntries().forEach(note));
-    for (const type in VITALS) observer.observe({ type, buffered: 1 });
+    Object.keys(VITALS).forEach((type) => observer.observe({ type, buffered: true }));
   });
+  core.ends.push(endView);
+  listen("visibilitychange", () => document.hidden || resume());
   listen("scroll click keydown", busy);
   listen("error unhandledrejection", () => report.errors++);
 };
 
-export const endView = () => {
+const endView = () => {
   busy();
-  report.seconds > 0.1 && track("engagement", "Page Left", report); // once, also where two events tell the end
+  // Of the page that was viewed: the address may be that of the next already. Once, also where two events
+  // tell the end.
+  if (report.seconds > 0.1) core.track("engagement", "Page Left", report, { context: { page: core.seen() } });
   report = { seconds: 0, errors: 0 };
 };
