@@ -9,7 +9,7 @@ static bool is_browser(const struct profile_identifier *id)
 
 static int64_t evidence_of(const struct profile_identifier *browser)
 {
-    return browser->last_seen_ms;
+    return browser->evidence_ms;
 }
 
 int64_t card_evidence_at(const struct profile *p, struct slice anonymous_id)

@@ -78,6 +78,7 @@ static void see_browser(struct fixture *f, uint32_t collector, const char *value
     struct profile_identifier *id = profile_find_identifier(
         f->profile, (struct identifier){slice_text("anonymous_id"), slice_text(value)});
     (void)profile_see_at(f->profile, id, collector);
+    profile_prove_identifier(f->profile, id->id, at_ms);
 }
 
 static void write_card(struct fixture *f, uint32_t collector, enum card_shape shape)

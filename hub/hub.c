@@ -178,6 +178,7 @@ static bool open_partitions(struct hub *h, struct error *err)
                                  .hub_public = h->public_key,
                                  .hub_secret = h->secret_key,
                                  .suppressions = h->suppressions,
+                                 .trust_counts = h->trust_counts,
                                  .quarantine = h->quarantine};
     bool fine = router_open(&parts, buf_slice(&catalog), &h->router, err);
     buf_done(&catalog);

@@ -86,6 +86,19 @@ struct key key_identifier(struct identifier id)
     return key;
 }
 
+struct key key_claim(struct identifier id, struct profile_id profile)
+{
+    struct key key;
+    struct buf out = start(&key, 'c');
+    buf_put_slice(&out, id.type);
+    buf_put_u8(&out, 0);
+    buf_put_slice(&out, id.value);
+    buf_put_u8(&out, 0);
+    put_id(&out, profile);
+    key.len = out.len;
+    return key;
+}
+
 struct key key_member(uint32_t segment, struct profile_id profile)
 {
     struct key key;

@@ -21,7 +21,7 @@
 #include "hub/profile/profile.h"
 #include "shared/limits.h"
 
-enum { KEY_BYTES_MAX = 2 + LIMIT_NAME_BYTES + LIMIT_IDENTIFIER_BYTES };
+enum { KEY_BYTES_MAX = 3 + LIMIT_NAME_BYTES + LIMIT_IDENTIFIER_BYTES + PROFILE_ID_BYTES };
 
 struct key {
     uint8_t bytes[KEY_BYTES_MAX];
@@ -38,6 +38,8 @@ struct key key_dedup(const uint8_t hash[16]);
 struct key key_edge(uint32_t collector, uint64_t sequence);
 struct key key_deferred(struct profile_id profile, uint64_t n);
 struct key key_identifier(struct identifier id);
+/* Who claims the identifier; in the claimant's partition. */
+struct key key_claim(struct identifier id, struct profile_id profile);
 struct key key_journal(struct profile_id profile, uint64_t n);
 struct key key_member(uint32_t segment, struct profile_id profile);
 struct key key_outbox(uint32_t partition, uint64_t sequence);

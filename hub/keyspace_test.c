@@ -129,6 +129,10 @@ static void test_the_longest_identifier_has_a_key(void **state)
     memset(value, 'v', sizeof value);
     struct key key = key_identifier(
         (struct identifier){slice_make(type, sizeof type), slice_make(value, sizeof value)});
+    assert_true(key.len < KEY_BYTES_MAX);
+    key = key_claim(
+        (struct identifier){slice_make(type, sizeof type), slice_make(value, sizeof value)},
+        (struct profile_id){0});
     assert_int_equal(key.len, KEY_BYTES_MAX);
 }
 

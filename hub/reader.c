@@ -73,6 +73,54 @@ bool reader_profile_of(const struct reader *reader, struct identifier id, struct
     return fine && (!found || reader_profile(reader, owner, ret, err));
 }
 
+struct claimants {
+    const struct reader *reader;
+    struct identifier id;
+    size_t limit;
+    void (*each)(void *user, const struct profile *profile);
+    void *user;
+    size_t count;
+};
+
+/* The claims lie where the profiles are. */
+static bool scan_claims(struct claimants *c, struct store *store, struct error *err)
+{
+    struct key first = key_claim(c->id, (struct profile_id){0});
+    struct slice prefix = key_prefix(&first, first.len - PROFILE_ID_BYTES);
+    struct store_iterator *it = store_iterator_open(store, NULL);
+    bool fine = true;
+    for (store_iterator_seek(it, key_slice(&first));
+         fine && c->count < c->limit && store_iterator_valid(it) &&
+         slice_starts_with(store_iterator_key(it), prefix) &&
+         store_iterator_key(it).len == first.len;
+         store_iterator_next(it)) {
+        struct profile *profile = NULL;
+        fine =
+            read_profile(store, key_profile_at(store_iterator_key(it), prefix.len), &profile, err);
+        if (fine && profile != NULL) {
+            c->each(c->user, profile);
+            c->count++;
+        }
+        profile_free(&profile);
+    }
+    fine = fine && store_iterator_check(it, err);
+    store_iterator_close(&it);
+    return fine;
+}
+
+bool reader_claimants(const struct reader *reader, struct identifier id, size_t limit,
+                      void (*each)(void *user, const struct profile *profile), void *user,
+                      size_t *ret_count, struct error *err)
+{
+    struct claimants c = {reader, id, limit, each, user, 0};
+    bool fine = true;
+    for (uint32_t i = 0; fine && i < reader->partitions; i++) {
+        fine = scan_claims(&c, reader->stores[i], err);
+    }
+    *ret_count = c.count;
+    return fine;
+}
+
 /* What to do with the events of a timeline. */
 struct events {
     struct timeline *timeline;

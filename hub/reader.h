@@ -20,6 +20,11 @@ MUST_CHECK bool reader_profile(const struct reader *reader, struct profile_id id
 MUST_CHECK bool reader_profile_of(const struct reader *reader, struct identifier id,
                                   struct profile **ret, struct error *err);
 
+/* Up to `limit` of those who claim to have this normalised identifier; *ret_count are told. */
+MUST_CHECK bool reader_claimants(const struct reader *reader, struct identifier id, size_t limit,
+                                 void (*each)(void *user, const struct profile *profile),
+                                 void *user, size_t *ret_count, struct error *err);
+
 /* Up to `limit` events of a timeline, newest first, that are older than the place `before` (16
  * bytes, empty for the newest). `each` gets the place of the event and the event. *ret_more says
  * that there are older ones. */

@@ -134,6 +134,13 @@ static void put_purchases(const struct registry *r, msgpack_packer *k)
         bool fine = value_unpack(buf_slice(&e->body), &zone, &root, &err);
         ensure(fine);
         const msgpack_object *events = value_member_c(&root, "events");
+        const msgpack_object *sources = value_member_c(&root, "sources");
+        value_pack_cstr(k, "purchaseSources");
+        if (sources == NULL) {
+            msgpack_pack_array(k, 0);
+        } else {
+            msgpack_pack_object(k, *sources);
+        }
         value_pack_cstr(k, "purchasesVersion");
         msgpack_pack_uint64(k, e->version);
         value_pack_cstr(k, "purchaseEvents");
@@ -202,7 +209,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
         traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
     }
-    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 9 : 7);
+    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 10 : 7);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->catalog_version);
     value_pack_cstr(&k, "edgeTraitsVersion");

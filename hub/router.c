@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "hub/keyspace.h"
+#include "hub/trust/judge.h"
 #include "shared/block.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
@@ -28,6 +29,8 @@ struct router {
     struct buf message;
     struct identity_rules *rules;
     struct suppression_types types; /* of the rules */
+    struct judge *judge;
+    struct buf verdict;
     struct buf rules_bytes;
     msgpack_zone rules_zone;
     struct arena arena;
@@ -39,7 +42,7 @@ static uint64_t position_of(uint64_t record, size_t place)
     return record << POSITION_SHIFT | place;
 }
 
-/* ---- Rules: the router only needs to know how identifiers are normalised ---- */
+/* ---- Definitions: how identifiers are normalised, and who is believed ---- */
 
 static void take_catalog(struct router *r, struct slice catalog)
 {
@@ -55,6 +58,7 @@ static void take_catalog(struct router *r, struct slice catalog)
     free(r->rules);
     r->rules = rules;
     suppressions_types(rules, &r->types);
+    judge_define(r->judge, value_member_c(&root, "sources"), rules);
 }
 
 /* ---- Blocks ---- */
@@ -95,28 +99,45 @@ static bool open_block(struct router *r, const struct eventlog_record *record, s
            block_reader_open(r->reader, buf_slice(&r->plain), err);
 }
 
-/* Where the event goes first: home of its anonymous id, else of its first identifier. False: the
- * event's body is damaged, or it has no identifier that counts. */
+static void count_claims(struct router *r, const struct event *event, const struct parties *parties)
+{
+    if (parties->claim_count > 0) {
+        trust_counts_add_claimed(r->parts.trust_counts, event->source);
+    }
+}
+
+/* Where the event goes first: home of the first identifier that is a fact. False: the event's body
+ * is damaged, or it says nothing that counts of anybody. */
 static bool find_home(struct router *r, const struct event *head, struct slice packed,
-                      uint32_t *ret)
+                      const struct verdict *verdict, uint32_t *ret)
 {
     struct event event;
     struct error err;
-    struct identifier ids[LIMIT_EVENT_IDENTIFIERS];
+    struct parties parties;
     msgpack_zone zone;
     arena_clear(&r->arena);
-    /* Most events have an anonymous id, which comes first: no need to look into the body. */
-    if (head->anonymous_id.len > 0 && identity_extract(r->rules, head, &r->arena, ids) > 0 &&
-        slice_is(ids[0].type, "anonymous_id")) {
-        *ret = home_of(ids[0], r->parts.partitions);
-        return true;
+    /* The anonymous id comes first, and is a fact, of clients and of servers that name a user: no
+     * need to look into the body, but of clients that say who they are. */
+    if (head->anonymous_id.len > 0 &&
+        (verdict->is_server ? head->user_id.len > 0 : head->type != EVENT_IDENTIFY)) {
+        verdict_sort(verdict, r->rules, head, &r->arena, &parties);
+        if (parties.fact_count > (size_t)verdict->is_server &&
+            slice_is(parties.facts[0].type, "anonymous_id")) {
+            count_claims(r, head, &parties);
+            *ret = home_of(parties.facts[0], r->parts.partitions);
+            return true;
+        }
     }
     bool made = msgpack_zone_init(&zone, 4096);
     ensure(made);
-    bool fine = event_unpack(packed, &zone, &event, &err) &&
-                identity_extract(r->rules, &event, &r->arena, ids) > 0;
+    bool fine = event_unpack(packed, &zone, &event, &err);
     if (fine) {
-        *ret = home_of(ids[0], r->parts.partitions);
+        verdict_sort(verdict, r->rules, &event, &r->arena, &parties);
+        count_claims(r, head, &parties);
+        fine = parties.fact_count > 0;
+    }
+    if (fine) {
+        *ret = home_of(parties.facts[0], r->parts.partitions);
     }
     msgpack_zone_destroy(&zone);
     return fine;
@@ -154,17 +175,21 @@ static bool is_within_limits(const struct event *event)
            event->user_id.len <= LIMIT_IDENTIFIER_BYTES && event->source.len <= LIMIT_NAME_BYTES;
 }
 
-/* The event to its home, with its times corrected; `position` grows. */
+/* The event in r->event, with its times corrected, is judged and goes to its home; `position`
+ * grows. */
 static void post_event(struct router *r, uint64_t position, uint32_t collector,
-                       const struct event *head, struct slice packed)
+                       const struct event *head)
 {
     uint32_t home;
-    if (!find_home(r, head, packed, &home)) {
+    struct verdict verdict;
+    judge_event(r->judge, head, buf_slice(&r->event), &r->verdict, &verdict);
+    if (!find_home(r, head, buf_slice(&r->event), &verdict, &home)) {
         r->unidentified++;
         return;
     }
+    event_add_verdict(&r->event, buf_slice(&r->verdict));
     buf_clear(&r->message);
-    partition_write_event(&r->message, collector, packed);
+    partition_write_event(&r->message, collector, buf_slice(&r->event));
     workers_post(r->parts.workers, home, position, buf_slice(&r->message));
 }
 
@@ -238,8 +263,7 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
             keep(r, number, place, record);
             has_kept = true;
         } else {
-            post_event(r, position_of(number, place), record->collector, &event,
-                       buf_slice(&r->event));
+            post_event(r, position_of(number, place), record->collector, &event);
         }
     }
     if (has_kept) {
@@ -261,10 +285,12 @@ static void route_release(struct router *r, uint64_t number, const struct eventl
                           (unsigned long long)number);
     } else {
         event.body = event_raw_body(record->bytes);
+        buf_clear(&r->event);
+        buf_put_slice(&r->event, record->bytes);
         if (is_suppressed(r, &event)) {
             r->suppressed++;
         } else {
-            post_event(r, position_of(number, 1), record->collector, &event, record->bytes);
+            post_event(r, position_of(number, 1), record->collector, &event);
         }
     }
     msgpack_zone_destroy(&zone);
@@ -379,6 +405,8 @@ static void router_free(struct router *r)
     buf_done(&r->plain);
     buf_done(&r->event);
     buf_done(&r->message);
+    buf_done(&r->verdict);
+    judge_free(&r->judge);
     buf_done(&r->rules_bytes);
     arena_done(&r->arena);
     msgpack_zone_destroy(&r->rules_zone);
@@ -396,6 +424,8 @@ bool router_open(const struct router_parts *parts, struct slice catalog, struct 
     buf_init(&r->plain, LIMIT_WIRE_BYTES);
     buf_init(&r->event, LIMIT_EVENT_BYTES * 2);
     buf_init(&r->message, SIZE_MAX / 2);
+    buf_init(&r->verdict, LIMIT_EVENT_BYTES);
+    r->judge = judge_new(&rand_secure, parts->trust_counts);
     buf_init(&r->rules_bytes, SIZE_MAX / 2);
     arena_init(&r->arena, 4096);
     bool made = msgpack_zone_init(&r->rules_zone, 8192);

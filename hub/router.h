@@ -14,6 +14,7 @@
 #include "hub/partition/workers.h"
 #include "hub/quarantine.h"
 #include "hub/suppressions.h"
+#include "hub/trust/trust_counts.h"
 
 struct router;
 
@@ -24,6 +25,7 @@ struct router_parts {
     const uint8_t *hub_public; /* SEAL_KEY_BYTES each */
     const uint8_t *hub_secret;
     struct suppressions *suppressions; /* whose events are refused */
+    struct trust_counts *trust_counts; /* what became of proofs and claims, by source */
     struct quarantine *quarantine;     /* where events go that may not count yet */
 };
 

@@ -26,6 +26,7 @@ struct fixture {
     struct router *router;
     struct suppressions *suppressions;
     struct quarantine *quarantine;
+    struct trust_counts *trust_counts;
     struct clock_fake clock;
     uint8_t hub_public[SEAL_KEY_BYTES];
     uint8_t hub_secret[SEAL_KEY_BYTES];
@@ -66,12 +67,14 @@ static void open_hub(struct fixture *f)
     assert_true(suppressions_open(f->log, f->hub_secret, &f->clock.clock, on_suppressions, NULL,
                                   &f->suppressions, &f->err));
     assert_true(quarantine_open(f->log, &f->clock.clock, &f->quarantine, &f->err));
+    f->trust_counts = trust_counts_new();
     struct router_parts parts = {.log = f->log,
                                  .workers = f->workers,
                                  .partitions = PARTITIONS,
                                  .hub_public = f->hub_public,
                                  .hub_secret = f->hub_secret,
                                  .suppressions = f->suppressions,
+                                 .trust_counts = f->trust_counts,
                                  .quarantine = f->quarantine};
     assert_true(router_open(&parts, buf_slice(&catalog), &f->router, &f->err));
     buf_done(&catalog);
@@ -82,9 +85,12 @@ static void close_hub(struct fixture *f)
     router_close(&f->router);
     workers_close(&f->workers);
     quarantine_close(&f->quarantine);
+    trust_counts_free(&f->trust_counts);
     suppressions_close(&f->suppressions);
     eventlog_close(&f->log);
 }
+
+static void log_definitions(struct fixture *f, int version);
 
 static int set_up(void **state)
 {
@@ -105,6 +111,7 @@ static int set_up(void **state)
         f->stores[i] = store_memory_open();
     }
     open_hub(f);
+    log_definitions(f, 1);
     *state = f;
     return 0;
 }
@@ -162,6 +169,23 @@ static void append_record(struct fixture *f, enum eventlog_kind kind, struct sli
     assert_true(eventlog_append(f->log, &record, 1, &more, &f->err));
     store_batch_done(&more);
     buf_done(&key);
+}
+
+/* The default rules, and a source whose events are facts. */
+static void log_definitions(struct fixture *f, int version)
+{
+    struct buf json;
+    struct buf catalog;
+    buf_init(&json, 64 * 1024);
+    buf_init(&catalog, 64 * 1024);
+    buf_put_format(&json, "{\"version\":%d,\"segments\":[],\"sources\":", version);
+    buf_put_slice(&json, slice_text("{\"web\":{\"trust\":\"server\"}},\"rules\":"));
+    buf_put_slice(&json, slice_text(identity_rules_default));
+    buf_put_format(&json, "}");
+    assert_int_equal(json_read(buf_slice(&json), &catalog), JSON_FINE);
+    append_record(f, EVENTLOG_CATALOG, buf_slice(&catalog), 0);
+    buf_done(&json);
+    buf_done(&catalog);
 }
 
 /* Seal what was added, and log it. */
@@ -389,17 +413,9 @@ static void test_a_clients_own_time_stands_where_it_can_be_true(void **state)
 static void test_definitions_reach_every_partition_in_the_order_of_the_log(void **state)
 {
     struct fixture *f = *state;
-    struct buf json;
-    struct buf catalog;
-    buf_init(&json, 64 * 1024);
-    buf_init(&catalog, 64 * 1024);
-    buf_put_format(&json, "{\"version\":5,\"segments\":[],\"rules\":");
-    buf_put_slice(&json, slice_text(identity_rules_default));
-    buf_put_format(&json, "}");
-    assert_int_equal(json_read(buf_slice(&json), &catalog), JSON_FINE);
     add_people(f, 0, 20);
     append_block(f, 0);
-    append_record(f, EVENTLOG_CATALOG, buf_slice(&catalog), 0);
+    log_definitions(f, 5);
     add_people(f, 20, 40);
     append_block(f, 0);
     wait_until_read(f);
@@ -408,8 +424,6 @@ static void test_definitions_reach_every_partition_in_the_order_of_the_log(void 
     crash(f);
     wait_until_read(f);
     assert_int_equal(total(f).catalog_version, 5);
-    buf_done(&json);
-    buf_done(&catalog);
 }
 
 static void suppress(struct fixture *f, bool add, const char *user_id)

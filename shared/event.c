@@ -4,6 +4,8 @@
 #include "shared/limits.h"
 #include "shared/utf8.h"
 
+enum { MEMBERS = 9 };
+
 static const char *const type_names[EVENT_TYPES] = {
     [EVENT_TRACK] = "track",   [EVENT_IDENTIFY] = "identify", [EVENT_PAGE] = "page",
     [EVENT_SCREEN] = "screen", [EVENT_GROUP] = "group",       [EVENT_ALIAS] = "alias",
@@ -39,7 +41,7 @@ void event_pack(const struct event *event, struct buf *out)
 {
     msgpack_packer p;
     value_packer_init(&p, out);
-    msgpack_pack_array(&p, 9);
+    msgpack_pack_array(&p, MEMBERS);
     msgpack_pack_int(&p, (int)event->type);
     msgpack_pack_int64(&p, event->timestamp_ms);
     msgpack_pack_int64(&p, event->received_ms);
@@ -49,6 +51,14 @@ void event_pack(const struct event *event, struct buf *out)
     pack_optional(&p, event->user_id);
     pack_optional(&p, event->name);
     buf_put_slice(out, event->body);
+}
+
+void event_add_verdict(struct buf *packed, struct slice verdict)
+{
+    enum { ARRAY = 0x90 }; /* of up to 15, in MessagePack */
+    ensure(packed->len > 0 && packed->data[0] == (ARRAY | MEMBERS));
+    packed->data[0] = ARRAY | (MEMBERS + 1);
+    buf_put_slice(packed, verdict);
 }
 
 static bool read_optional(const msgpack_object *object, struct slice *ret)
@@ -65,8 +75,9 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
         return error_add_context(err, "reading an event");
     }
     *ret = (struct event){0};
-    if (root.type != MSGPACK_OBJECT_ARRAY || root.via.array.size != 9) {
-        return error_set(err, ERROR_CORRUPT, "an event is no array of 9");
+    if (root.type != MSGPACK_OBJECT_ARRAY || root.via.array.size < MEMBERS ||
+        root.via.array.size > MEMBERS + 1) {
+        return error_set(err, ERROR_CORRUPT, "an event is no array of 9 or 10");
     }
     const msgpack_object *at = root.via.array.ptr;
     bool fine = value_int(&at[0], &type) && type >= 0 && type < EVENT_TYPES &&
@@ -82,6 +93,7 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
     }
     ret->type = (enum event_type)type;
     ret->body_map = at[8];
+    ret->verdict = root.via.array.size > MEMBERS ? &root.via.array.ptr[MEMBERS] : NULL;
     return true;
 }
 

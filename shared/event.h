@@ -7,6 +7,8 @@
  *     [type, timestamp, receivedAt, source, messageId, anonymousId | nil, userId | nil, name | nil,
  * body]
  *
+ * Inside the hub a tenth member may follow, the verdict.
+ *
  * Times are milliseconds since 1970. Slices are borrowed from whoever made the event.
  */
 #ifndef TRIBUTARY_SHARED_EVENT_H
@@ -40,6 +42,8 @@ struct event {
     bool is_quarantined; /* counts only once it is released; blocks carry it, event_pack() not */
     struct slice body;   /* as MessagePack, for writing; empty after event_unpack() */
     msgpack_object body_map; /* for reading, after event_unpack() */
+    /* What the hub judged of it (hub/trust/verdict.h); inside the hub alone, in blocks never. */
+    const msgpack_object *verdict; /* after event_unpack(); NULL: none */
 };
 
 /* The name of an identify event that says nothing but that consent was withdrawn; no other identify
@@ -56,6 +60,8 @@ const char *event_type_name(enum event_type type);
 enum event_type event_type_from(struct slice text);
 
 void event_pack(const struct event *event, struct buf *out);
+/* Add the verdict, one MessagePack value, to what event_pack() wrote. */
+void event_add_verdict(struct buf *packed, struct slice verdict);
 
 /* Read what event_pack() wrote; the event refers into `bytes` and `zone`. */
 MUST_CHECK bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret,

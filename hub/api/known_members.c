@@ -39,7 +39,7 @@ static const struct member rule[] = {
 static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBER("me_for"),
                                       MEMBERS_END};
 
-static const struct member purchases[] = {MEMBER("events"), MEMBERS_END};
+static const struct member purchases[] = {MEMBER("events"), MEMBER("sources"), MEMBERS_END};
 
 static const struct member scope[] = {MEMBER("kind"), MEMBER("segments"), MEMBERS_END};
 static const struct member collectors[] = {MEMBER("publicKey"), MEMBER("replace"),

@@ -3,6 +3,10 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "hub/profile/claims.h"
+#include "hub/trust/verdict.h"
+
+enum { CLAIMANTS_MAX = 100 };
 
 static void write_identifiers(struct json_writer *w, const struct profile *p)
 {
@@ -23,60 +27,158 @@ static void write_identifiers(struct json_writer *w, const struct profile *p)
     json_close_array(w);
 }
 
+/* What somebody claims to be: the visitor herself, or a server of who was at her browser. */
+static void write_claims(struct json_writer *w, const struct profile *p)
+{
+    json_key(w, "claims");
+    json_open_array(w);
+    for (size_t i = 0; i < p->claim_count; i++) {
+        const struct profile_claim *claim = &p->claims[i];
+        bool is_told = claim->by_server && claims_have_own(p, claim->id);
+        if (is_told) {
+            continue; /* the visitor's own stands for both */
+        }
+        json_open_object(w);
+        json_key(w, "type");
+        json_text(w, claim->id.type);
+        json_key(w, "value");
+        json_text(w, claim->id.value);
+        json_key(w, "at");
+        json_time(w, claim->first_ms);
+        json_key(w, "source");
+        json_text(w, claim->source);
+        json_close_object(w);
+    }
+    json_close_array(w);
+    if (p->claims_refused + p->traits_refused > 0) {
+        json_key(w, "overLimit");
+        json_open_object(w);
+        json_key(w, "claims");
+        json_int(w, (int64_t)p->claims_refused);
+        json_key(w, "traits");
+        json_int(w, (int64_t)p->traits_refused);
+        json_close_object(w);
+    }
+}
+
 static bool is_deleted(const struct profile_trait *trait)
 {
     return trait->value.len == 1 && trait->value.data[0] == 0xc0;
+}
+
+static void write_trait_value(struct json_writer *w, const struct profile_trait *trait)
+{
+    msgpack_zone zone;
+    msgpack_object value;
+    struct error err;
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    bool fine = value_unpack(trait->value, &zone, &value, &err);
+    ensure(fine);
+    json_key_slice(w, trait->name);
+    json_value(w, &value);
+    msgpack_zone_destroy(&zone);
+}
+
+static void write_trait_details(struct json_writer *w, const struct profile_trait *trait,
+                                bool is_claimed)
+{
+    json_key_slice(w, trait->name);
+    json_open_object(w);
+    json_key(w, "source");
+    json_text(w, trait->source);
+    json_key(w, "at");
+    json_time(w, trait->at_ms);
+    if (is_claimed) {
+        json_key(w, "claimed");
+        json_bool(w, true);
+    }
+    json_close_object(w);
+}
+
+/* Facts, and the visitor's own claims where there is no fact of that name. */
+static void each_trait(struct json_writer *w, const struct profile *p,
+                       void (*write)(struct json_writer *w, const struct profile_trait *trait,
+                                     bool is_claimed))
+{
+    for (size_t i = 0; i < p->trait_count; i++) {
+        if (!is_deleted(&p->traits[i])) {
+            write(w, &p->traits[i], false);
+        }
+    }
+    for (size_t i = 0; i < p->claimed_trait_count; i++) {
+        const struct profile_trait *trait = &p->claimed_traits[i].trait;
+        bool is_claimed;
+        if (profile_effective_trait(p, trait->name, &is_claimed) == trait && !is_deleted(trait)) {
+            write(w, trait, true);
+        }
+    }
+}
+
+static void write_one_value(struct json_writer *w, const struct profile_trait *trait,
+                            bool is_claimed)
+{
+    (void)is_claimed;
+    write_trait_value(w, trait);
 }
 
 static void write_traits(struct json_writer *w, const struct profile *p)
 {
     json_key(w, "traits");
     json_open_object(w);
-    for (size_t i = 0; i < p->trait_count; i++) {
-        msgpack_zone zone;
-        msgpack_object value;
-        struct error err;
-        if (is_deleted(&p->traits[i])) {
-            continue;
-        }
-        bool made = msgpack_zone_init(&zone, 1024);
-        ensure(made);
-        bool fine = value_unpack(p->traits[i].value, &zone, &value, &err);
-        ensure(fine);
-        json_key_slice(w, p->traits[i].name);
-        json_value(w, &value);
-        msgpack_zone_destroy(&zone);
-    }
+    each_trait(w, p, write_one_value);
     json_close_object(w);
     json_key(w, "traitDetails");
     json_open_object(w);
-    for (size_t i = 0; i < p->trait_count; i++) {
-        if (!is_deleted(&p->traits[i])) {
-            json_key_slice(w, p->traits[i].name);
-            json_open_object(w);
-            json_key(w, "source");
-            json_text(w, p->traits[i].source);
-            json_key(w, "at");
-            json_time(w, p->traits[i].at_ms);
-            json_close_object(w);
-        }
-    }
+    each_trait(w, p, write_trait_details);
     json_close_object(w);
 }
 
+static void write_consent(struct json_writer *w, const struct profile_consent *consent)
+{
+    json_key_slice(w, consent->category);
+    json_open_object(w);
+    json_key(w, "granted");
+    json_bool(w, consent->granted);
+    json_key(w, "at");
+    json_time(w, consent->at_ms);
+    json_key(w, "source");
+    json_text(w, consent->source);
+    json_close_object(w);
+}
+
+static bool is_first_of_device(const struct profile *p, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (slice_equal(p->device_consents[i].device, p->device_consents[at].device)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The person's own, and those of each device. */
 static void write_consents(struct json_writer *w, const struct profile *p)
 {
     json_key(w, "consents");
     json_open_object(w);
     for (size_t i = 0; i < p->consent_count; i++) {
-        json_key_slice(w, p->consents[i].category);
+        write_consent(w, &p->consents[i]);
+    }
+    json_close_object(w);
+    json_key(w, "deviceConsents");
+    json_open_object(w);
+    for (size_t i = 0; i < p->device_consent_count; i++) {
+        if (!is_first_of_device(p, i)) {
+            continue;
+        }
+        json_key_slice(w, p->device_consents[i].device);
         json_open_object(w);
-        json_key(w, "granted");
-        json_bool(w, p->consents[i].granted);
-        json_key(w, "at");
-        json_time(w, p->consents[i].at_ms);
-        json_key(w, "source");
-        json_text(w, p->consents[i].source);
+        for (size_t j = i; j < p->device_consent_count; j++) {
+            if (slice_equal(p->device_consents[j].device, p->device_consents[i].device)) {
+                write_consent(w, &p->device_consents[j].consent);
+            }
+        }
         json_close_object(w);
     }
     json_close_object(w);
@@ -154,6 +256,7 @@ void api_write_profile(struct json_writer *w, const struct profile *p,
     json_key(w, "known");
     json_bool(w, is_known);
     write_identifiers(w, p);
+    write_claims(w, p);
     write_traits(w, p);
     write_consents(w, p);
     write_segments(w, p, catalog);
@@ -181,6 +284,34 @@ static void answer_profile(struct call *call, struct profile *profile)
     call_answer(call, 200);
 }
 
+static void write_claimant(void *user, const struct profile *profile)
+{
+    struct call *call = user;
+    const struct catalog *catalog = definitions_borrow(call->hub->definitions);
+    api_write_profile(&call->w, profile, catalog);
+    definitions_release(call->hub->definitions);
+}
+
+/* Whoever claims to have the identifier: visitors without evidence, up to CLAIMANTS_MAX. */
+static void find_claimants(struct call *call, struct identifier id)
+{
+    struct reader reader = hub_reader(call->hub);
+    struct error err;
+    size_t count = 0;
+    json_open_object(&call->w);
+    json_key(&call->w, "profiles");
+    json_open_array(&call->w);
+    if (!reader_claimants(&reader, id, CLAIMANTS_MAX, write_claimant, call, &count, &err)) {
+        call_answer_failure(call, &err);
+    } else if (count == 0) {
+        call_answer_not_found(call, "profile");
+    } else {
+        json_close_array(&call->w);
+        json_close_object(&call->w);
+        call_answer(call, 200);
+    }
+}
+
 struct one_query {
     struct slice name;
     struct slice value;
@@ -206,6 +337,9 @@ static void find_profile(struct call *call)
                           "Ask for one identifier, as in ?email=jane@example.com.", NULL);
         return;
     }
+    struct slice of_claims = slice_text("claim.");
+    bool is_claim = slice_starts_with(q.name, of_claims);
+    q.name = is_claim ? slice_skip(q.name, of_claims.len) : q.name;
     const struct catalog *catalog = definitions_borrow(call->hub->definitions);
     enum identifier_normalizer normalizer =
         identity_rule_of(catalog_rules(catalog), q.name).normalizer;
@@ -214,6 +348,8 @@ static void find_profile(struct call *call)
     struct reader reader = hub_reader(call->hub);
     if (id.value.len == 0) {
         call_answer_not_found(call, "profile");
+    } else if (is_claim) {
+        find_claimants(call, id);
     } else if (!reader_profile_of(&reader, id, &profile, &err)) {
         call_answer_failure(call, &err);
     } else {
@@ -325,7 +461,18 @@ static void list_events(struct call *call, const struct profile *profile)
     call_answer(call, 200);
 }
 
-/* An entry is [kind, type, value, message id, at, with type, with value, other profile, rule]. */
+static void write_evidence(struct json_writer *w, const msgpack_object *kind)
+{
+    int64_t number = EVIDENCE_NONE;
+    const char *name = value_int(kind, &number) ? evidence_name((enum evidence_kind)number) : NULL;
+    if (name != NULL) {
+        json_key(w, "evidence");
+        json_cstr(w, name);
+    }
+}
+
+/* An entry is [kind, type, value, message id, at, with type, with value, other profile, rule,
+ * evidence]; those of earlier versions have no evidence. */
 static void write_entry(void *user, struct slice entry)
 {
     static const char *const kinds[] = {"link", "merge", "refused"};
@@ -340,8 +487,8 @@ static void write_entry(void *user, struct slice entry)
     bool made = msgpack_zone_init(&zone, 1024);
     ensure(made);
     if (value_unpack(entry, &zone, &root, &err) && root.type == MSGPACK_OBJECT_ARRAY &&
-        root.via.array.size == 9 && value_int(&root.via.array.ptr[0], &kind) && kind >= 0 &&
-        kind <= (l->links_only ? 0 : 2)) {
+        (root.via.array.size == 9 || root.via.array.size == 10) &&
+        value_int(&root.via.array.ptr[0], &kind) && kind >= 0 && kind <= (l->links_only ? 0 : 2)) {
         const msgpack_object *m = root.via.array.ptr;
         (void)value_int(&m[4], &at);
         (void)value_text(&m[5], &with);
@@ -374,6 +521,9 @@ static void write_entry(void *user, struct slice entry)
         json_value(w, &m[3]);
         json_key(w, kind == 2 ? "reason" : "rule");
         json_value(w, &m[8]);
+        if (root.via.array.size > 9) {
+            write_evidence(w, &m[9]);
+        }
         json_close_object(w);
     }
     msgpack_zone_destroy(&zone);

@@ -18,6 +18,7 @@ bool api_read_stats(struct hub *hub, struct partition_stats *ret, struct error *
         ret->merges += s.merges;
         ret->refused_links += s.refused_links;
         ret->unidentified += s.unidentified;
+        ret->claims += s.claims;
     }
     return true;
 }
@@ -43,6 +44,7 @@ static void show_overview(struct call *call)
         {"duplicates", stats.duplicates},
         {"merges", stats.merges},
         {"refusedLinks", stats.refused_links},
+        {"claims", stats.claims},
         {"unidentifiedEvents", stats.unidentified + router_unidentified(hub->router)},
         {"logRecords", eventlog_next(hub->log) - 1},
         {"logRecordsToRoute", eventlog_next(hub->log) - router_next(hub->router)},
@@ -183,6 +185,8 @@ void api_metrics(struct call *call)
     metrics_put(out, "tributary_unidentified_events_total", "counter",
                 "Events whose identifiers identify nobody.",
                 (double)(s.unidentified + router_unidentified(hub->router)));
+    metrics_put(out, "tributary_claims", "gauge", "Identifiers that are claimed without evidence.",
+                (double)s.claims);
     metrics_put(out, "tributary_log_records", "gauge", "Records in the log.",
                 (double)(eventlog_next(hub->log) - 1));
     metrics_put(out, "tributary_log_records_to_route", "gauge", "Records not yet routed.",

@@ -1,6 +1,6 @@
-/* Claims and merges: how profiles that belong together become one, over partitions.
+/* Merges: how profiles that belong together become one, over partitions.
  *
- * An identifier that is new to a profile is claimed at its home. A claim that finds another owner
+ * An identifier that is new to a profile is reserved at its home. Where it has another owner that
  * starts a merge of the two. Ids are totally ordered by age and the older survives, so redirects
  * never form a circle. The younger is frozen and proposed to the older; that one checks the
  * limits and accepts or refuses; only then does the state move. What arrives for a frozen profile
@@ -8,15 +8,17 @@
  * either.
  *
  * Messages (each an array that begins with its type):
- *   CLAIM    type value claimant message_id at
- *   MERGE    a b claimant_is_a type value message_id at
- *   PROPOSE  loser survivor claimant_is_loser type value message_id at [[type, value]…]
+ *   RESERVE  type value taker message_id at
+ *   MERGE    a b taker_is_a type value message_id at
+ *   PROPOSE  loser survivor taker_is_loser type value message_id at [[type, value]…]
  *   ACCEPTED loser survivor
- *   REFUSED  loser survivor claimant_is_loser type value message_id at reason
+ *   REFUSED  loser survivor taker_is_loser type value message_id at reason
  *   ABSORB   survivor profile [timeline key tail, record …] [journal entry …]
  *   REPOINT  loser survivor type value
+ *
+ * `at` is followed by the kind of evidence; in messages of earlier versions it is not.
  */
-#include "hub/partition/internal.h"
+#include "hub/partition/arrival.h"
 
 /* ---- Reading and writing messages ---- */
 
@@ -24,12 +26,22 @@ struct reader {
     const msgpack_object *at;
     uint32_t left;
     bool fine;
+    bool has_kind; /* its evidence has one */
 };
 
 static struct reader reader_of(const msgpack_object *m, uint32_t count)
 {
     return (struct reader){m->via.array.ptr + 1, m->via.array.size - 1,
-                           m->via.array.size == count + 1};
+                           m->via.array.size == count + 1, false};
+}
+
+/* With an evidence among its members. */
+static struct reader reader_of_evidence(const msgpack_object *m, uint32_t count)
+{
+    struct reader r = reader_of(m, count);
+    r.has_kind = m->via.array.size == count + 2;
+    r.fine = r.fine || r.has_kind;
+    return r;
 }
 
 static const msgpack_object *take(struct reader *r)
@@ -68,6 +80,11 @@ static struct evidence take_evidence(struct reader *r)
     why.id.value = take_text(r);
     why.message_id = take_text(r);
     r->fine = value_int(take(r), &why.at_ms) && r->fine;
+    if (r->has_kind) {
+        int64_t kind = EVIDENCE_NONE;
+        r->fine = value_int(take(r), &kind) && r->fine;
+        why.kind = (enum evidence_kind)kind;
+    }
     return why;
 }
 
@@ -109,7 +126,11 @@ static void put_evidence(struct writer *w, const struct evidence *why)
     value_pack_text(&w->k, why->id.value);
     value_pack_text(&w->k, why->message_id);
     msgpack_pack_int64(&w->k, why->at_ms);
+    msgpack_pack_int(&w->k, (int)why->kind);
 }
+
+/* How many members that are. */
+enum { EVIDENCE_MEMBERS = 5 };
 
 static void writer_send(struct writer *w, struct partition *p, uint32_t to)
 {
@@ -127,9 +148,12 @@ void identity_journal(struct partition *p, struct profile *profile, enum journal
     struct key key = key_journal(profile->id, profile->journal_next++);
     buf_init(&w.out, 64 * 1024);
     value_packer_init(&w.k, &w.out);
-    msgpack_pack_array(&w.k, 9);
+    msgpack_pack_array(&w.k, 10);
     msgpack_pack_int(&w.k, (int)kind);
-    put_evidence(&w, why);
+    value_pack_text(&w.k, why->id.type);
+    value_pack_text(&w.k, why->id.value);
+    value_pack_text(&w.k, why->message_id);
+    msgpack_pack_int64(&w.k, why->at_ms);
     value_pack_text(&w.k, with.type);
     value_pack_text(&w.k, with.value);
     if (other != NULL) {
@@ -138,6 +162,7 @@ void identity_journal(struct partition *p, struct profile *profile, enum journal
         msgpack_pack_nil(&w.k);
     }
     value_pack_cstr(&w.k, rule);
+    msgpack_pack_int(&w.k, (int)why->kind);
     view_put(&p->view, &key, buf_slice(&w.out));
     buf_done(&w.out);
 }
@@ -174,34 +199,34 @@ static bool release(struct partition *p, struct profile *profile, struct error *
     return fine;
 }
 
-/* ---- Claims ---- */
+/* ---- Reservations ---- */
 
-void identity_claim(struct partition *p, struct profile_id claimant, const struct evidence *why)
+void identity_reserve(struct partition *p, struct profile_id taker, const struct evidence *why)
 {
     struct writer w;
-    writer_start(&w, MESSAGE_CLAIM, 5);
-    put_id(&w, claimant);
+    writer_start(&w, MESSAGE_RESERVE, 1 + EVIDENCE_MEMBERS);
+    put_id(&w, taker);
     put_evidence(&w, why);
     writer_send(&w, p, home_of(why->id, p->options.count));
 }
 
 static void send_merge(struct partition *p, struct profile_id a, struct profile_id b,
-                       bool claimant_is_a, const struct evidence *why)
+                       bool taker_is_a, const struct evidence *why)
 {
     struct writer w;
     struct profile_id younger = profile_id_compare(a, b) > 0 ? a : b;
-    writer_start(&w, MESSAGE_MERGE, 7);
+    writer_start(&w, MESSAGE_MERGE, 3 + EVIDENCE_MEMBERS);
     put_id(&w, a);
     put_id(&w, b);
-    put_bool(&w, claimant_is_a);
+    put_bool(&w, taker_is_a);
     put_evidence(&w, why);
     writer_send(&w, p, profile_id_partition(younger));
 }
 
-bool identity_on_claim(struct partition *p, const msgpack_object *m, struct error *err)
+bool identity_on_reserve(struct partition *p, const msgpack_object *m, struct error *err)
 {
-    struct reader r = reader_of(m, 5);
-    struct profile_id claimant = take_id(&r);
+    struct reader r = reader_of_evidence(m, 5);
+    struct profile_id taker = take_id(&r);
     struct evidence why = take_evidence(&r);
     struct key key;
     struct buf value;
@@ -218,15 +243,15 @@ bool identity_on_claim(struct partition *p, const msgpack_object *m, struct erro
     }
     buf_done(&value);
     if (fine && !found) {
-        view_put(&p->view, &key, profile_id_slice(&claimant));
-    } else if (fine && !profile_id_equal(owner, claimant)) {
-        send_merge(p, owner, claimant, false, &why);
+        view_put(&p->view, &key, profile_id_slice(&taker));
+    } else if (fine && !profile_id_equal(owner, taker)) {
+        send_merge(p, owner, taker, false, &why);
     }
     return fine;
 }
 
-/* Only what points to the loser itself: an identifier that the loser had claimed in vain belongs to
- * another, and one that points to a still older loser is found by way of redirects. */
+/* Only what points to the loser itself: an identifier that the loser had reserved in vain belongs
+ * to another, and one that points to a still older loser is found by way of redirects. */
 bool identity_on_repoint(struct partition *p, const msgpack_object *m, struct error *err)
 {
     struct reader r = reader_of(m, 4);
@@ -254,7 +279,7 @@ bool identity_on_repoint(struct partition *p, const msgpack_object *m, struct er
 /* ---- Merges ---- */
 
 static void propose(struct partition *p, struct profile *loser, struct profile_id survivor,
-                    bool claimant_is_loser, const struct evidence *why)
+                    bool taker_is_loser, const struct evidence *why)
 {
     struct writer w;
     size_t limited = 0;
@@ -262,10 +287,10 @@ static void propose(struct partition *p, struct profile *loser, struct profile_i
     for (size_t i = 0; i < loser->identifier_count; i++) {
         limited += identity_rule_of(rules, loser->identifiers[i].id.type).limit > 0;
     }
-    writer_start(&w, MESSAGE_PROPOSE, 8);
+    writer_start(&w, MESSAGE_PROPOSE, 4 + EVIDENCE_MEMBERS);
     put_id(&w, loser->id);
     put_id(&w, survivor);
-    put_bool(&w, claimant_is_loser);
+    put_bool(&w, taker_is_loser);
     put_evidence(&w, why);
     msgpack_pack_array(&w.k, limited);
     for (size_t i = 0; i < loser->identifier_count; i++) {
@@ -284,10 +309,10 @@ static void propose(struct partition *p, struct profile *loser, struct profile_i
 bool identity_on_merge(struct partition *p, const msgpack_object *m, struct slice message,
                        struct error *err)
 {
-    struct reader r = reader_of(m, 7);
+    struct reader r = reader_of_evidence(m, 7);
     struct profile_id a = take_id(&r);
     struct profile_id b = take_id(&r);
-    bool claimant_is_a = take_bool(&r);
+    bool taker_is_a = take_bool(&r);
     struct evidence why = take_evidence(&r);
     struct profile *younger;
     struct profile_id went_to;
@@ -304,15 +329,14 @@ bool identity_on_merge(struct partition *p, const msgpack_object *m, struct slic
     }
     if (younger == NULL) {
         if (!profile_id_equal(went_to, id) && !profile_id_equal(went_to, a_is_younger ? b : a)) {
-            send_merge(p, a_is_younger ? went_to : a, a_is_younger ? b : went_to, claimant_is_a,
-                       &why);
+            send_merge(p, a_is_younger ? went_to : a, a_is_younger ? b : went_to, taker_is_a, &why);
         }
         return true;
     }
     if (younger->is_frozen) {
         identity_defer(p, younger, message);
     } else {
-        propose(p, younger, a_is_younger ? b : a, claimant_is_a == a_is_younger, &why);
+        propose(p, younger, a_is_younger ? b : a, taker_is_a == a_is_younger, &why);
     }
     return true;
 }
@@ -323,12 +347,12 @@ static bool exceeds_limit(struct partition *p, const struct profile *survivor,
 {
     const struct identity_rules *rules = catalog_rules(p->catalog);
     for (uint32_t i = 0; i < limited->via.array.size; i++) {
-        struct reader r = {limited->via.array.ptr[i].via.array.ptr, 2, true};
+        struct reader r = {limited->via.array.ptr[i].via.array.ptr, 2, true, false};
         struct identifier id = {.type = take_text(&r)};
         size_t more = 0;
         id.value = take_text(&r);
         for (uint32_t j = 0; j < limited->via.array.size; j++) {
-            struct reader o = {limited->via.array.ptr[j].via.array.ptr, 2, true};
+            struct reader o = {limited->via.array.ptr[j].via.array.ptr, 2, true, false};
             struct identifier other = {.type = take_text(&o)};
             other.value = take_text(&o);
             more += slice_equal(other.type, id.type) &&
@@ -343,37 +367,37 @@ static bool exceeds_limit(struct partition *p, const struct profile *survivor,
     return false;
 }
 
-/* The claimed identifier stays with its owner; the claimant gives it up and remembers. */
-static bool give_up(struct partition *p, struct profile *claimant, const struct evidence *why,
+/* The reserved identifier stays with its owner; the taker gives it up and remembers. */
+static bool give_up(struct partition *p, struct profile *taker, const struct evidence *why,
                     struct error *err)
 {
     struct key key = key_identifier(why->id);
-    bool was_known = partition_is_known(p, claimant);
-    partition_share(p, claimant);
-    profile_drop_identifier(claimant, why->id);
-    (void)profile_add_refused(claimant, hash_of(key_slice(&key)));
-    partition_changed(p, claimant);
-    p->stats.known -= was_known && !partition_is_known(p, claimant);
-    return partition_settle(p, claimant, (struct catalog_touch){.identifiers = true}, true, err);
+    bool was_known = partition_is_known(p, taker);
+    partition_share(p, taker);
+    profile_drop_identifier(taker, why->id);
+    (void)profile_add_refused(taker, hash_of(key_slice(&key)));
+    partition_changed(p, taker);
+    p->stats.known -= was_known && !partition_is_known(p, taker);
+    return partition_settle(p, taker, (struct catalog_touch){.identifiers = true}, true, err);
 }
 
 static const char refused_rule[] =
     "together the two profiles would have more of a type than the identity rules allow";
 
 static bool refuse_merge(struct partition *p, struct profile *survivor, struct profile_id loser,
-                         bool claimant_is_loser, const struct evidence *why, struct error *err)
+                         bool taker_is_loser, const struct evidence *why, struct error *err)
 {
     struct writer w;
     identity_journal(p, survivor, JOURNAL_REFUSED, why, nothing, &loser, refused_rule);
     p->stats.refused_links++;
-    if (!claimant_is_loser && !give_up(p, survivor, why, err)) {
+    if (!taker_is_loser && !give_up(p, survivor, why, err)) {
         return false;
     }
     partition_changed(p, survivor);
-    writer_start(&w, MESSAGE_REFUSED, 7);
+    writer_start(&w, MESSAGE_REFUSED, 3 + EVIDENCE_MEMBERS);
     put_id(&w, loser);
     put_id(&w, survivor->id);
-    put_bool(&w, claimant_is_loser);
+    put_bool(&w, taker_is_loser);
     put_evidence(&w, why);
     writer_send(&w, p, profile_id_partition(loser));
     return true;
@@ -385,10 +409,11 @@ static void accept_merge(struct partition *p, struct profile *survivor, struct p
     struct writer w;
     /* Reserved now, so that a merge decided in between counts them. */
     for (uint32_t i = 0; i < limited->via.array.size; i++) {
-        struct reader r = {limited->via.array.ptr[i].via.array.ptr, 2, true};
+        struct reader r = {limited->via.array.ptr[i].via.array.ptr, 2, true, false};
         struct identifier id = {.type = take_text(&r)};
         id.value = take_text(&r);
-        (void)profile_see_identifier(survivor, id, why->at_ms, why->at_ms);
+        /* When it was seen comes with the loser: the time of this merge would stay for ever. */
+        (void)profile_see_identifier(survivor, id, INT64_MAX, INT64_MIN);
     }
     identity_journal(p, survivor, JOURNAL_MERGE, why, nothing, &loser, "same identifier");
     partition_changed(p, survivor);
@@ -433,10 +458,10 @@ static bool forward(struct partition *p, const msgpack_object *m, uint32_t place
 bool identity_on_propose(struct partition *p, const msgpack_object *m, struct slice message,
                          struct error *err)
 {
-    struct reader r = reader_of(m, 8);
+    struct reader r = reader_of_evidence(m, 8);
     struct profile_id loser = take_id(&r);
     struct profile_id id = take_id(&r);
-    bool claimant_is_loser = take_bool(&r);
+    bool taker_is_loser = take_bool(&r);
     struct evidence why = take_evidence(&r);
     const msgpack_object *limited = take(&r);
     struct profile *survivor;
@@ -453,7 +478,7 @@ bool identity_on_propose(struct partition *p, const msgpack_object *m, struct sl
     if (survivor->is_frozen) {
         identity_defer(p, survivor, message);
     } else if (exceeds_limit(p, survivor, limited)) {
-        return refuse_merge(p, survivor, loser, claimant_is_loser, &why, err);
+        return refuse_merge(p, survivor, loser, taker_is_loser, &why, err);
     } else {
         accept_merge(p, survivor, loser, limited, &why);
     }
@@ -462,10 +487,10 @@ bool identity_on_propose(struct partition *p, const msgpack_object *m, struct sl
 
 bool identity_on_refused(struct partition *p, const msgpack_object *m, struct error *err)
 {
-    struct reader r = reader_of(m, 7);
+    struct reader r = reader_of_evidence(m, 7);
     struct profile_id id = take_id(&r);
     struct profile_id survivor = take_id(&r);
-    bool claimant_is_loser = take_bool(&r);
+    bool taker_is_loser = take_bool(&r);
     struct evidence why = take_evidence(&r);
     struct profile *loser;
     if (!r.fine) {
@@ -476,7 +501,7 @@ bool identity_on_refused(struct partition *p, const msgpack_object *m, struct er
     }
     ensure(loser != NULL && loser->is_frozen);
     identity_journal(p, loser, JOURNAL_REFUSED, &why, nothing, &survivor, refused_rule);
-    if (claimant_is_loser && !give_up(p, loser, &why, err)) {
+    if (taker_is_loser && !give_up(p, loser, &why, err)) {
         return false;
     }
     partition_changed(p, loser);
@@ -561,6 +586,10 @@ static void remove_loser(struct partition *p, struct profile *loser, struct prof
         struct key timer = key_timer(loser->timer_ms, loser->id);
         view_delete_only(&p->view, &timer);
     }
+    struct claim_list claims;
+    partition_list_claims(loser, &claims);
+    loser->claim_count = 0;
+    (void)partition_index_claims(p, loser, &claims);
     view_delete(&p->view, &key);
     key = key_redirect(loser->id);
     view_put(&p->view, &key, profile_id_slice(&survivor));
@@ -637,7 +666,15 @@ static bool absorb(struct partition *p, struct profile *survivor, const struct p
                            : survivor->catalog_version;
     bool loser_was_told = profile_was_told(loser);
     bool is_new;
+    struct claim_list claims;
+    struct catalog_touch touch = {.everything = true};
+    bool parted = false;
+    partition_list_claims(survivor, &claims);
     profile_merge(survivor, loser);
+    if (survivor->claim_count > 0 && !arrival_judge_again(p, survivor, &touch, &parted, err)) {
+        return false;
+    }
+    (void)partition_index_claims(p, survivor, &claims);
     if (catalog_is_in_a_wide_scope(p->catalog, loser)) {
         (void)profile_make_interest(survivor, SHARED_OUTBOX, &is_new);
         loser_was_told = true;
@@ -645,7 +682,7 @@ static bool absorb(struct partition *p, struct profile *survivor, const struct p
     p->stats.known += partition_is_known(p, survivor) && !was_known;
     catalog_prune(p->catalog, survivor, p->now_ms);
     partition_changed(p, survivor);
-    if (!partition_settle(p, survivor, (struct catalog_touch){.everything = true}, true, err)) {
+    if (!partition_settle(p, survivor, touch, true, err)) {
         return false;
     }
     /* The survivor's card takes the loser's place wherever that is. */
@@ -654,7 +691,8 @@ static bool absorb(struct partition *p, struct profile *survivor, const struct p
     }
     /* Conditions that the loser had not been filled in for are filled in from the timeline now. */
     survivor->catalog_version = version;
-    return partition_load(p, survivor->id, &survivor, err);
+    return parted ? partition_put_together(p, survivor, err)
+                  : partition_load(p, survivor->id, &survivor, err);
 }
 
 bool identity_on_absorb(struct partition *p, const msgpack_object *m, struct slice message,

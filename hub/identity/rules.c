@@ -1,5 +1,7 @@
 #include "hub/identity/rules.h"
 
+#include <sodium.h>
+
 #include "shared/timetext.h"
 
 const char identity_rules_default[] =
@@ -84,7 +86,7 @@ struct identity_rule identity_rule_of(const struct identity_rules *rules, struct
     }
     return (struct identity_rule){.type = type,
                                   .priority = 50,
-                                  .is_known = true,
+                                  .is_known = !slice_is(type, identity_seat_type),
                                   .normalizer = identifier_normalizer_default(type)};
 }
 
@@ -116,7 +118,7 @@ static void add(struct extraction *x, struct slice type, struct slice value)
         return;
     }
     /* A NUL separates type and value in keys. */
-    if (memchr(type.data, 0, type.len) != NULL) {
+    if (slice_is(type, identity_seat_type) || memchr(type.data, 0, type.len) != NULL) {
         return;
     }
     bool is_anonymous = slice_is(type, "anonymous_id");
@@ -181,11 +183,35 @@ static void add_external_ids(struct extraction *x, const msgpack_object *ids)
     }
 }
 
+const char identity_seat_type[] = "seat"; /* stored: never change */
+
+struct identifier identity_seat(struct slice anonymous_id, struct identifier person,
+                                struct arena *arena)
+{
+    struct buf value;
+    buf_init(&value, 3 * (LIMIT_IDENTIFIER_BYTES + LIMIT_NAME_BYTES));
+    uint8_t hash[16];
+    buf_put_u32(&value, (uint32_t)anonymous_id.len);
+    buf_put_slice(&value, anonymous_id);
+    buf_put_u32(&value, (uint32_t)person.type.len);
+    buf_put_slice(&value, person.type);
+    buf_put_slice(&value, person.value);
+    crypto_generichash(hash, sizeof hash, value.data, value.len, NULL, 0);
+    char hex[2 * sizeof hash + 1];
+    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
+    buf_done(&value);
+    return (struct identifier){slice_text(identity_seat_type), arena_copy(arena, slice_text(hex))};
+}
+
 size_t identity_extract(const struct identity_rules *rules, const struct event *event,
-                        struct arena *arena, struct identifier ret[LIMIT_EVENT_IDENTIFIERS])
+                        const struct identifier *named, size_t named_count, struct arena *arena,
+                        struct identifier ret[LIMIT_EVENT_IDENTIFIERS])
 {
     struct extraction x = {.rules = rules, .arena = arena, .ret = ret};
     const msgpack_object *context = value_member_c(&event->body_map, "context");
+    for (size_t i = 0; i < named_count; i++) {
+        add(&x, named[i].type, named[i].value);
+    }
     add(&x, slice_text("anonymous_id"), event->anonymous_id);
     add(&x, slice_text("user_id"), event->user_id);
     if (event->type == EVENT_ALIAS) {

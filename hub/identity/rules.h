@@ -45,9 +45,18 @@ struct identity_rule identity_rule_of(const struct identity_rules *rules, struct
 
 /* The identifiers of an event, normalised, without blocked ones and without repeats, the
  * anonymous id first, then by falling priority. Of a type with a limit
- * only that many are taken, those named first (userId before external ids). They live in `arena` or
- * in the event. */
+ * only that many are taken, those named first: what something else than the event names, as a proof
+ * does (`named`, not normalised), then userId, then external ids. They live in `arena`, in the
+ * event, or in `named`. */
 size_t identity_extract(const struct identity_rules *rules, const struct event *event,
-                        struct arena *arena, struct identifier ret[LIMIT_EVENT_IDENTIFIERS]);
+                        const struct identifier *named, size_t named_count, struct arena *arena,
+                        struct identifier ret[LIMIT_EVENT_IDENTIFIERS]);
+
+/* One person's place at a browser that is another's: what stands for the anonymous id where an
+ * event of the browser names somebody whom the browser's profile cannot be. Nobody else can name
+ * it. */
+extern const char identity_seat_type[];
+struct identifier identity_seat(struct slice anonymous_id, struct identifier person,
+                                struct arena *arena);
 
 #endif

@@ -1,186 +1,54 @@
 /* Events: from the home of an identifier to the profile, and into it. */
-#include "hub/partition/internal.h"
+#include "hub/partition/arrival.h"
 
 #include "hub/card.h"
 #include "shared/utf8.h"
 
-/* An event on its way, taken apart. */
-struct arrival {
-    uint32_t collector;
-    struct slice bytes;            /* as event_pack() wrote it */
-    const msgpack_object *demoted; /* identifiers that may not count: [[type, value]…] */
-    struct event event;
-    size_t id_count;
-    struct identifier ids[LIMIT_EVENT_IDENTIFIERS];
-};
+/* ---- Identifiers, claims, traits, consents ---- */
 
-static bool is_demoted(const msgpack_object *demoted, struct identifier id)
+static bool is_refused(const struct profile *profile, struct identifier id)
 {
-    for (uint32_t i = 0; i < demoted->via.array.size; i++) {
-        const msgpack_object *pair = &demoted->via.array.ptr[i];
-        struct slice type;
-        struct slice value;
-        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2 &&
-            value_text(&pair->via.array.ptr[0], &type) &&
-            value_text(&pair->via.array.ptr[1], &value) && slice_equal(type, id.type) &&
-            slice_equal(value, id.value)) {
+    struct key link = key_identifier(id);
+    uint64_t hash = hash_of(key_slice(&link));
+    for (size_t i = 0; i < profile->refused_count; i++) {
+        if (profile->refused[i] == hash) {
             return true;
         }
     }
     return false;
 }
 
-/* `at` points to the collector, the event and the demoted identifiers. */
-static bool read_arrival(struct partition *p, const msgpack_object *at, struct arrival *ret,
-                         struct error *err)
-{
-    int64_t collector;
-    if (!value_int(&at[0], &collector) || !value_bin(&at[1], &ret->bytes) ||
-        at[2].type != MSGPACK_OBJECT_ARRAY) {
-        return error_set(err, ERROR_CORRUPT, "an event's message is damaged");
-    }
-    ret->collector = (uint32_t)collector;
-    ret->demoted = &at[2];
-    if (!event_unpack(ret->bytes, &p->zone, &ret->event, err)) {
-        return false;
-    }
-    size_t count = identity_extract(catalog_rules(p->catalog), &ret->event, &p->arena, ret->ids);
-    ret->id_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!is_demoted(ret->demoted, ret->ids[i])) {
-            ret->ids[ret->id_count++] = ret->ids[i];
-        }
-    }
-    return true;
-}
-
-static void pack_identifier(msgpack_packer *k, struct identifier id)
-{
-    msgpack_pack_array(k, 2);
-    value_pack_text(k, id.type);
-    value_pack_text(k, id.value);
-}
-
-/* The arrival as a message: to the home of an identifier (ROUTE, with one more demoted) or to a
- * profile (APPLY). */
-static struct slice write_arrival(struct partition *p, enum message_type type,
-                                  const struct profile_id *profile, const struct arrival *a,
-                                  const struct identifier *demote)
-{
-    struct buf out;
-    msgpack_packer k;
-    buf_init(&out, LIMIT_EVENT_BYTES * 4);
-    value_packer_init(&k, &out);
-    msgpack_pack_array(&k, profile == NULL ? 4 : 5);
-    msgpack_pack_int(&k, (int)type);
-    if (profile != NULL) {
-        value_pack_bin(&k, profile_id_slice(profile));
-    }
-    msgpack_pack_uint32(&k, a->collector);
-    value_pack_bin(&k, a->bytes);
-    msgpack_pack_array(&k, a->demoted->via.array.size + (demote != NULL));
-    for (uint32_t i = 0; i < a->demoted->via.array.size; i++) {
-        msgpack_pack_object(&k, a->demoted->via.array.ptr[i]);
-    }
-    if (demote != NULL) {
-        pack_identifier(&k, *demote);
-    }
-    struct slice message = arena_copy(&p->arena, buf_slice(&out));
-    buf_done(&out);
-    return message;
-}
-
-/* An event whose identifier the profile cannot take: without the identifier that led here it goes
- * to where the others are at home. */
-static bool reroute(struct partition *p, struct profile *profile, const struct arrival *a,
-                    struct identifier conflict)
-{
-    struct evidence why = {conflict, a->event.message_id, a->event.timestamp_ms};
-    struct key link = key_identifier(conflict);
-    struct identifier demoted = a->ids[0];
-    if (profile_add_refused(profile, hash_of(key_slice(&link)))) {
-        identity_journal(p, profile, JOURNAL_REFUSED, &why, demoted, NULL,
-                         "the profile has as many of this type as the identity rules allow");
-        p->stats.refused_links++;
-        partition_changed(p, profile);
-    }
-    uint32_t to = home_of(a->ids[1], p->options.count);
-    partition_send(p, to, write_arrival(p, MESSAGE_ROUTE, NULL, a, &demoted));
-    return true;
-}
-
-/* The first identifier that would exceed its type's limit; NULL: none. */
-static const struct identifier *find_conflict(struct partition *p, const struct profile *profile,
-                                              const struct arrival *a)
-{
-    for (size_t i = 1; i < a->id_count; i++) {
-        struct identifier id = a->ids[i];
-        struct identity_rule rule = identity_rule_of(catalog_rules(p->catalog), id.type);
-        if (rule.limit > 0 && profile_find_identifier(profile, id) == NULL &&
-            profile_count_identifiers(profile, id.type) >= (size_t)rule.limit) {
-            return &a->ids[i];
-        }
-    }
-    return NULL;
-}
-
 static bool apply_identifiers(struct partition *p, struct profile *profile, const struct arrival *a)
 {
+    const struct parties *parties = &a->parties;
     bool changed = false;
     int64_t at = a->event.timestamp_ms;
-    for (size_t i = 0; i < a->id_count; i++) {
-        struct key link = key_identifier(a->ids[i]);
-        uint64_t hash = hash_of(key_slice(&link));
-        bool is_refused = false;
-        for (size_t r = 0; r < profile->refused_count; r++) {
-            is_refused = is_refused || profile->refused[r] == hash;
-        }
-        if (is_refused || !profile_see_identifier(profile, a->ids[i], at, at)) {
+    for (size_t i = 0; i < parties->fact_count; i++) {
+        struct identifier id = parties->facts[i];
+        if (is_refused(profile, id)) {
             continue;
         }
-        changed = true;
-        if (i > 0) {
-            struct evidence why = {a->ids[i], a->event.message_id, at};
-            identity_journal(p, profile, JOURNAL_LINK, &why, a->ids[0], NULL, "same event");
-            identity_claim(p, profile->id, &why);
+        bool is_new = profile_see_identifier(profile, id, at, at);
+        changed = changed || is_new;
+        if (i == 0 && parties->fact_count > 1) {
+            profile_prove_identifier(profile, id, at);
+        }
+        if (i > 0 && is_new) {
+            struct evidence why = {id, a->event.message_id, at, parties->evidence[i]};
+            identity_journal(p, profile, JOURNAL_LINK, &why, parties->facts[0], NULL, "same event");
+            identity_reserve(p, profile->id, &why);
         }
     }
     return changed;
 }
 
-static bool apply_traits(struct partition *p, struct profile *profile, const struct arrival *a,
-                         bool *ret_edge)
-{
-    const msgpack_object *traits =
-        a->event.type == EVENT_IDENTIFY ? event_properties(&a->event) : NULL;
-    bool changed = false;
-    for (uint32_t i = 0; traits != NULL && i < traits->via.map.size; i++) {
-        const msgpack_object_kv *kv = &traits->via.map.ptr[i];
-        struct profile_trait trait = {.at_ms = a->event.timestamp_ms,
-                                      .message_id = a->event.message_id,
-                                      .source = a->event.source};
-        if (!value_text(&kv->key, &trait.name) || trait.name.len == 0 ||
-            trait.name.len > LIMIT_NAME_BYTES) {
-            continue;
-        }
-        msgpack_packer k;
-        buf_clear(&p->scratch);
-        value_packer_init(&k, &p->scratch);
-        msgpack_pack_object(&k, kv->val);
-        trait.value = buf_slice(&p->scratch);
-        if (profile_set_trait(profile, &trait)) {
-            changed = true;
-            *ret_edge = *ret_edge || catalog_is_edge_trait(p->catalog, trait.name);
-        }
-    }
-    return changed;
-}
-
+/* A client's word is about the device that it comes from, a server's about the person. */
 static bool apply_consents(struct profile *profile, const struct arrival *a)
 {
     const msgpack_object *preferences =
         value_member_c(value_member_c(value_member_c(&a->event.body_map, "context"), "consent"),
                        "categoryPreferences");
+    bool is_of_device = !a->verdict.is_server && a->event.anonymous_id.len > 0;
     bool changed = false;
     if (!value_is(preferences, MSGPACK_OBJECT_MAP)) {
         return false;
@@ -192,7 +60,9 @@ static bool apply_consents(struct profile *profile, const struct arrival *a)
         if (value_text(&preferences->via.map.ptr[i].key, &consent.category) &&
             consent.category.len > 0 && consent.category.len <= LIMIT_NAME_BYTES &&
             value_bool(&preferences->via.map.ptr[i].val, &consent.granted)) {
-            changed = profile_set_consent(profile, &consent) || changed;
+            changed = (is_of_device ? devices_set_consent(profile, a->event.anonymous_id, &consent)
+                                    : profile_set_consent(profile, &consent)) ||
+                      changed;
         }
     }
     return changed;
@@ -201,7 +71,9 @@ static bool apply_consents(struct profile *profile, const struct arrival *a)
 static void put_timeline(struct partition *p, const struct profile *profile,
                          const struct arrival *a)
 {
-    struct key key = key_timeline(profile->id, a->event.timestamp_ms, hash_of(a->event.message_id));
+    uint8_t hash[16];
+    arrival_hash(a, hash);
+    struct key key = key_timeline(profile->id, a->event.timestamp_ms, read_u64(hash));
     buf_clear(&p->scratch);
     timeline_compress(p->timeline, a->bytes, &p->scratch);
     view_put(&p->view, &key, buf_slice(&p->scratch));
@@ -217,8 +89,8 @@ struct browser {
 static struct browser look_at_browser(const struct profile *profile, const struct arrival *a)
 {
     struct browser b = {0};
-    if (a->id_count > 0 && slice_is(a->ids[0].type, "anonymous_id")) {
-        b.id = a->ids[0].value;
+    if (a->parties.fact_count > 0 && slice_is(a->parties.facts[0].type, "anonymous_id")) {
+        b.id = a->parties.facts[0].value;
         b.was_named = card_has_browser(profile, a->collector, b.id);
         b.evidence_ms = card_evidence_at(profile, b.id);
     }
@@ -231,7 +103,7 @@ static bool see_browser(const struct partition *p, struct profile *profile, cons
                         const struct browser *before)
 {
     struct profile_identifier *id =
-        before->id.len == 0 ? NULL : profile_find_identifier(profile, a->ids[0]);
+        before->id.len == 0 ? NULL : profile_find_identifier(profile, a->parties.facts[0]);
     if (id == NULL) {
         return false;
     }
@@ -242,17 +114,41 @@ static bool see_browser(const struct partition *p, struct profile *profile, cons
                                   evidence_ms / step_ms != before->evidence_ms / step_ms);
 }
 
-static bool apply(struct partition *p, struct profile *profile, const struct arrival *a,
+/* What an event says of people: its identifiers, claims and traits. *ret_parted: earlier events of
+ * the profile left it for what this one proves. */
+static bool apply_people(struct partition *p, struct profile *profile, struct arrival *a,
+                         struct catalog_touch *touch, bool *ret_edge_trait, bool *ret_parted,
+                         struct error *err)
+{
+    struct claim_list before;
+    partition_list_claims(profile, &before);
+    touch->identifiers = apply_identifiers(p, profile, a);
+    *ret_parted = false;
+    if (touch->identifiers && profile->claim_count > 0) {
+        if (!arrival_judge_again(p, profile, touch, ret_parted, err)) {
+            return false;
+        }
+        (void)apply_identifiers(p, profile, a); /* once more: they were seen anew */
+    }
+    touch->claims = arrival_apply_claims(profile, a);
+    touch->traits = arrival_apply_traits(p, profile, a, ret_edge_trait) || touch->traits;
+    touch->claims = partition_index_claims(p, profile, &before) || touch->claims;
+    return true;
+}
+
+static bool apply(struct partition *p, struct profile *profile, struct arrival *a,
                   struct error *err)
 {
     struct catalog_touch touch = {0};
     bool edge_trait = false;
-    bool is_new_interest;
+    bool is_new_interest = false;
+    bool parted;
     bool was_known = partition_is_known(p, profile);
     struct browser browser = look_at_browser(profile, a);
     int64_t at = a->event.timestamp_ms;
-    touch.identifiers = apply_identifiers(p, profile, a);
-    touch.traits = apply_traits(p, profile, a, &edge_trait);
+    if (!apply_people(p, profile, a, &touch, &edge_trait, &parted, err)) {
+        return false;
+    }
     touch.consents = apply_consents(profile, a);
     profile->created_ms = at < profile->created_ms ? at : profile->created_ms;
     profile->last_seen_ms = at > profile->last_seen_ms ? at : profile->last_seen_ms;
@@ -261,16 +157,35 @@ static bool apply(struct partition *p, struct profile *profile, const struct arr
     put_timeline(p, profile, a);
     touch.conditions = catalog_note_event(p->catalog, profile, &a->event, p->now_ms);
     bool has_bought = partition_note_purchase(p, profile, &a->event);
-    (void)profile_make_interest(profile, a->collector, &is_new_interest);
+    if (a->collector != SHARED_OUTBOX) {
+        (void)profile_make_interest(profile, a->collector, &is_new_interest);
+    }
     bool has_browser_news = see_browser(p, profile, a, &browser);
     bool is_known = partition_is_known(p, profile);
     p->stats.known += is_known && !was_known;
     bool card_changed = touch.identifiers || edge_trait || touch.consents || has_bought ||
-                        is_new_interest || has_browser_news;
+                        is_new_interest || has_browser_news || parted;
     /* A new profile is a member of what holds for those without any event. */
-    touch.everything = profile->event_count == 1;
+    touch.everything = touch.everything || profile->event_count == 1;
     partition_changed(p, profile);
-    return partition_settle(p, profile, touch, card_changed, err);
+    return partition_settle(p, profile, touch, card_changed, err) &&
+           (!parted || partition_put_together(p, profile, err));
+}
+
+/* Somebody who had not signed in made an event at this browser: its visitor claims to be who the
+ * event is about. */
+static bool apply_bystander(struct partition *p, struct profile *profile, struct arrival *a,
+                            struct error *err)
+{
+    struct catalog_touch touch = {.everything = profile->event_count == 0};
+    struct claim_list before;
+    partition_list_claims(profile, &before);
+    (void)profile_see_identifier(profile, a->parties.facts[0], a->event.timestamp_ms,
+                                 a->event.timestamp_ms);
+    touch.claims = arrival_apply_claims(profile, a);
+    (void)partition_index_claims(p, profile, &before);
+    partition_changed(p, profile);
+    return partition_settle(p, profile, touch, false, err);
 }
 
 /* Of a withdrawal its consents alone are taken. One that says what was known leaves nothing but the
@@ -299,7 +214,7 @@ static struct profile *make_profile(struct partition *p, struct profile_id id)
 }
 
 /* The profile may have gone elsewhere since the message was sent, or wait for a merge. */
-static bool apply_at(struct partition *p, struct profile_id id, const struct arrival *a,
+static bool apply_at(struct partition *p, struct profile_id id, struct arrival *a,
                      struct error *err)
 {
     struct profile *profile;
@@ -308,22 +223,23 @@ static bool apply_at(struct partition *p, struct profile_id id, const struct arr
         return false;
     }
     if (profile == NULL && !profile_id_equal(went_to, id)) {
-        partition_send(p, profile_id_partition(went_to),
-                       write_arrival(p, MESSAGE_APPLY, &went_to, a, NULL));
+        partition_send(p, profile_id_partition(went_to), arrival_write(p, &went_to, a, NULL, NULL));
         return true;
     }
     if (profile == NULL) {
         profile = make_profile(p, id); /* a store lost it: better begun anew than events refused */
     }
     if (profile->is_frozen) {
-        identity_defer(p, profile, write_arrival(p, MESSAGE_APPLY, &id, a, NULL));
+        identity_defer(p, profile, arrival_write(p, &id, a, NULL, NULL));
         return true;
     }
     if (event_is_withdrawal(&a->event)) {
         return apply_withdrawal(p, profile, a, err);
     }
-    const struct identifier *conflict = find_conflict(p, profile, a);
-    return conflict != NULL ? reroute(p, profile, a, *conflict) : apply(p, profile, a, err);
+    if (a->part == PART_BYSTANDER) {
+        return apply_bystander(p, profile, a, err);
+    }
+    return arrival_takes_seat(p, profile, a) || apply(p, profile, a, err);
 }
 
 bool apply_to_profile(struct partition *p, const msgpack_object *m, struct slice message,
@@ -333,18 +249,19 @@ bool apply_to_profile(struct partition *p, const msgpack_object *m, struct slice
     struct slice bytes;
     struct profile_id id;
     (void)message;
-    if (m->via.array.size != 5 || !value_bin(&m->via.array.ptr[1], &bytes) ||
+    uint32_t size = m->via.array.size;
+    if ((size != 5 && size != 6) || !value_bin(&m->via.array.ptr[1], &bytes) ||
         !profile_id_from_slice(bytes, &id)) {
         return error_set(err, ERROR_CORRUPT, "an event's message is damaged");
     }
-    return read_arrival(p, &m->via.array.ptr[2], &a, err) && apply_at(p, id, &a, err);
+    return arrival_read(p, &m->via.array.ptr[2], size - 2, &a, err) && apply_at(p, id, &a, err);
 }
 
-/* Count each message id once. */
+/* Count each event once. */
 static bool is_duplicate(struct partition *p, const struct arrival *a, bool *ret, struct error *err)
 {
     uint8_t hash[16];
-    hash128_of(a->event.message_id, hash);
+    arrival_hash(a, hash);
     struct key key = key_dedup(hash);
     if (!view_get(&p->view, &key, &p->scratch, ret, err)) {
         return false;
@@ -359,7 +276,7 @@ static bool is_duplicate(struct partition *p, const struct arrival *a, bool *ret
 
 static struct profile_id new_id(struct partition *p, const struct arrival *a)
 {
-    struct key key = key_identifier(a->ids[0]);
+    struct key key = key_identifier(a->parties.facts[0]);
     struct buf seed;
     buf_init(&seed, KEY_BYTES_MAX + LIMIT_EVENT_BYTES);
     buf_put_slice(&seed, key_slice(&key));
@@ -411,20 +328,30 @@ static bool find_owner(struct partition *p, struct identifier id, struct profile
 }
 
 /* Nobody has the identifier: the event begins a profile, here at its home. */
-static bool begin_profile(struct partition *p, const struct arrival *a, struct error *err)
+static bool begin_profile(struct partition *p, struct arrival *a, struct error *err)
 {
     struct profile_id id = new_id(p, a);
-    struct key key = key_identifier(a->ids[0]);
+    struct key key = key_identifier(a->parties.facts[0]);
     view_put(&p->view, &key, profile_id_slice(&id));
-    return apply(p, make_profile(p, id), a, err);
+    return a->part == PART_BYSTANDER ? apply_bystander(p, make_profile(p, id), a, err)
+                                     : apply(p, make_profile(p, id), a, err);
 }
 
 /* A withdrawal counts for everybody whom one of its identifiers leads to, without making one person
  * of them: from the home of the first it goes on to that of the next. */
 static void pass_on(struct partition *p, const struct arrival *a)
 {
-    partition_send(p, home_of(a->ids[1], p->options.count),
-                   write_arrival(p, MESSAGE_ROUTE, NULL, a, &a->ids[0]));
+    partition_send(p, home_of(a->parties.facts[1], p->options.count),
+                   arrival_write(p, NULL, a, &a->parties.facts[0], NULL));
+}
+
+/* The browser of a guest: its visitor claims to be who the event is about. */
+static void tell_bystander(struct partition *p, const struct arrival *a)
+{
+    struct arrival part = *a;
+    part.part = PART_BYSTANDER;
+    partition_send(p, home_of(a->parties.bystander, p->options.count),
+                   arrival_write(p, NULL, &part, NULL, NULL));
 }
 
 bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, struct error *err)
@@ -432,7 +359,9 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
     struct arrival a;
     struct profile_id id;
     bool found = false;
-    bool is_readable = m->via.array.size == 4 && read_arrival(p, &m->via.array.ptr[1], &a, err);
+    uint32_t size = m->via.array.size;
+    bool is_readable =
+        (size == 4 || size == 5) && arrival_read(p, &m->via.array.ptr[1], size - 1, &a, err);
     if (is_new && (!is_readable || !event_is_clean(&a.event))) {
         p->stats.unidentified++;
         return true;
@@ -443,14 +372,17 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
     if (is_new && (!is_duplicate(p, &a, &found, err) || found)) {
         return found;
     }
-    if (a.id_count == 0) {
+    if (a.parties.fact_count == 0) {
         p->stats.unidentified++; /* every identifier is blocked: it is nobody's event */
         return true;
     }
-    if (event_is_withdrawal(&a.event) && a.id_count > 1) {
+    if (event_is_withdrawal(&a.event) && a.parties.fact_count > 1) {
         pass_on(p, &a);
     }
-    if (!find_owner(p, a.ids[0], &id, &found, err)) {
+    if (is_new && a.parties.bystander.value.len > 0 && !event_is_withdrawal(&a.event)) {
+        tell_bystander(p, &a);
+    }
+    if (!find_owner(p, a.parties.facts[0], &id, &found, err)) {
         return false;
     }
     if (!found && event_is_withdrawal(&a.event)) {
@@ -462,6 +394,6 @@ bool apply_event(struct partition *p, const msgpack_object *m, bool is_new, stru
     if (profile_id_partition(id) == p->options.index) {
         return apply_at(p, id, &a, err);
     }
-    partition_send(p, profile_id_partition(id), write_arrival(p, MESSAGE_APPLY, &id, &a, NULL));
+    partition_send(p, profile_id_partition(id), arrival_write(p, &id, &a, NULL, NULL));
     return true;
 }

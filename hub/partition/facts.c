@@ -12,10 +12,10 @@ void partition_put_facts(struct partition *p)
     msgpack_packer k;
     struct key key = key_fact("stats");
     const struct partition_stats *s = &p->stats;
-    const uint64_t figures[] = {s->profiles,     s->known,           s->events,
-                                s->duplicates,   s->merges,          s->refused_links,
-                                s->backfilled,   s->catalog_version, s->backfill_version,
-                                s->unidentified, s->scopes_version,  s->format};
+    const uint64_t figures[] = {
+        s->profiles,       s->known,      s->events,          s->duplicates,       s->merges,
+        s->refused_links,  s->backfilled, s->catalog_version, s->backfill_version, s->unidentified,
+        s->scopes_version, s->format,     s->claims};
     buf_clear(out);
     value_packer_init(&k, out);
     msgpack_pack_array(&k, sizeof figures / sizeof *figures);
@@ -118,7 +118,8 @@ bool partition_read_stats(struct store *store, const struct store_snapshot *snap
                                     .backfill_version = figure(&f, 8),
                                     .unidentified = figure(&f, 9),
                                     .scopes_version = figure(&f, 10),
-                                    .format = figure(&f, 11)};
+                                    .format = figure(&f, 11),
+                                    .claims = figure(&f, 12)};
     figures_done(&f);
     return fine;
 }

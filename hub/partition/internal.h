@@ -8,13 +8,15 @@
 #include "hub/partition/profile_cache.h"
 #include "hub/partition/timeline.h"
 #include "hub/partition/view.h"
+#include "hub/profile/claims.h"
+#include "hub/trust/verdict.h"
 
 /* stored: never renumber */
 enum message_type {
     MESSAGE_EVENT = 0,
     MESSAGE_ROUTE = 1,
     MESSAGE_APPLY = 2,
-    MESSAGE_CLAIM = 3,
+    MESSAGE_RESERVE = 3,
     MESSAGE_MERGE = 4,
     MESSAGE_PROPOSE = 5,
     MESSAGE_ACCEPTED = 6,
@@ -138,6 +140,19 @@ void partition_set_timer(struct partition *p, struct profile *profile, int64_t d
 void partition_count_member(struct partition *p, uint32_t segment, int change);
 bool partition_is_known(const struct partition *p, const struct profile *profile);
 
+/* The claims of a profile, to find out afterwards which came and went. In its arena. */
+struct claim_list {
+    size_t count;
+    struct profile_claim claims[CLAIMS_KEPT];
+};
+void partition_list_claims(const struct profile *profile, struct claim_list *ret);
+/* Bring the index and the figures up to date. True: something changed. */
+bool partition_index_claims(struct partition *p, const struct profile *profile,
+                            const struct claim_list *before);
+/* Fill the states and purchases of a profile from its timeline, all of them. */
+MUST_CHECK bool partition_put_together(struct partition *p, struct profile *profile,
+                                       struct error *err);
+
 /* ---- apply.c ---- */
 
 MUST_CHECK bool apply_event(struct partition *p, const msgpack_object *m, bool is_new,
@@ -152,10 +167,13 @@ struct evidence {
     struct identifier id;
     struct slice message_id;
     int64_t at_ms;
+    enum evidence_kind kind;
 };
 
-void identity_claim(struct partition *p, struct profile_id claimant, const struct evidence *why);
-MUST_CHECK bool identity_on_claim(struct partition *p, const msgpack_object *m, struct error *err);
+/* Take the identifier for the profile at its home. */
+void identity_reserve(struct partition *p, struct profile_id taker, const struct evidence *why);
+MUST_CHECK bool identity_on_reserve(struct partition *p, const msgpack_object *m,
+                                    struct error *err);
 MUST_CHECK bool identity_on_merge(struct partition *p, const msgpack_object *m,
                                   struct slice message, struct error *err);
 MUST_CHECK bool identity_on_propose(struct partition *p, const msgpack_object *m,

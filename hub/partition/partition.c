@@ -175,8 +175,8 @@ static bool dispatch(struct partition *p, struct slice message, struct error *er
         return apply_event(p, &m, false, err);
     case MESSAGE_APPLY:
         return apply_to_profile(p, &m, message, err);
-    case MESSAGE_CLAIM:
-        return identity_on_claim(p, &m, err);
+    case MESSAGE_RESERVE:
+        return identity_on_reserve(p, &m, err);
     case MESSAGE_MERGE:
         return identity_on_merge(p, &m, message, err);
     case MESSAGE_PROPOSE:

@@ -84,6 +84,7 @@ struct partition_stats {
     uint64_t catalog_version;  /* in force */
     uint64_t backfill_version; /* the newest one whose backfill is complete here */
     uint64_t scopes_version;   /* the scopes of collectors in force: see catalog.h */
+    uint64_t claims;           /* of identifiers, that wait for evidence */
     uint64_t format; /* of the profiles: PARTITION_FORMAT once all were brought up to it */
 };
 enum { PARTITION_FORMAT = 2 }; /* 2: profiles keep their last purchases */

@@ -110,6 +110,59 @@ bool partition_load(struct partition *p, struct profile_id id, struct profile **
     return bring_up_to_date(p, *ret, err);
 }
 
+bool partition_put_together(struct partition *p, struct profile *profile, struct error *err)
+{
+    profile->catalog_version = 0;
+    profile->purchases_version = PURCHASES_INCOMPLETE;
+    return bring_up_to_date(p, profile, err);
+}
+
+void partition_list_claims(const struct profile *profile, struct claim_list *ret)
+{
+    ret->count = profile->claim_count;
+    memcpy(ret->claims, profile->claims, profile->claim_count * sizeof *ret->claims);
+}
+
+static bool is_among(const struct profile_claim *claim, const struct profile_claim *list,
+                     size_t count)
+{
+    bool found = false;
+    for (size_t i = 0; !found && i < count; i++) {
+        found = list[i].by_server == claim->by_server &&
+                slice_equal(list[i].id.value, claim->id.value) &&
+                slice_equal(list[i].id.type, claim->id.type);
+    }
+    return found;
+}
+
+/* A server's claim and the visitor's own of the same identifier have one key. */
+bool partition_index_claims(struct partition *p, const struct profile *profile,
+                            const struct claim_list *before)
+{
+    bool changed = false;
+    for (size_t i = 0; i < before->count; i++) {
+        const struct profile_claim *claim = &before->claims[i];
+        if (!is_among(claim, profile->claims, profile->claim_count)) {
+            p->stats.claims--;
+            changed = true;
+            if (!claims_have(profile, claim->id)) {
+                struct key key = key_claim(claim->id, profile->id);
+                view_delete_only(&p->view, &key);
+            }
+        }
+    }
+    for (size_t i = 0; i < profile->claim_count; i++) {
+        const struct profile_claim *claim = &profile->claims[i];
+        if (!is_among(claim, before->claims, before->count)) {
+            struct key key = key_claim(claim->id, profile->id);
+            view_put_only(&p->view, &key, slice_make(NULL, 0));
+            p->stats.claims++;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
 void partition_changed(struct partition *p, struct profile *profile)
 {
     profile_cache_mark_dirty(p->cache, profile->id);

@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "hub/profile/claims.h"
 #include "hub/profile/purchases.h"
 #include "shared/limits.h"
 
@@ -74,9 +75,9 @@ void profile_free(struct profile **profile)
     }
 }
 
-/* Room for one more element: arrays double in the arena and leave their old selves behind, which
+/* Arrays double in the arena and leave their old selves behind, which
  * go when the profile is unloaded. */
-static void *grow(struct profile *p, void *array, size_t count, size_t *capacity, size_t size)
+void *profile_grow(struct profile *p, void *array, size_t count, size_t *capacity, size_t size)
 {
     if (count < *capacity) {
         return array;
@@ -91,8 +92,8 @@ static void *grow(struct profile *p, void *array, size_t count, size_t *capacity
 }
 
 #define GROW(p, field)                                                                             \
-    ((p)->field##s = grow((p), (p)->field##s, (p)->field##_count, &(p)->field##_capacity,          \
-                          sizeof *(p)->field##s))
+    ((p)->field##s = profile_grow((p), (p)->field##s, (p)->field##_count, &(p)->field##_capacity,  \
+                                  sizeof *(p)->field##s))
 
 struct profile_identifier *profile_find_identifier(const struct profile *p, struct identifier id)
 {
@@ -119,8 +120,16 @@ bool profile_see_identifier(struct profile *p, struct identifier id, int64_t fir
     }
     GROW(p, identifier);
     p->identifiers[p->identifier_count++] = (struct profile_identifier){
-        {arena_copy(&p->arena, id.type), arena_copy(&p->arena, id.value)}, first_ms, last_ms, 0};
+        {arena_copy(&p->arena, id.type), arena_copy(&p->arena, id.value)}, first_ms, last_ms, 0, 0};
     return true;
+}
+
+void profile_prove_identifier(struct profile *p, struct identifier id, int64_t at_ms)
+{
+    struct profile_identifier *found = at_ms > 0 ? profile_find_identifier(p, id) : NULL;
+    if (found != NULL && at_ms > found->evidence_ms) {
+        found->evidence_ms = at_ms;
+    }
 }
 
 /* The bit of a collector in seen_at; 0: it has no interest. */
@@ -202,6 +211,7 @@ bool profile_set_trait(struct profile *p, const struct profile_trait *t)
         return changed;
     }
     if (p->trait_count >= LIMIT_PROFILE_TRAITS) {
+        p->traits_refused++;
         return false;
     }
     GROW(p, trait);
@@ -268,7 +278,7 @@ void profile_drop_state(struct profile *p, uint64_t condition)
 void profile_state_add(struct profile *p, struct profile_state *state, int64_t ms)
 {
     size_t capacity = state->capacity;
-    state->times = grow(p, state->times, state->count, &capacity, sizeof *state->times);
+    state->times = profile_grow(p, state->times, state->count, &capacity, sizeof *state->times);
     state->capacity = (uint32_t)capacity;
     uint32_t at = state->count++;
     for (; at > 0 && state->times[at - 1] > ms; at--) {
@@ -354,7 +364,7 @@ struct profile_interest *profile_make_interest(struct profile *p, uint32_t colle
 
 void profile_add_merged(struct profile *p, struct profile_id id)
 {
-    p->merged = grow(p, p->merged, p->merged_count, &p->merged_capacity, sizeof *p->merged);
+    p->merged = profile_grow(p, p->merged, p->merged_count, &p->merged_capacity, sizeof *p->merged);
     p->merged[p->merged_count++] = id;
 }
 
@@ -369,7 +379,8 @@ bool profile_add_refused(struct profile *p, uint64_t hash)
         memmove(p->refused, p->refused + 1, (p->refused_count - 1) * sizeof *p->refused);
         p->refused_count--;
     }
-    p->refused = grow(p, p->refused, p->refused_count, &p->refused_capacity, sizeof *p->refused);
+    p->refused =
+        profile_grow(p, p->refused, p->refused_count, &p->refused_capacity, sizeof *p->refused);
     p->refused[p->refused_count++] = hash;
     return true;
 }
@@ -403,6 +414,7 @@ void profile_merge(struct profile *into, const struct profile *from)
     for (size_t i = 0; i < from->identifier_count; i++) {
         const struct profile_identifier *id = &from->identifiers[i];
         (void)profile_see_identifier(into, id->id, id->first_seen_ms, id->last_seen_ms);
+        profile_prove_identifier(into, id->id, id->evidence_ms);
     }
     for (size_t i = 0; i < from->trait_count; i++) {
         (void)profile_set_trait(into, &from->traits[i]);
@@ -416,6 +428,7 @@ void profile_merge(struct profile *into, const struct profile *from)
             profile_state_add(into, state, from->states[i].times[t]);
         }
     }
+    claims_merge(into, from);
     merge_interests(into, from);
     purchases_merge(into, from);
     profile_add_merged(into, from->id);

@@ -45,6 +45,7 @@ struct profile_identifier {
     /* A bit for each place in the profile's interests: the collectors that have seen it. Of
      * anonymous ids alone: a collector is told of no other browsers of the person. */
     uint64_t seen_at;
+    int64_t evidence_ms; /* of an anonymous id: when an event last proved whose it is; 0: never */
 };
 
 struct profile_trait {
@@ -61,6 +62,27 @@ struct profile_consent {
     int64_t at_ms;
     struct slice message_id;
     struct slice source;
+};
+
+/* An identifier that events named without evidence; claims.h. */
+struct profile_claim {
+    struct identifier id;
+    bool by_server; /* a server reported it of a browser that had not signed in */
+    int64_t first_ms;
+    int64_t last_ms;
+    struct slice source; /* of the first */
+};
+
+/* A trait of an event that claimed to be about somebody. */
+struct profile_claimed_trait {
+    struct slice named; /* hashes of the identifiers that the event named, ascending */
+    struct profile_trait trait;
+};
+
+/* Consent of a device, which stays its own in whatever profile it is. */
+struct profile_device_consent {
+    struct slice device; /* anonymous id */
+    struct profile_consent consent;
 };
 
 /* What a condition over events remembers: times of matching events, ascending. */
@@ -116,6 +138,14 @@ struct profile {
     struct profile_trait *traits;
     size_t consent_count, consent_capacity;
     struct profile_consent *consents;
+    size_t claim_count, claim_capacity;
+    struct profile_claim *claims;
+    size_t claimed_trait_count, claimed_trait_capacity;
+    struct profile_claimed_trait *claimed_traits;
+    size_t device_consent_count, device_consent_capacity;
+    struct profile_device_consent *device_consents;
+    uint64_t claims_refused; /* by the bounds */
+    uint64_t traits_refused;
     size_t state_count, state_capacity;
     struct profile_state *states;
     size_t membership_count, membership_capacity;
@@ -145,6 +175,9 @@ MUST_CHECK bool profile_unpack(struct slice bytes, struct profile **ret, struct 
  * they are most of it. The profile keeps its address. */
 void profile_compact(struct profile *profile, struct slice packed);
 
+/* Room for an element at `at` of one of its arrays; the new array, in its arena. */
+void *profile_grow(struct profile *profile, void *array, size_t at, size_t *capacity, size_t size);
+
 /* NULL where the profile does not have it. */
 struct profile_identifier *profile_find_identifier(const struct profile *profile,
                                                    struct identifier id);
@@ -158,6 +191,8 @@ bool profile_is_seen_at(const struct profile *profile, const struct profile_iden
 /* Add, or widen first and last seen. True: it is new. Nothing happens at the limit. */
 bool profile_see_identifier(struct profile *profile, struct identifier id, int64_t first_ms,
                             int64_t last_ms);
+/* An event proved whose browser this is. */
+void profile_prove_identifier(struct profile *profile, struct identifier id, int64_t at_ms);
 void profile_drop_identifier(struct profile *profile, struct identifier id);
 size_t profile_count_identifiers(const struct profile *profile, struct slice type);
 

@@ -1,11 +1,12 @@
 /* Reading and writing profiles: profile_pack() and profile_unpack() of profile.h.
  *
- * stored: an array of PROFILE_MEMBERS in this order; never renumber. Earlier versions did not write
- * the last one, where browsers were seen, and before that no purchases: those of such a profile are
- * incomplete until it is brought up to date. */
+ * stored: an array of PROFILE_MEMBERS in this order; never renumber. Earlier versions wrote fewer:
+ * no claims, before that not where browsers were seen, and before that no purchases: those of such
+ * a profile are incomplete until it is brought up to date. */
+#include "hub/profile/claims.h"
 #include "hub/profile/purchases.h"
 
-enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 20 };
+enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 21 };
 
 void profile_pack(const struct profile *p, struct buf *out)
 {
@@ -79,6 +80,7 @@ void profile_pack(const struct profile *p, struct buf *out)
     for (size_t i = 0; i < p->identifier_count; i++) {
         msgpack_pack_uint64(&k, p->identifiers[i].seen_at);
     }
+    claims_pack(p, &k);
 }
 
 /* A list of `width` objects an element; the first that does not fit spoils the rest. */
@@ -227,9 +229,9 @@ static void assume_seen_at(struct profile *p)
 static struct profile *read_profile(const msgpack_object *root, bool *fine)
 {
     size_t members = root->type == MSGPACK_OBJECT_ARRAY ? root->via.array.size : 0;
-    bool has_purchases = members >= PROFILE_MEMBERS - 1;
-    bool has_seen_at = members >= PROFILE_MEMBERS;
-    *fine = members >= PROFILE_MEMBERS - 2 && members <= PROFILE_MEMBERS;
+    bool has_purchases = members >= PROFILE_MEMBERS - 2;
+    bool has_seen_at = members >= PROFILE_MEMBERS - 1;
+    *fine = members >= PROFILE_MEMBERS - 3 && members <= PROFILE_MEMBERS;
     struct list head = list_of(root, *fine ? members : 1, fine);
     struct profile_id id = {0};
     if (!*fine || head.count != 1 || take_int(&head) != PROFILE_FORMAT ||
@@ -257,6 +259,7 @@ static struct profile *read_profile(const msgpack_object *root, bool *fine)
     } else {
         assume_seen_at(p);
     }
+    *fine = *fine && (members < PROFILE_MEMBERS || claims_unpack(head.at + 10, p));
     return p;
 }
 

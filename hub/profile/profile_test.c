@@ -213,9 +213,10 @@ static struct profile *read_back_as_of_old(const struct profile *p)
     struct error err;
     buf_init(&bytes, 1024 * 1024);
     profile_pack(p, &bytes);
-    assert_memory_equal(bytes.data, "\xdc\x00\x14", 3);
-    bytes.data[2]--;
-    bytes.len -= 1 + p->identifier_count; /* one small number each */
+    assert_memory_equal(bytes.data, "\xdc\x00\x15", 3);
+    bytes.data[2] -= 2;
+    bytes.len -= 1 + p->identifier_count;             /* one small number each */
+    bytes.len -= 1 + 3 + 1 + p->identifier_count + 3; /* no claims */
     assert_true(profile_unpack(buf_slice(&bytes), &back, &err));
     buf_done(&bytes);
     return back;

@@ -1,7 +1,9 @@
 #include "hub/segment/catalog.h"
 
 #include <stdlib.h>
+#include "hub/profile/claims.h"
 #include "hub/segment/catalog_internal.h"
+#include "hub/trust/verdict.h"
 
 /* Times ahead of now that one condition of one profile remembers; clients whose clocks run ahead
  * by more events than this lose the farthest. */
@@ -163,7 +165,7 @@ static const msgpack_object *property(const struct event *event, struct slice na
 static bool matches(const struct condition *k, const struct event *event)
 {
     if (event->type != k->type || (k->by_name && !slice_equal(event->name, k->name)) ||
-        event_is_withdrawal(event)) {
+        event_is_withdrawal(event) || (k->from_server && !verdict_is_server(event->verdict))) {
         return false;
     }
     for (size_t i = 0; i < k->where_count; i++) {
@@ -303,12 +305,13 @@ static bool count_holds(const struct comparison *comparison, int64_t count)
 static bool trait_holds(const struct node *node, const struct profile *profile)
 {
     struct slice name = node->name;
-    const struct profile_trait *trait = profile_find_trait(profile, name);
+    bool is_claimed;
+    const struct profile_trait *trait = profile_effective_trait(profile, name, &is_claimed);
     struct slice rest = slice_make(NULL, 0);
     /* A dotted name is first looked for as it stands, then as a way into an object. */
     for (size_t i = 0; trait == NULL && i < name.len; i++) {
         if (name.data[i] == '.') {
-            trait = profile_find_trait(profile, slice_make(name.data, i));
+            trait = profile_effective_trait(profile, slice_make(name.data, i), &is_claimed);
             rest = slice_skip(name, i + 1);
         }
     }
@@ -338,14 +341,17 @@ static bool is_known(const struct catalog *c, const struct profile *profile)
     return false;
 }
 
-static bool has_consent(const struct profile *profile, struct slice category)
+/* The person's word. A visitor who is nobody yet has given none, and is the device. */
+static bool has_consent(const struct catalog *c, const struct profile *profile,
+                        struct slice category)
 {
     for (size_t i = 0; i < profile->consent_count; i++) {
         if (slice_equal(profile->consents[i].category, category)) {
             return profile->consents[i].granted;
         }
     }
-    return false;
+    const struct profile_consent *latest = devices_latest_consent(profile, category);
+    return latest != NULL && latest->granted && !catalog_is_known(c, profile);
 }
 
 struct evaluation {
@@ -383,8 +389,10 @@ static bool holds(struct evaluation *e, const struct node *node)
         return is_known(e->catalog, e->profile) == node->wanted;
     case NODE_IDENTIFIER:
         return (profile_count_identifiers(e->profile, node->name) > 0) == node->wanted;
+    case NODE_CLAIM:
+        return (claims_find(e->profile, node->name) != NULL) == node->wanted;
     case NODE_CONSENT:
-        return has_consent(e->profile, node->name);
+        return has_consent(e->catalog, e->profile, node->name);
     }
     return false;
 }
@@ -394,7 +402,8 @@ static bool is_touched(const struct segment *segment, struct catalog_touch touch
     return touch.everything || (touch.conditions && segment->depends.conditions) ||
            (touch.traits && segment->depends.traits) ||
            (touch.identifiers && segment->depends.identifiers) ||
-           (touch.consents && segment->depends.consents);
+           (touch.consents && segment->depends.consents) ||
+           (touch.claims && segment->depends.claims);
 }
 
 void catalog_evaluate(const struct catalog *c, struct profile *profile, struct catalog_touch touch,

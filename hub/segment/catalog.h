@@ -99,6 +99,7 @@ struct catalog_touch {
     bool traits;
     bool identifiers;
     bool consents;
+    bool claims;
     bool everything; /* look at all segments whatever happened */
 };
 

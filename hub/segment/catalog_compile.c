@@ -284,6 +284,9 @@ static uint64_t condition_hash(const struct condition *k)
         msgpack_pack_object(&p, *k->where[i].comparison.value);
     }
     msgpack_pack_int64(&p, k->keep);
+    if (k->from_server) {
+        value_pack_cstr(&p, "from server");
+    }
     crypto_shorthash(hash, form.data, form.len, key);
     buf_done(&form);
     return read_u64(hash);
@@ -309,9 +312,23 @@ static size_t share_condition(struct catalog *catalog, const struct condition *k
     return catalog->condition_count++;
 }
 
+/* Whose events count: all, or those of server sources alone. */
+static bool read_from(struct compiler *c, const msgpack_object *object, bool *ret)
+{
+    const msgpack_object *from = value_member_c(object, "from");
+    struct slice text;
+    *ret = from != NULL;
+    if (from != NULL && (!value_text(from, &text) || !slice_is(text, "server"))) {
+        (void)fail(c, "invalid-segment", "\"from\" can only be \"server\".");
+        return false;
+    }
+    return true;
+}
+
 static struct node *compile_count(struct compiler *c, const msgpack_object *object)
 {
-    static const char *const allowed[] = {"event", "type", "where", "within", "count", NULL};
+    static const char *const allowed[] = {"event",  "type",  "from", "where",
+                                          "within", "count", NULL};
     static const char *const later[] = {"sum", "average", "min", "max"};
     struct condition k = {.version = c->version};
     struct slice type;
@@ -334,7 +351,8 @@ static struct node *compile_count(struct compiler *c, const msgpack_object *obje
     if (k.type == EVENT_TYPES) {
         return fail(c, "invalid-segment", "\"type\" is no type of event.");
     }
-    if (!compile_where(c, value_member_c(object, "where"), &k) ||
+    if (!read_from(c, object, &k.from_server) ||
+        !compile_where(c, value_member_c(object, "where"), &k) ||
         !read_within(c, object, &k.within_ms) ||
         !read_count(c, object, &node->comparison, &k.keep)) {
         return NULL;
@@ -347,11 +365,14 @@ static struct node *compile_count(struct compiler *c, const msgpack_object *obje
 
 static struct node *compile_flag(struct compiler *c, const msgpack_object *object)
 {
-    static const char *const allowed[] = {"known", "identifier", "consent", "exists", NULL};
+    static const char *const allowed[] = {"known",   "identifier", "claim",
+                                          "consent", "exists",     NULL};
     bool is_known = value_member_c(object, "known") != NULL;
     bool is_consent = value_member_c(object, "consent") != NULL;
+    bool is_claim = value_member_c(object, "claim") != NULL;
     struct node *node = new_node(c, is_known     ? NODE_KNOWN
                                     : is_consent ? NODE_CONSENT
+                                    : is_claim   ? NODE_CLAIM
                                                  : NODE_IDENTIFIER);
     if (node == NULL || !has_only(c, object, allowed, false)) {
         return NULL;
@@ -364,15 +385,18 @@ static struct node *compile_flag(struct compiler *c, const msgpack_object *objec
     }
     if (is_consent) {
         c->segment->depends.consents = true;
+        c->segment->depends.identifiers = true; /* of a visitor it is the device's */
         return read_name(c, object, "consent", &node->name) ? node : NULL;
     }
-    c->segment->depends.identifiers = true;
-    if (!read_name(c, object, "identifier", &node->name)) {
+    const char *what = is_claim ? "claim" : "identifier";
+    c->segment->depends.identifiers = !is_claim || c->segment->depends.identifiers;
+    c->segment->depends.claims = is_claim || c->segment->depends.claims;
+    if (!read_name(c, object, what, &node->name)) {
         return NULL;
     }
     return value_bool(value_member_c(object, "exists"), &node->wanted)
                ? node
-               : fail(c, "invalid-segment", "\"identifier\" needs \"exists\":true or false.");
+               : fail(c, "invalid-segment", "\"%s\" needs \"exists\":true or false.", what);
 }
 
 static struct segment *find_segment(struct catalog *catalog, struct slice key)
@@ -433,9 +457,10 @@ static struct node *compile_segment_use(struct compiler *c, const msgpack_object
 }
 
 /* What a condition is told by, and what may stand beside that. */
-static const char *const kinds[] = {"all",     "any",     "not",   "trait",      "event",    "type",
-                                    "segment", "consent", "known", "identifier", "sequence", NULL};
-static const char *const companions[] = {"where", "within", "count", NULL};
+static const char *const kinds[] = {"all",   "any",      "not",     "trait", "event",
+                                    "type",  "segment",  "consent", "known", "identifier",
+                                    "claim", "sequence", NULL};
+static const char *const companions[] = {"from", "where", "within", "count", NULL};
 
 static bool is_among(const char *const *names, struct slice name)
 {
@@ -501,7 +526,7 @@ static struct node *compile_kind(struct compiler *c, const msgpack_object *objec
         return compile_segment_use(c, object);
     }
     if (value_member_c(object, "known") != NULL || value_member_c(object, "identifier") != NULL ||
-        value_member_c(object, "consent") != NULL) {
+        value_member_c(object, "claim") != NULL || value_member_c(object, "consent") != NULL) {
         return compile_flag(c, object);
     }
     if (value_member_c(object, "sequence") != NULL) {

@@ -15,6 +15,7 @@ struct where {
 struct condition {
     uint64_t id; /* hash of its canonical form: stays the same as long as its meaning does */
     bool by_name;
+    bool from_server; /* events of clients do not count */
     struct slice name;
     enum event_type type;
     size_t where_count;
@@ -32,6 +33,7 @@ enum node_kind {
     NODE_COUNT,
     NODE_KNOWN,
     NODE_IDENTIFIER,
+    NODE_CLAIM,
     NODE_CONSENT,
 };
 
@@ -40,7 +42,7 @@ struct node {
     struct slice name; /* of the trait, identifier type or consent category */
     struct comparison comparison;
     size_t condition;
-    bool wanted; /* of known and identifier */
+    bool wanted; /* of known, identifier and claim */
     struct node *child;
     struct node *next;
 };
@@ -71,7 +73,8 @@ struct catalog {
     size_t wanted_count;      /* segments that some scope names, each once */
     uint32_t *wanted;
     size_t purchase_count;
-    struct slice purchases[PURCHASES_MAX]; /* names of track events */
+    struct slice purchases[PURCHASES_MAX];  /* names of track events */
+    const msgpack_object *purchase_sources; /* clients whose purchases count too, or NULL */
     uint64_t purchases_version;
     size_t segment_count;
     struct segment *segments;

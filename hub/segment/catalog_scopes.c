@@ -1,6 +1,7 @@
 /* Which profiles a collector keeps, and which events are purchases: the parts of the definitions
  * that decide what the edges get. */
 #include "hub/segment/catalog_internal.h"
+#include "hub/trust/verdict.h"
 
 #include <stdlib.h>
 
@@ -184,6 +185,15 @@ bool catalog_read_purchases(struct catalog *c, const msgpack_object *root,
         fine = value_text(&names->via.array.ptr[i], name) && name->len > 0 &&
                name->len <= LIMIT_NAME_BYTES;
     }
+    const msgpack_object *sources = value_member_c(root, "purchaseSources");
+    bool has_sources = value_is(sources, MSGPACK_OBJECT_ARRAY);
+    c->purchase_sources = has_sources ? sources : NULL;
+    if (sources != NULL && (!has_sources || sources->via.array.size > PURCHASES_MAX)) {
+        snprintf(where->code, sizeof where->code, "invalid-purchases");
+        snprintf(where->field, sizeof where->field, "/sources");
+        return error_set(err, ERROR_INVALID, "\"sources\" must be an array of up to %d ids.",
+                         PURCHASES_MAX);
+    }
     if (!fine) {
         snprintf(where->code, sizeof where->code, "invalid-purchases");
         snprintf(where->field, sizeof where->field, "/events");
@@ -203,11 +213,23 @@ uint64_t catalog_purchases_version(const struct catalog *c)
     return c->purchases_version;
 }
 
+/* Money follows the source: what a page says was bought is its word, whoever proved to be there. */
+static bool counts_as_money(const struct catalog *c, const struct event *event)
+{
+    const msgpack_object *sources = c->purchase_sources;
+    bool counts = verdict_is_server(event->verdict);
+    for (uint32_t i = 0; !counts && sources != NULL && i < sources->via.array.size; i++) {
+        struct slice id;
+        counts = value_text(&sources->via.array.ptr[i], &id) && slice_equal(id, event->source);
+    }
+    return counts;
+}
+
 bool catalog_is_purchase(const struct catalog *c, const struct event *event)
 {
     for (size_t i = 0; event->type == EVENT_TRACK && i < c->purchase_count; i++) {
         if (slice_equal(event->name, c->purchases[i])) {
-            return true;
+            return counts_as_money(c, event);
         }
     }
     return false;

@@ -20,7 +20,7 @@ test("each link names its event, its rule and its time, and a merge names the ot
   await waitUntil(async () => (await events(hub)) === 2);
   const [older, younger] = [await hub.profile("user_id", "u1"), await hub.profile("anonymous_id", "a1")];
   assert.notEqual(older.id, younger.id);
-  await collector.send([identify("m3", { anonymousId: "a1" }, { email: "jane@example.com" })]);
+  await collector.send([{ ...identify("m3", { anonymousId: "a1" }, { email: "jane@example.com" }), context: { authenticated: true } }]);
   const merged = await waitUntil(async () => {
     const profile = await hub.profile("anonymous_id", "a1");
     return profile?.mergedIds.length === 1 && profile;

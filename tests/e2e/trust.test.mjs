@@ -1,0 +1,252 @@
+// Who may say what about whom: facts of servers and of proofs, and claims of everybody else.
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { startSite, test, waitUntil } from "./support/site.mjs";
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+const EXEMPT = { exempt: true };
+const SOURCES = {
+  web: {
+    consent: EXEMPT,
+    origins: ["https://shop.example"],
+    proof: { keys: [{ kid: "k1", alg: "HS256", key: SECRET }] },
+  },
+  shop: { trust: "server", consent: EXEMPT },
+  lax: { consent: EXEMPT, open: ["user_id"] },
+};
+const SEGMENTS = {
+  vip: { where: { event: "Order Completed", from: "server" } },
+  claimers: { where: { claim: "email", exists: true } },
+  paris: { where: { trait: "city", eq: "Paris" } },
+};
+const NOW = Date.now();
+const at = (seconds) => new Date(NOW - 3600_000 + seconds * 1000).toISOString();
+const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+/* What the shop's server would sign for the browser. */
+function proofOf(claims, key = SECRET) {
+  const iat = Math.floor((NOW - 3700_000) / 1000);
+  const body = `${part({ alg: "HS256", kid: "k1" })}.${part({ aud: "web", iat, exp: iat + 7200, ...claims })}`;
+  return `${body}.${createHmac("sha256", key).update(body).digest("base64url")}`;
+}
+
+const start = (t, options = {}) =>
+  startSite(t, { sources: SOURCES, segments: SEGMENTS, writeKey: "web", partitions: 4, ...options });
+
+/* Each event in a request of its own, in this order; all are applied when this returns. */
+async function sendAll(site, events) {
+  for (const { from = "web", ...event } of events) {
+    const answer = await site.collector.post("/v1/batch", { batch: [event] }, { writeKey: from });
+    assert.equal(answer.status, 200, answer.text);
+  }
+  site.sent = (site.sent ?? 0) + events.length;
+  await waitUntil(
+    async () => {
+      const { events: counted, duplicates, unidentifiedEvents, queuedBytes } = await site.hub.overview();
+      return counted + duplicates + unidentifiedEvents === site.sent && queuedBytes === 0;
+    },
+    { what: `${site.sent} events to be applied` },
+  );
+  // Messages between partitions follow: they are through when nothing changes any more.
+  let before;
+  let same = 0;
+  await waitUntil(async () => {
+    const now = JSON.stringify(await site.hub.overview());
+    same = now === before ? same + 1 : 0;
+    before = now;
+    return same >= 4;
+  });
+}
+
+const identify = (anonymousId, seconds, more = {}) => ({
+  type: "identify",
+  messageId: `i-${anonymousId}-${seconds}`,
+  anonymousId,
+  timestamp: at(seconds),
+  ...more,
+});
+const track = (event, anonymousId, seconds, more = {}) => ({
+  type: "track",
+  event,
+  messageId: `t-${anonymousId}-${seconds}`,
+  anonymousId,
+  timestamp: at(seconds),
+  ...more,
+});
+const claimsOf = (profile) => profile.claims.map(({ type, value }) => `${type}=${value}`).sort();
+const idsOf = (profile) => profile.identifiers.map(({ type, value }) => `${type}=${value}`).sort();
+
+test("a stranger who names somebody sees nothing of her and changes nothing about her", async (t) => {
+  const site = await start(t);
+  const { hub, collector } = site;
+  await sendAll(site, [
+    { from: "shop", type: "identify", userId: "jane", messageId: "s1", timestamp: at(0), traits: { email: "jane@example.com", city: "Lyon" }, context: { consent: { categoryPreferences: { marketing: false } } } },
+    { from: "shop", type: "track", event: "Order Completed", userId: "jane", messageId: "s2", timestamp: at(1), properties: { total: 10 } },
+  ]);
+  const before = await hub.profile("user_id", "jane");
+  await sendAll(site, [
+    identify("evil", 10, { userId: "jane", traits: { email: "jane@example.com", city: "Paris", phone: "+33612345678" }, context: { consent: { categoryPreferences: { marketing: true } } } }),
+    track("Order Completed", "evil", 11, { userId: "jane", properties: { total: 9999 } }),
+    { type: "alias", messageId: "al", anonymousId: "evil", previousId: "other-browser", userId: "jane", timestamp: at(12) },
+    track("Seen", "evil", 13, { context: { externalIds: Array.from({ length: 16 }, (_, i) => ({ type: "email", id: `victim${i}@example.com` })) } }),
+  ]);
+  const after = await hub.profile("user_id", "jane");
+  assert.deepEqual({ ...after, lastSeenAt: 0 }, { ...before, lastSeenAt: 0 });
+  assert.equal(after.consents.marketing.granted, false);
+  assert.deepEqual(after.purchases.map(({ total }) => total), [10]);
+
+  const evil = await hub.profile("anonymous_id", "evil");
+  assert.notEqual(evil.id, after.id);
+  assert.equal(evil.known, false);
+  assert.deepEqual(idsOf(evil), ["anonymous_id=evil"]);
+  assert.deepEqual(claimsOf(evil).slice(0, 2), ["anonymous_id=other-browser", "email=jane@example.com"]);
+  assert.equal(evil.traits.city, "Paris");
+  assert.equal(evil.traitDetails.city.claimed, true);
+  assert.deepEqual(evil.segments.map(({ key }) => key).sort(), ["claimers", "paris"]);
+  assert.deepEqual(evil.purchases, []);
+  assert.equal(evil.deviceConsents.evil.marketing.granted, true);
+  assert.ok(!(await collector.me("evil")).segments.includes("vip"));
+  assert.equal((await hub.overview()).merges, 0);
+  const found = await hub.get(`/v1/profiles?${new URLSearchParams({ "claim.email": "jane@example.com" })}`);
+  assert.deepEqual(found.profiles.map(({ id }) => id), [evil.id]);
+  assert.equal(await hub.profile("email", "victim3@example.com"), undefined);
+});
+
+test("a proof makes claims true, whichever comes first, and the journal names it", async (t) => {
+  const proven = identify("a1", 20, { userId: "jane", context: { proof: proofOf({ sub: "jane", email: "jane@example.com", aid: "a1" }) } });
+  const events = [
+    { from: "shop", type: "identify", userId: "jane", messageId: "s1", timestamp: at(0), traits: { email: "jane@example.com", city: "Lyon" } },
+    identify("a1", 10, { userId: "jane", traits: { email: "jane@example.com", city: "Paris", nick: "J" } }),
+    track("Seen", "a1", 5),
+    proven,
+    identify("a1", 30, { userId: "jane", traits: { nick: "JJ" } }),
+  ];
+  const pictures = [];
+  for (const order of [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [3, 1, 0, 4, 2], [1, 4, 0, 2, 3]]) {
+    const site = await start(t);
+    await sendAll(site, order.map((i) => events[i]));
+    const jane = await site.hub.profile("user_id", "jane");
+    const { links } = await site.hub.get(`/v1/profiles/${jane.id}/identity`);
+    assert.ok(links.some(({ evidence }) => evidence === "proof"), JSON.stringify(links));
+    pictures.push({
+      ids: jane.identifiers.map(({ type, value, firstSeenAt, lastSeenAt }) => [type, value, firstSeenAt, lastSeenAt]).sort(),
+      claims: claimsOf(jane),
+      traits: jane.traits,
+      details: jane.traitDetails,
+      count: jane.eventCount,
+      created: jane.createdAt,
+      segments: jane.segments.map(({ key }) => key),
+    });
+    await site.collector.kill();
+    await site.hub.kill();
+  }
+  assert.equal(pictures[0].count, 5);
+  assert.deepEqual(pictures[0].claims, []);
+  assert.deepEqual(pictures[0].traits, { email: "jane@example.com", city: "Paris", nick: "JJ" });
+  for (const picture of pictures) assert.deepEqual(picture, pictures[0]);
+});
+
+test("a proof that is not good changes nothing and is counted with its reason", async (t) => {
+  const site = await start(t);
+  const send = (anonymousId, proof) => sendAll(site, [identify(anonymousId, 1, { userId: "jane", context: { proof } })]);
+  await send("b1", proofOf({ sub: "jane", aid: "b1" }, "another secret of 32 characters!"));
+  await send("b2", proofOf({ sub: "jane", aid: "b1" }));
+  await send("b3", proofOf({ sub: "jane" }));
+  await send("b4", "no.token");
+  assert.equal(await site.hub.profile("user_id", "jane"), undefined);
+  for (const id of ["b1", "b2", "b3", "b4"]) {
+    assert.deepEqual(claimsOf(await site.hub.profile("anonymous_id", id)), ["user_id=jane"]);
+  }
+  const { evidence } = await site.hub.get("/v1/sources/web");
+  assert.equal(evidence.provenEvents, 0);
+  assert.equal(evidence.claimedEvents, 4);
+  assert.equal(Object.values(evidence.invalidProofs).reduce((a, b) => a + b), 4);
+  assert.equal(evidence.invalidProofs["bad-signature"], 1);
+  assert.equal(evidence.invalidProofs["other-browser"], 1);
+});
+
+test("another person at a shared tablet is somebody else, whichever comes first", async (t) => {
+  const jane = identify("tablet", 10, { userId: "jane", context: { proof: proofOf({ sub: "jane", aid: "tablet" }) } });
+  const bob = track("Bob Looked", "tablet", 20, { userId: "bob" });
+  const bobs = identify("tablet", 25, { userId: "bob", traits: { city: "Paris" } });
+  const anybody = track("Looked", "tablet", 15);
+  const pictures = [];
+  for (const order of [[jane, bob, bobs, anybody], [bob, anybody, bobs, jane], [anybody, bobs, jane, bob]]) {
+    const site = await start(t);
+    await sendAll(site, order);
+    const hers = await site.hub.profile("user_id", "jane");
+    const [his] = (await site.hub.get("/v1/profiles?claim.user_id=bob")).profiles;
+    assert.notEqual(hers.id, his.id);
+    pictures.push({
+      hers: [claimsOf(hers), hers.eventCount, hers.traits, hers.createdAt, (await site.hub.timeline(hers.id)).map(({ messageId }) => messageId)],
+      ids: hers.identifiers.map(({ type, value, firstSeenAt, lastSeenAt }) => [type, value, firstSeenAt, lastSeenAt]).sort(),
+      his: [claimsOf(his), his.eventCount, his.known, his.traits, (await site.hub.timeline(his.id)).map(({ messageId }) => messageId)],
+      total: (await site.hub.overview()).events,
+      segments: [hers, his].map(({ segments }) => segments.map(({ key }) => key)),
+    });
+    await site.collector.kill();
+    await site.hub.kill();
+  }
+  assert.deepEqual(pictures[0].hers[0], []);
+  assert.equal(pictures[0].hers[1], 2);
+  assert.deepEqual(pictures[0].his[0], ["user_id=bob"]);
+  assert.equal(pictures[0].his[1], 2);
+  assert.equal(pictures[0].total, 4);
+  assert.deepEqual(pictures[0].segments, [[], ["paris"]]);
+  for (const picture of pictures) assert.deepEqual(picture, pictures[0]);
+});
+
+test("evidence gives the second person at the tablet a seat of their own", async (t) => {
+  const site = await start(t);
+  await sendAll(site, [
+    identify("tablet", 10, { userId: "jane", context: { proof: proofOf({ sub: "jane", aid: "tablet" }) } }),
+    track("Bob Looked", "tablet", 20, { userId: "bob" }),
+    identify("tablet", 30, { userId: "bob", context: { proof: proofOf({ sub: "bob", aid: "tablet" }) } }),
+    track("Bob Bought", "tablet", 40, { userId: "bob" }),
+  ]);
+  const bob = await site.hub.profile("user_id", "bob");
+  assert.equal(bob.eventCount, 3);
+  assert.deepEqual(claimsOf(bob), []);
+  assert.equal((await site.hub.profile("user_id", "jane")).eventCount, 1);
+});
+
+test("an e-mail typed at a guest checkout has the order, and the browser has a claim", async (t) => {
+  const guest = { from: "shop", type: "track", event: "Order Completed", messageId: "o1", anonymousId: "g1", timestamp: at(20), properties: { order_id: "O1", total: 5 }, context: { traits: { email: "guest@example.com" } } };
+  for (const events of [[guest, track("Seen", "g1", 1)], [track("Seen", "g1", 1), guest]]) {
+    const site = await start(t);
+    await sendAll(site, events);
+    const person = await site.hub.profile("email", "guest@example.com");
+    const browser = await site.hub.profile("anonymous_id", "g1");
+    assert.notEqual(person.id, browser.id);
+    assert.deepEqual(person.purchases.map(({ total }) => total), [5]);
+    assert.deepEqual(claimsOf(browser), ["email=guest@example.com"]);
+    assert.equal(browser.eventCount, 1);
+    // Who is signed in says so.
+    await sendAll(site, [{ ...guest, messageId: "o2", context: { ...guest.context, authenticated: true } }]);
+    assert.equal((await site.hub.profile("anonymous_id", "g1")).id, (await site.hub.profile("email", "guest@example.com")).id);
+    await site.collector.kill();
+    await site.hub.kill();
+  }
+});
+
+test("a site may leave an identifier open, and the journal says that it did", async (t) => {
+  const site = await start(t, { writeKey: "lax" });
+  await sendAll(site, [identify("x1", 1, { from: "lax", userId: "otto", traits: { email: "otto@example.com" } })]);
+  const otto = await site.hub.profile("user_id", "otto");
+  assert.deepEqual(idsOf(otto), ["anonymous_id=x1", "user_id=otto"]);
+  assert.deepEqual(claimsOf(otto), ["email=otto@example.com"]);
+  const { links } = await site.hub.get(`/v1/profiles/${otto.id}/identity`);
+  assert.deepEqual(links.map(({ evidence }) => evidence), ["open"]);
+});
+
+test("the same messageId of another source or another person is an event of its own", async (t) => {
+  const site = await start(t);
+  const event = (from, userId) => ({ from, type: "track", event: "E", messageId: "1", userId, timestamp: at(1) });
+  await site.hub.put("/v1/sources/till", { trust: "server", consent: EXEMPT });
+  await waitUntil(async () => (await fetch(`${site.collector.url}/v1/projects/till/settings`)).status === 200);
+  await sendAll(site, [event("shop", "u1"), event("till", "u1"), event("shop", "u2"), event("shop", "u1"), event("till", "u1")]);
+  assert.equal((await site.hub.profile("user_id", "u1")).eventCount, 2);
+  assert.equal((await site.hub.timeline((await site.hub.profile("user_id", "u1")).id)).length, 2);
+  assert.equal((await site.hub.profile("user_id", "u2")).eventCount, 1);
+  assert.equal((await site.hub.overview()).duplicates, 2);
+});
