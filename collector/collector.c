@@ -351,10 +351,15 @@ static bool open_all(struct collector *c, struct error *err)
            api_open(c, &c->api, err);
 }
 
+enum { STORES = 2 };
+
 bool collector_open(const struct settings *settings, struct collector **ret, struct error *err)
 {
     struct collector *c = memory_allocate_zeroed(sizeof *c);
     c->settings = *settings;
+    c->files_for_connections = daemon_files_for_connections(
+        daemon_raise_files(), STORES,
+        (size_t)(spool_options.open_files_max + edge_options.open_files_max));
     pthread_rwlock_init(&c->gate_lock, NULL);
     if (!open_all(c, err)) {
         collector_close(&c);

@@ -20,6 +20,7 @@
 struct api;
 
 struct collector {
+    size_t files_for_connections; /* what the stores leave of the limit of open files */
     struct settings settings;
     struct enrolment enrolment;
     struct store *spool_store;

@@ -55,8 +55,13 @@ static const struct config_row rows[] = {
     ROW(http_threads, CONFIG_NUMBER, "1", 1, 64, "Threads that serve HTTP."),
     ROW(connections_max, CONFIG_NUMBER, "4096", 1, 100000,
         "Connections held at once, on each port."),
+    ROW(connections_per_address_max, CONFIG_NUMBER, "256", 1, 100000,
+        "Connections of one address (IPv6: of one /64), on each port; trusted proxies and this "
+        "machine have no bound."),
     ROW(waiters_max, CONFIG_NUMBER, "1024", 1, 100000,
         "Requests for /v1/me that may wait for news at once."),
+    ROW(waiters_per_address_max, CONFIG_NUMBER, "64", 1, 100000,
+        "Of these, those of one address; trusted proxies and this machine have no bound."),
     ROW(request_bytes_max, CONFIG_BYTES, "512KiB", 1024, LIMIT_REQUEST_BYTES,
         "Largest request body, after unpacking."),
     ROW(request_ms_max, CONFIG_DURATION, "20s", 1000, 3600000,

@@ -28,7 +28,9 @@ struct settings {
     char cookie_same_site[CONFIG_TEXT_BYTES];
     int64_t http_threads;
     int64_t connections_max;
+    int64_t connections_per_address_max;
     int64_t waiters_max;
+    int64_t waiters_per_address_max;
     int64_t request_bytes_max;
     int64_t request_ms_max;
     int64_t idle_ms_max;

@@ -24,6 +24,8 @@ static const struct config_row rows[] = {
         "Where collectors connect: tcp://ADDRESS:PORT, or tcp://*:PORT for every address."),
     ROW(http_threads, CONFIG_NUMBER, "2", 1, 64, "Threads that serve the API."),
     ROW(connections_max, CONFIG_NUMBER, "1024", 1, 100000, "Connections held at once."),
+    ROW(connections_per_address_max, CONFIG_NUMBER, "256", 1, 100000,
+        "Of these, those of one address (IPv6: of one /64); this machine has no bound."),
     ROW(link_connections_max, CONFIG_NUMBER, "16384", 16, 1000000,
         "Connections of collectors held at once; less where the limit of open files is lower."),
     ROW(link_strangers_per_address_max, CONFIG_NUMBER, "64", 1, 10000,

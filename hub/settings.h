@@ -13,6 +13,7 @@ struct hub_settings {
     char link_listen[CONFIG_TEXT_BYTES];
     int64_t http_threads;
     int64_t connections_max;
+    int64_t connections_per_address_max;
     int64_t link_connections_max;
     int64_t link_strangers_per_address_max;
     int64_t partitions;

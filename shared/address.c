@@ -111,6 +111,15 @@ struct address address_of_party(struct address address)
     return is_ipv4(address) ? address : first_bits(address, PARTY_IPV6);
 }
 
+bool address_is_this_machine(struct address address)
+{
+    static const uint8_t loopback_4[] = {127, 0, 0, 1};
+    static const uint8_t loopback_6[16] = {[15] = 1};
+    struct slice bytes = address_bytes(&address);
+    return slice_equal(bytes, slice_make(loopback_4, sizeof loopback_4)) ||
+           slice_equal(bytes, slice_make(loopback_6, sizeof loopback_6));
+}
+
 struct slice address_bytes(const struct address *address)
 {
     size_t skipped = is_ipv4(*address) ? IPV4_AT : 0;

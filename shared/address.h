@@ -25,6 +25,8 @@ bool address_from_socket(const struct sockaddr *socket, struct address *ret);
 struct address address_truncate(struct address address);
 /* What one party has by itself, for bounds: an address of IPv4, the first 64 bits of IPv6. */
 struct address address_of_party(struct address address);
+/* 127.0.0.1 or ::1: a proxy, a till, a test, but no crowd of one party. */
+bool address_is_this_machine(struct address address);
 /* The 4 bytes of IPv4 or the 16 of IPv6; they lie in *address. */
 struct slice address_bytes(const struct address *address);
 /* As text into `ret`; its length. */

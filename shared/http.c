@@ -65,6 +65,7 @@ static void begin(struct http_request *r, struct MHD_Connection *connection, con
     r->received = 0;
     r->handled = false;
     r->suspended = false;
+    r->is_watched = false;
     r->is_held = false;
     r->status = 0;
     r->header_count = 0;
@@ -407,6 +408,14 @@ void http_suspend(struct http_request *r)
     MHD_suspend_connection(r->connection);
 }
 
+void http_suspend_watched(struct http_request *r, void *what)
+{
+    ensure(r->owner->server->gone != NULL && what != NULL);
+    r->is_watched = true;
+    http_watch(r->owner, what);
+    http_suspend(r);
+}
+
 void http_hold(struct http_request *r)
 {
     r->is_held = true;
@@ -422,6 +431,9 @@ void http_resume(struct http_request *r)
         return;
     }
     struct http_loop *loop = r->loop;
+    if (r->is_watched) {
+        http_watch(r->owner, NULL);
+    }
     MHD_resume_connection(r->connection); /* from here on it may be another's */
     http_loop_nudge(loop);
 }

@@ -12,6 +12,12 @@
  * within a tenth, or a second. An idle connection holds about 17 KiB, with TLS more. A head of up
  * to 14 KiB is taken, of which cookies count twice; a larger one gets 431.
  *
+ * Crowds: of one address there are at most connections_per_address_max connections; beyond that,
+ * and beyond connections_max of all, the one whose half-sent request is the oldest is closed for
+ * the next, or of the address's own one that is idle. Where none is half-sent, those of all wait in
+ * the kernel, and the address's own next is closed. Addresses in `exempt`, and those of this
+ * machine (127.0.0.1, ::1), are many clients': they have no bound of their own.
+ *
  * Ending: http_server_quiesce(), http_server_drain(), then, when nothing is held or suspended any
  * more, http_server_close(). Whatever was read is answered, with "Connection: close".
  */
@@ -32,6 +38,11 @@ typedef void http_handler(void *user, struct http_request *request);
 typedef void http_refused(void *user, struct http_request *request, const char *code,
                           const char *message);
 
+/* The client of a suspended request has hung up: whoever knows `what` should give it its answer.
+ * Called on the doorkeeper's thread, until http_resume() is; also once after it. */
+typedef void http_gone(void *user, void *what);
+
+struct networks;
 struct tls;
 
 struct http_options {
@@ -40,6 +51,8 @@ struct http_options {
     struct tls *tls;         /* NULL: plain; borrowed */
     unsigned threads;
     unsigned connections_max;
+    unsigned connections_per_address_max;
+    const struct networks *exempt; /* proxies; NULL: none; borrowed */
     size_t body_bytes_max;
     unsigned idle_seconds_max;
     struct slice
@@ -47,6 +60,7 @@ struct http_options {
     const char *common_type;
     int64_t request_ms_max;
     http_refused *refused; /* NULL: nobody asks */
+    http_gone *gone;       /* of http_suspend_watched(); NULL: that is not called */
 };
 
 MUST_CHECK bool http_server_open(const struct http_options *options, http_handler *handler,
@@ -58,6 +72,7 @@ bool http_server_is_inherited(const struct http_server *server);
 struct http_server_stats {
     size_t connections; /* open now */
     uint64_t too_slow;  /* cut off for missing a deadline of a request or an answer */
+    uint64_t crowded;   /* closed for a bound on their number */
 };
 struct http_server_stats http_server_stats(struct http_server *server);
 
@@ -114,6 +129,9 @@ void http_answer_static(struct http_request *request, unsigned status, const cha
 void http_hold(struct http_request *request);
 /* The answer may take long: this costs some system calls, and then nothing however many wait. */
 void http_suspend(struct http_request *request);
+/* The same, and the server's `gone` is called with `what`, which is not looked at, when the client
+ * hangs up meanwhile. */
+void http_suspend_watched(struct http_request *request, void *what);
 /* The request has its answer. From any thread; the request is the server's again. */
 void http_resume(struct http_request *request);
 /* The same for many that are held, at the price of one. */

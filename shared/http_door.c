@@ -4,13 +4,21 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "shared/clock.h"
 #include "shared/http_internal.h"
 #include "shared/tls.h"
 
-enum { LOOK_MS_MAX = 1000, LOOK_MS_MIN = 10, ACCEPT_MAX = 64 };
+enum {
+    LOOK_MS_MAX = 1000,
+    LOOK_MS_MIN = 10,
+    ACCEPT_MAX = 64,
+    GONE_MAX = 16,
+    /* Whose request is half-sent for less is just sending it. */
+    HALF_SENT_MS_MIN = 500,
+};
 
 /* ---- Connections come and go ---- */
 
@@ -18,6 +26,18 @@ static const union MHD_ConnectionInfo *ask(struct MHD_Connection *connection,
                                            enum MHD_ConnectionInfoType what)
 {
     return MHD_get_connection_info(connection, what);
+}
+
+/* Where the address sits in the headcount. Those that stand for many clients have no bound: false.
+ */
+static bool find_seat(const struct http_server *server, const struct sockaddr *socket,
+                      uint32_t *ret)
+{
+    struct address address = {{0}};
+    bool is_known = address_from_socket(socket, &address);
+    *ret = headcount_seat(server->headcount, address);
+    return is_known && !address_is_this_machine(address) &&
+           (server->exempt == NULL || !networks_contain(server->exempt, address));
 }
 
 static void add_connection(struct http_loop *loop, struct MHD_Connection *connection,
@@ -29,6 +49,8 @@ static void add_connection(struct http_loop *loop, struct MHD_Connection *connec
     c->loop = loop;
     c->fd = ask(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     c->since_ns = clock_monotonic_ns(&clock_real);
+    (void)find_seat(server, ask(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
+                    &c->seat);
     if (server->tls != NULL) {
         c->certificate =
             tls_hold(server->tls, ask(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
@@ -57,6 +79,10 @@ static void remove_connection(struct http_connection *c)
     }
     if (c->next != NULL) {
         c->next->previous = c->previous;
+    }
+    headcount_remove(server->headcount, c->seat);
+    if (c->watched != NULL) {
+        (void)epoll_ctl(server->gone_epoll, EPOLL_CTL_DEL, c->fd, NULL);
     }
     bool was_full = server->connection_count-- + server->arriving >= server->connections_max;
     if (server->connection_count == 0) {
@@ -153,23 +179,121 @@ static void look_at_all(struct http_server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* ---- Who goes where there are too many, under the lock ---- */
+
+/* How soon it goes: 0 never, 1 when it is idle and the address has too many, 2 when it has sent
+ * half a request, or none since it came. */
+static int rank(const struct http_connection *c, int64_t now)
+{
+    unsigned turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
+    enum http_stage stage = http_stage_of(turn);
+    bool is_half = stage == HTTP_READING || (stage == HTTP_IDLE && (c->is_moving || turn == 0));
+    if (c->is_cut || (now - c->since_ns) / 1000000 < HALF_SENT_MS_MIN) {
+        return 0;
+    }
+    return is_half ? 2 : stage == HTTP_IDLE ? 1 : 0;
+}
+
+/* Close one of those at `seat` (NULL: of all), which is the oldest of the highest rank. False:
+ * there is none that may be. */
+static bool make_room(struct http_server *server, const uint32_t *seat)
+{
+    int64_t now = clock_monotonic_ns(&clock_real);
+    struct http_connection *goes = NULL;
+    int highest = seat == NULL ? 1 : 0;
+    for (struct http_connection *c = server->connections; c != NULL; c = c->next) {
+        int r = seat == NULL || c->seat == *seat ? rank(c, now) : 0;
+        bool is_older = goes != NULL && r == highest && c->since_ns < goes->since_ns;
+        if (r > highest || is_older) {
+            goes = c;
+            highest = r;
+        }
+    }
+    if (goes != NULL) {
+        server->crowded++;
+        http_cut(goes);
+    }
+    return goes != NULL;
+}
+
+/* May one more come from this address? */
+static bool may_come(struct http_server *server, const struct sockaddr *address)
+{
+    uint32_t seat;
+    bool is_bound = find_seat(server, address, &seat);
+    pthread_mutex_lock(&server->lock);
+    bool may = !is_bound ||
+               headcount_of(server->headcount, seat) < server->connections_per_address_max ||
+               make_room(server, &seat);
+    if (may) {
+        headcount_add(server->headcount, seat);
+    } else {
+        server->crowded++;
+        server->arriving--;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return may;
+}
+
+/* ---- Suspended requests whose client has hung up ---- */
+
+void http_watch(struct http_connection *c, void *what)
+{
+    struct http_server *server = c->server;
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = c};
+    pthread_mutex_lock(&server->lock);
+    c->watched = what;
+    (void)epoll_ctl(server->gone_epoll, what == NULL ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, c->fd,
+                    &event);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Told again and again until the request is resumed: whoever suspends one may not be ready yet. */
+static void tell_of_gone(struct http_server *server)
+{
+    struct epoll_event events[GONE_MAX];
+    void *whats[GONE_MAX];
+    pthread_mutex_lock(&server->lock);
+    int count = epoll_wait(server->gone_epoll, events, GONE_MAX, 0);
+    for (int i = 0; i < count; i++) {
+        whats[i] = ((struct http_connection *)events[i].data.ptr)->watched;
+    }
+    pthread_mutex_unlock(&server->lock);
+    for (int i = 0; i < count; i++) {
+        server->gone(server->user, whats[i]);
+    }
+}
+
 /* ---- The doorkeeper ----
  *
  * libmicrohttpd could accept by itself, but can only be told to stop by MHD_quiesce_daemon(), which
  * with epoll races with its own thread and then aborts the process ("Failed to remove listen FD
  * from epoll set"). */
 
-void http_forget_arrival(struct http_server *server)
+static void forget_arrival(struct http_server *server)
 {
     pthread_mutex_lock(&server->lock);
     server->arriving--;
     pthread_mutex_unlock(&server->lock);
 }
 
+void http_forget_arrival(struct http_server *server, const struct sockaddr *address)
+{
+    uint32_t seat;
+    (void)find_seat(server, address, &seat);
+    pthread_mutex_lock(&server->lock);
+    server->arriving--;
+    headcount_remove(server->headcount, seat);
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* False: nobody waits, nobody more may come in, or the system has no descriptor for them. */
 static bool accept_one(struct http_server *server)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage room;
+    } address;
     socklen_t len = sizeof address;
     pthread_mutex_lock(&server->lock);
     bool has_room = server->connection_count + server->arriving < server->connections_max;
@@ -179,13 +303,16 @@ static bool accept_one(struct http_server *server)
         errno = EAGAIN;
         return false;
     }
-    int fd = accept4(server->listening.fd, (struct sockaddr *)&address, &len,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(server->listening.fd, &address.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        http_forget_arrival(server);
+        forget_arrival(server);
         return errno == ECONNABORTED || errno == EINTR;
     }
-    http_loop_add(&server->loops[server->next_loop], fd, &address, len);
+    if (!may_come(server, &address.any)) {
+        close(fd);
+        return true;
+    }
+    http_loop_add(&server->loops[server->next_loop], fd, &address.room, len);
     server->next_loop = (server->next_loop + 1) % server->loop_count;
     return true;
 }
@@ -228,17 +355,37 @@ static size_t count_connections(struct http_server *server)
     return count;
 }
 
-/* Until somebody knocks, the doorkeeper is woken, or it is time to look at the connections: never
- * while there is none. Beyond the limit those who knock wait in the kernel. */
+/* Where all that may be are here, and somebody knocks: the oldest half-sent request goes. */
+static bool make_room_of_all(struct http_server *server)
+{
+    struct pollfd knock = {.fd = server->listening.fd, .events = POLLIN};
+    if (poll(&knock, 1, 0) != 1) {
+        return false;
+    }
+    pthread_mutex_lock(&server->lock);
+    bool made = make_room(server, NULL);
+    pthread_mutex_unlock(&server->lock);
+    return made;
+}
+
+/* Until somebody knocks, the doorkeeper is woken, a client hangs up, or it is time to look at the
+ * connections: never while there is none. Beyond the limit those who knock wait in the kernel. */
 static bool wait_at_door(struct http_server *server, bool may_accept)
 {
     size_t count = count_connections(server);
     bool is_listening = server->is_open && may_accept && count < server->connections_max;
+    if (server->is_open && may_accept && !is_listening) {
+        (void)make_room_of_all(server); /* whose end wakes us */
+    }
     struct pollfd fds[] = {{.fd = server->wake, .events = POLLIN},
-                           {.fd = is_listening ? server->listening.fd : -1, .events = POLLIN}};
-    poll(fds, 2, count == 0 && may_accept ? -1 : (int)look_ms(server));
+                           {.fd = is_listening ? server->listening.fd : -1, .events = POLLIN},
+                           {.fd = server->gone_epoll, .events = POLLIN}};
+    poll(fds, 3, count == 0 && may_accept ? -1 : (int)look_ms(server));
     uint64_t asked;
     (void)!read(server->wake, &asked, sizeof asked);
+    if (fds[2].revents != 0) {
+        tell_of_gone(server);
+    }
     return fds[1].revents != 0;
 }
 

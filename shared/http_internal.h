@@ -6,7 +6,9 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include "shared/address.h"
 #include "shared/arena.h"
+#include "shared/headcount.h"
 #include "shared/http.h"
 #include "shared/listen.h"
 
@@ -23,6 +25,8 @@ struct http_connection {
     struct http_loop *loop;
     int fd;
     struct tls_certificate *certificate;
+    uint32_t seat; /* of its address, in the server's headcount */
+    void *watched; /* under the server's lock: what its suspended request is known by, or NULL */
     _Atomic unsigned turn; /* goes up with each change; its two lowest bits are the stage */
     struct http_connection *previous;
     struct http_connection *next;
@@ -47,6 +51,7 @@ struct http_request {
     struct arena arena;
     size_t received;
     bool handled;
+    bool is_watched;
     bool suspended; /* by the handler; its answer goes out after the resume */
     bool is_held;   /* likewise; the loop's */
     bool is_gzip;
@@ -91,7 +96,11 @@ struct http_server {
     struct listen_socket listening; /* of the doorkeeper */
     uint16_t port;
     size_t connections_max;
-    int wake; /* eventfd: the doorkeeper shall look at what is asked of it */
+    size_t connections_per_address_max;
+    const struct networks *exempt;
+    http_gone *gone;
+    int gone_epoll; /* sockets of requests that are suspended and watched */
+    int wake;       /* eventfd: the doorkeeper shall look at what is asked of it */
     struct tls *tls;
     http_handler *handler;
     http_refused *refused; /* or NULL */
@@ -108,8 +117,10 @@ struct http_server {
     pthread_cond_t changed;
     struct http_connection *connections;
     size_t connection_count;
-    size_t arriving; /* accepted, and not yet begun by libmicrohttpd */
-    bool is_open;    /* the doorkeeper accepts */
+    size_t arriving;             /* accepted, and not yet begun by libmicrohttpd */
+    struct headcount *headcount; /* of both, by address */
+    uint64_t crowded;
+    bool is_open; /* the doorkeeper accepts */
     uint64_t too_slow;
     _Atomic bool is_closing; /* the doorkeeper shall end */
     pthread_t doorkeeper;
@@ -140,8 +151,10 @@ void http_wake_doorkeeper(struct http_server *server);
 void http_look(struct http_connection *connection, int64_t now_ns);
 void http_cut(struct http_connection *connection);
 
-/* Somebody who arrived is not to be served. */
-void http_forget_arrival(struct http_server *server);
+/* Somebody who arrived, from this address, is not to be served. */
+void http_forget_arrival(struct http_server *server, const struct sockaddr *address);
+/* Tell the server's `gone` of `what` when the client hangs up; NULL: no more. */
+void http_watch(struct http_connection *connection, void *what);
 
 /* http_loop.c. `loop` is zeroed; false: libmicrohttpd would not start. Closing one that was not
  * opened is allowed. */

@@ -175,7 +175,7 @@ static void take_arrivals(struct http_loop *loop)
         if (MHD_add_connection(loop->daemon, a->fd, (struct sockaddr *)&a->address,
                                a->address_len) != MHD_YES &&
             loop->steps == before) {
-            http_forget_arrival(loop->server);
+            http_forget_arrival(loop->server, (struct sockaddr *)&a->address);
         }
         free(a);
         a = next;

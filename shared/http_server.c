@@ -1,5 +1,6 @@
 /* A server: opened, its requests lent to connections, and brought to its end. */
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -40,6 +41,8 @@ static void free_server(struct http_server *server)
     }
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->changed);
+    headcount_free(&server->headcount);
+    close(server->gone_epoll);
     close(server->wake);
     free(server);
 }
@@ -66,6 +69,12 @@ bool http_server_open(const struct http_options *o, http_handler *handler, void 
     server->listening = listening;
     server->port = listen_port(&listening);
     server->connections_max = o->connections_max;
+    server->connections_per_address_max = o->connections_per_address_max;
+    server->exempt = o->exempt;
+    server->headcount = headcount_new(o->connections_max);
+    server->gone = o->gone;
+    server->gone_epoll = epoll_create1(EPOLL_CLOEXEC);
+    ensure(server->gone_epoll >= 0);
     server->is_open = true;
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ensure(server->wake >= 0);
@@ -102,7 +111,7 @@ bool http_server_is_inherited(const struct http_server *server)
 struct http_server_stats http_server_stats(struct http_server *server)
 {
     pthread_mutex_lock(&server->lock);
-    struct http_server_stats stats = {server->connection_count, server->too_slow};
+    struct http_server_stats stats = {server->connection_count, server->too_slow, server->crowded};
     pthread_mutex_unlock(&server->lock);
     return stats;
 }

@@ -193,6 +193,12 @@ static void put_metrics(struct api *api, struct buf *out)
     metrics_put(out, "tributary_http_slow_connections_total", "counter",
                 "Connections cut off for missing a deadline.",
                 (double)(http.too_slow + https.too_slow));
+    metrics_put(out, "tributary_http_crowded_connections_total", "counter",
+                "Connections closed because too many were open, in all or of one address.",
+                (double)(http.crowded + https.crowded));
+    metrics_put(out, "tributary_http_connections_max", "gauge",
+                "How many the settings and the limit of open files allow, on all ports.",
+                (double)api->connections_max);
     if (api->certificate != NULL) {
         certificate_put_metrics(api->certificate, out);
     }
@@ -381,6 +387,27 @@ static bool open_https(struct api *api, const struct http_options *plain, struct
     return http_server_open(&options, on_request, api, &api->https_server, err);
 }
 
+/* On the doorkeeper's thread: whose client has hung up frees its place. */
+static void on_gone(void *user, void *waiter)
+{
+    watch_cancel(((struct api *)user)->watch, waiter);
+}
+
+/* Where the limit of open files is lower than what the settings ask for, it counts. */
+static void bound_connections(struct api *api, struct http_options *options)
+{
+    size_t ports = api->collector->settings.https_listen[0] != 0 ? 2 : 1;
+    size_t room = api->collector->files_for_connections / ports;
+    if (room < options->connections_max) {
+        log_warn("files-low",
+                 "The limit of open files allows less connections than connections_max: raise "
+                 "LimitNOFILE of systemd, or ulimit -Hn. connections_max=%zu ports=%zu",
+                 room, ports);
+        options->connections_max = (unsigned)room;
+    }
+    api->connections_max = options->connections_max * (unsigned)ports;
+}
+
 /* On a thread of the link. */
 static void on_visitor_changed(void *user, struct slice anonymous_id)
 {
@@ -411,6 +438,9 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
         .common_body = slice_text(api_success),
         .common_type = "application/json",
         .refused = on_refused,
+        .gone = on_gone,
+        .exempt = &collector->trusted_proxies,
+        .connections_per_address_max = (unsigned)settings->connections_per_address_max,
     };
     api->collector = collector;
     pthread_mutex_init(&api->lock, NULL);
@@ -421,9 +451,12 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     }
     api->customers_page = customers_page_new();
     api->token_guard = token_guard_new();
-    api->watch = watch_open((size_t)settings->waiters_max, &clock_real, api_wake_me, api);
+    api->watch =
+        watch_open((size_t)settings->waiters_max, (size_t)settings->waiters_per_address_max,
+                   &clock_real, api_wake_me, api);
     edge_on_change(collector->edge, on_visitor_changed, api);
     bool has_https = settings->https_listen[0] != 0;
+    bound_connections(api, &options);
     if ((has_https &&
          !certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) ||
         !http_server_open(&options, on_request, api, &api->server, err) ||

@@ -42,6 +42,7 @@ struct api {
     unsigned lookups; /* under way: requests that the link will resume */
     pthread_cond_t lookups_done;
     _Atomic uint64_t requests;
+    unsigned connections_max; /* of all ports */
 };
 
 /* The answer to events that are all durable. */

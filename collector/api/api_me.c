@@ -69,19 +69,30 @@ static uint64_t read_card_version(struct api *api, struct slice id)
     return found ? card.version : 0;
 }
 
+/* Whose request it is, where that has a bound: a proxy that does not say for whom it asks stands
+ * for many. NULL: nobody's. */
+static const struct address *find_asker(const struct api *api, const struct http_request *http,
+                                        struct address *ret)
+{
+    bool is_known = visit_find_address(http, &api->collector->trusted_proxies, ret);
+    return is_known && !address_is_this_machine(*ret) ? ret : NULL;
+}
+
 /* A card that comes between the first look and the wait is found by the second look. */
 static void wait_for_change(struct api *api, struct http_request *http, struct slice id,
                             uint64_t version, int64_t wait_ms)
 {
     struct me_waiter *me = memory_allocate_zeroed(sizeof *me);
+    struct address address;
     uint8_t bytes[LIMIT_IDENTIFIER_BYTES];
     memcpy(bytes, id.data, id.len);
     memcpy(me->id, id.data, id.len);
     me->id_len = id.len;
     me->http = http;
     id = slice_make(bytes, id.len);
-    http_suspend(http);
-    if (!watch_add(api->watch, id, wait_ms, me)) {
+    const struct address *from = find_asker(api, http, &address);
+    http_suspend_watched(http, me);
+    if (!watch_add(api->watch, id, wait_ms, from, me)) {
         http_add_header(http, "Retry-After", slice_text("5"));
         http_answer_error(http, 503, "too-many-waiting",
                           "Too many requests wait already; ask again without \"wait\".", "wait");

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "shared/daemon.h"
 #include "shared/error.h"
+#include "shared/headcount.h"
 
 /* Visitors are known by a keyed hash of their id: two with the same one wake each other, which does
  * no harm, and an id needs no memory of its own. */
@@ -12,6 +13,8 @@ struct entry {
     uint64_t visitor;
     int64_t deadline_ns;
     void *waiter;
+    bool is_bound; /* by its address, which sits at `seat` */
+    uint32_t seat;
 };
 
 struct watch {
@@ -23,6 +26,8 @@ struct watch {
     pthread_cond_t changed;
     size_t count;
     size_t count_max;
+    size_t per_address_max;
+    struct headcount *headcount;
     struct entry *entries; /* in no order */
     bool closing;
     pthread_t thread;
@@ -43,6 +48,9 @@ static uint64_t hash(const struct watch *w, struct slice id)
 static void wake_one(struct watch *w, size_t at)
 {
     void *waiter = w->entries[at].waiter;
+    if (w->entries[at].is_bound) {
+        headcount_remove(w->headcount, w->entries[at].seat);
+    }
     w->entries[at] = w->entries[--w->count];
     pthread_mutex_unlock(&w->lock);
     w->wake(w->user, waiter);
@@ -81,7 +89,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct watch *watch_open(size_t waiters_max, const struct clock *clock,
+struct watch *watch_open(size_t waiters_max, size_t per_address_max, const struct clock *clock,
                          void (*wake)(void *user, void *waiter), void *user)
 {
     struct watch *w = memory_allocate_zeroed(sizeof *w);
@@ -89,6 +97,8 @@ struct watch *watch_open(size_t waiters_max, const struct clock *clock,
     w->wake = wake;
     w->user = user;
     w->count_max = waiters_max;
+    w->per_address_max = per_address_max;
+    w->headcount = headcount_new(waiters_max);
     w->entries = memory_allocate_zeroed(waiters_max * sizeof *w->entries);
     crypto_shorthash_keygen(w->key);
     pthread_mutex_init(&w->lock, NULL);
@@ -118,17 +128,34 @@ void watch_close(struct watch **watch)
     watch_stop(w);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->changed);
+    headcount_free(&w->headcount);
     free(w->entries);
     free(w);
     *watch = NULL;
 }
 
-bool watch_add(struct watch *w, struct slice anonymous_id, int64_t wait_ms, void *waiter)
+/* Under the lock. */
+static bool has_room(const struct watch *w, const struct entry *entry)
 {
-    struct entry entry = {hash(w, anonymous_id), clock_monotonic_ns(w->clock) + wait_ms * 1000000,
-                          waiter};
+    return !w->closing && w->count < w->count_max &&
+           (!entry->is_bound || headcount_of(w->headcount, entry->seat) < w->per_address_max);
+}
+
+bool watch_add(struct watch *w, struct slice anonymous_id, int64_t wait_ms,
+               const struct address *from, void *waiter)
+{
+    struct entry entry = {
+        .visitor = hash(w, anonymous_id),
+        .deadline_ns = clock_monotonic_ns(w->clock) + wait_ms * 1000000,
+        .waiter = waiter,
+        .is_bound = from != NULL,
+        .seat = from == NULL ? 0 : headcount_seat(w->headcount, *from),
+    };
     pthread_mutex_lock(&w->lock);
-    bool fits = !w->closing && w->count < w->count_max;
+    bool fits = has_room(w, &entry);
+    if (fits && entry.is_bound) {
+        headcount_add(w->headcount, entry.seat);
+    }
     if (fits) {
         w->entries[w->count++] = entry;
         pthread_cond_signal(&w->changed); /* it may be the first whose time is over */
@@ -144,6 +171,18 @@ void watch_changed(struct watch *w, struct slice anonymous_id)
     for (size_t i = w->count; i-- > 0;) {
         if (i < w->count && w->entries[i].visitor == visitor) {
             wake_one(w, i);
+        }
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+void watch_cancel(struct watch *w, const void *waiter)
+{
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->entries[i].waiter == waiter) {
+            wake_one(w, i);
+            break;
         }
     }
     pthread_mutex_unlock(&w->lock);

@@ -224,6 +224,7 @@ bool api_open(struct hub *hub, struct api **ret, struct error *err)
         .listen = hub->settings.http_listen,
         .threads = (unsigned)hub->settings.http_threads,
         .connections_max = (unsigned)hub->files.http_connections,
+        .connections_per_address_max = (unsigned)hub->settings.connections_per_address_max,
         .body_bytes_max = BODY_BYTES_MAX,
         .idle_seconds_max = 75,
         .request_ms_max = 20000,
