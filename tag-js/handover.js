@@ -57,7 +57,7 @@
     const to = target.closest && target.closest("a[href]");
     const tag = window.tributary;
     if (!to || !link.split(",").includes(to.hostname) || !mayKeep() || !tag || !tag.user) return;
-    ask("anonymousId=" + tag.user().anonymousId).then(
+    ask("").then(
       ({ token }) => {
         const rest = to.search.replace(MARK, "").replace("?", "&");
         if (token && mayKeep()) to.search = "trb_link=" + token + rest;

@@ -1,14 +1,33 @@
 /* /v1/link: a visitor's anonymous id goes to another site of the same hub, in a link. */
+#include <stdio.h>
 #include "collector/api/api_internal.h"
 #include "collector/api/link_token.h"
 
-/* What both sides need. False: answered with what is wrong. Only pages that may use the cookie may
- * hand it over, or take another's. */
+enum { ORIGIN_BYTES_MAX = 512 };
+
+/* The page that asks is of an origin that a source names; for holders of the gate's lock. A browser
+ * leaves the header away where the page is of this very host. Whoever is no browser can write what
+ * it likes, and needs the cookie all the same. */
+static bool is_of_a_source(const struct api *api, const struct http_request *http)
+{
+    char own[ORIGIN_BYTES_MAX];
+    struct slice origin = http_header(http, "Origin");
+    struct slice host = http_header(http, "Host");
+    if (origin.len > 0 || !slice_is(http_header(http, "Sec-Fetch-Site"), "same-origin")) {
+        return gate_allows_origin(api->collector->gate, origin);
+    }
+    int len = snprintf(own, sizeof own, "%s://%.*s", api_is_secure(http) ? "https" : "http",
+                       SLICE_ARGS(host));
+    return (size_t)len < sizeof own &&
+           gate_allows_origin(api->collector->gate, slice_make(own, (size_t)len));
+}
+
+/* What both sides need. False: answered with what is wrong. */
 static bool begin(struct api *api, struct http_request *http, uint8_t ret_key[LINK_KEY_BYTES])
 {
     struct collector *c = api->collector;
     pthread_rwlock_rdlock(&c->gate_lock);
-    bool is_trusted = api_is_trusted(api, http);
+    bool is_trusted = is_of_a_source(api, http);
     struct slice key = gate_link_key(c->gate);
     bool has_key = key.len == LINK_KEY_BYTES;
     if (has_key) {
@@ -48,19 +67,17 @@ static void answer_text(struct api *api, struct http_request *http, const char *
     api_give_scratch(api, s);
 }
 
-/* Whoever comes to this site gets a token for the id that they have here. */
+/* Whoever comes to this site gets a token for the id that its cookie says: that is the browser
+ * which holds it. An id in the address could be anybody's. */
 static void give(struct api *api, struct http_request *http, const uint8_t key[LINK_KEY_BYTES])
 {
     char token[LINK_TOKEN_BYTES];
-    struct slice id = http_query(http, "anonymousId");
-    if (id.len == 0) {
-        id = http_cookie(http, api->collector->settings.cookie_name);
-    }
+    struct slice id = http_cookie(http, api->collector->settings.cookie_name);
     if (!cookie_is_id(id)) {
         http_answer_error(http, 400, "no-anonymous-id",
-                          "There is neither a cookie nor an \"anonymousId\" of up to 128 of "
+                          "The browser sends no cookie of this site with an id of up to 128 of "
                           "A-Z a-z 0-9 - _ . ~",
-                          "anonymousId");
+                          NULL);
         return;
     }
     link_token_make(key, id, common_now_ms(api->collector), token);

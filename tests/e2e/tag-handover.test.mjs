@@ -209,7 +209,7 @@ test("without consent to storage no id is given away or taken", async (t) => {
   await open(page, a);
   await page.hover("#other");
   await page.focus("#other");
-  const { body } = await collectorOf[HOSTS[0]].get("/v1/link?anonymousId=somebody");
+  const { body } = await collectorOf[HOSTS[0]].get("/v1/link", { headers: { origin: a, cookie: "trb_aid=somebody" } });
   const id = await open(page, `${b}/landing?trb_link=${body.token}`);
   assert.notEqual(id, "somebody");
   assert.deepEqual(asked, []);
