@@ -25,6 +25,9 @@ static const struct config_row rows[] = {
         "Address and port for HTTP; port 0 takes a free one."),
     ROW(https_listen, CONFIG_TEXT, "", 0, 0,
         "Address and port for HTTPS (TLS 1.2 and 1.3); port 0 takes a free one; empty: no HTTPS."),
+    ROW(metrics_listen, CONFIG_TEXT, "", 0, 0,
+        "Address and port for /metrics alone, which the other ports then answer 404; empty: at "
+        "these."),
     ROW(tls_certificate, CONFIG_TEXT, "/etc/tributary/tls/certificate.pem", 0, 0,
         "Certificate for HTTPS and its chain, PEM; taken anew when the file is replaced."),
     ROW(tls_key, CONFIG_TEXT, "/etc/tributary/tls/key.pem", 0, 0,

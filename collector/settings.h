@@ -14,6 +14,7 @@ struct settings {
     char edge_key_file[CONFIG_TEXT_BYTES];
     char http_listen[CONFIG_TEXT_BYTES];
     char https_listen[CONFIG_TEXT_BYTES];
+    char metrics_listen[CONFIG_TEXT_BYTES];
     char tls_certificate[CONFIG_TEXT_BYTES];
     char tls_key[CONFIG_TEXT_BYTES];
     char tag_file[CONFIG_TEXT_BYTES];

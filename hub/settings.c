@@ -20,6 +20,9 @@ static const struct config_row rows[] = {
         "The token of the first admin; `tributary keygen` makes it."),
     ROW(http_listen, CONFIG_TEXT, "127.0.0.1:8090", 0, 0,
         "Address and port of the API; port 0 takes a free one."),
+    ROW(metrics_listen, CONFIG_TEXT, "", 0, 0,
+        "Address and port for /metrics alone, which the API then answers 404; empty: at "
+        "http_listen."),
     ROW(link_listen, CONFIG_TEXT, "tcp://127.0.0.1:7400", 0, 0,
         "Where collectors connect: tcp://ADDRESS:PORT, or tcp://*:PORT for every address."),
     ROW(http_threads, CONFIG_NUMBER, "2", 1, 64, "Threads that serve the API."),

@@ -10,6 +10,7 @@ struct hub_settings {
     char key_file[CONFIG_TEXT_BYTES];
     char admin_token_file[CONFIG_TEXT_BYTES];
     char http_listen[CONFIG_TEXT_BYTES];
+    char metrics_listen[CONFIG_TEXT_BYTES];
     char link_listen[CONFIG_TEXT_BYTES];
     int64_t http_threads;
     int64_t connections_max;

@@ -402,6 +402,15 @@ void http_answer_error(struct http_request *r, unsigned status, const char *code
     buf_done(&body);
 }
 
+void http_answer_wait(struct http_request *r, int64_t wait_ms, const char *code,
+                      const char *message)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms + 999) / 1000);
+    http_add_header(r, "Retry-After", slice_text(seconds));
+    http_answer_error(r, 429, code, message, NULL);
+}
+
 void http_suspend(struct http_request *r)
 {
     r->suspended = true;

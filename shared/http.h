@@ -119,6 +119,9 @@ void http_answer(struct http_request *request, unsigned status, const char *cont
 /* The error form of the public contract; `field` may be NULL. */
 void http_answer_error(struct http_request *request, unsigned status, const char *code,
                        const char *message, const char *field);
+/* 429 with Retry-After, in the error form. */
+void http_answer_wait(struct http_request *request, int64_t wait_ms, const char *code,
+                      const char *message);
 /* An answer from memory that lives as long as the server: not copied, for the hot path. */
 void http_answer_static(struct http_request *request, unsigned status, const char *content_type,
                         struct slice body);

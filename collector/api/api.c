@@ -135,11 +135,44 @@ static void put_drop_metrics(struct drop_folder *folder, struct buf *out)
                 (double)d.file_bytes_read);
 }
 
+static void put_connection_metrics(struct api *api, struct buf *out)
+{
+    struct http_server_stats http = http_server_stats(api->server);
+    struct http_server_stats https = {0};
+    if (api->https_server != NULL) {
+        https = http_server_stats(api->https_server);
+    }
+    metrics_put(out, "tributary_http_connections", "gauge", "Connections open on all ports.",
+                (double)(http.connections + https.connections));
+    metrics_put(out, "tributary_http_slow_connections_total", "counter",
+                "Connections cut off for missing a deadline.",
+                (double)(http.too_slow + https.too_slow));
+    metrics_put(out, "tributary_http_crowded_connections_total", "counter",
+                "Connections closed because too many were open, in all or of one address.",
+                (double)(http.crowded + https.crowded));
+    metrics_put(out, "tributary_http_connections_max", "gauge",
+                "How many the settings and the limit of open files allow, on all ports.",
+                (double)api->connections_max);
+}
+
+static void put_block_metrics(struct collector *c, struct buf *out)
+{
+    struct uplink_stats u = uplink_stats(c->uplink);
+    metrics_put_head(out, "tributary_blocks_total", "counter", "The hub's answers to blocks.");
+    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("stored"), NULL,
+                       slice_text(""), (double)u.blocks_stored);
+    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("replayed"), NULL,
+                       slice_text(""), (double)u.blocks_replayed);
+    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("refused"), NULL,
+                       slice_text(""), (double)u.blocks_refused);
+    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("none"), NULL,
+                       slice_text(""), (double)u.blocks_unanswered);
+}
+
 static void put_metrics(struct api *api, struct buf *out)
 {
     struct collector *c = api->collector;
     struct committer_stats k = committer_stats(c->committer);
-    struct uplink_stats u = uplink_stats(c->uplink);
     metrics_put_build_info(out);
     metrics_put(out, "tributary_http_requests_total", "counter", "Requests received.",
                 (double)atomic_load(&api->requests));
@@ -166,15 +199,7 @@ static void put_metrics(struct api *api, struct buf *out)
                            slice_text(lane_name((enum lane)lane)), NULL, slice_text(""),
                            (double)spool_dropped(c->spool, (enum lane)lane));
     }
-    metrics_put_head(out, "tributary_blocks_total", "counter", "The hub's answers to blocks.");
-    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("stored"), NULL,
-                       slice_text(""), (double)u.blocks_stored);
-    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("replayed"), NULL,
-                       slice_text(""), (double)u.blocks_replayed);
-    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("refused"), NULL,
-                       slice_text(""), (double)u.blocks_refused);
-    metrics_put_sample(out, "tributary_blocks_total", "answer", slice_text("none"), NULL,
-                       slice_text(""), (double)u.blocks_unanswered);
+    put_block_metrics(c, out);
     metrics_put(out, "tributary_me_waiting", "gauge", "Requests that wait for news of a visitor.",
                 (double)watch_waiters(api->watch));
     metrics_put(out, "tributary_hub_connected", "gauge", "1 when the hub answers.",
@@ -183,22 +208,7 @@ static void put_metrics(struct api *api, struct buf *out)
     (void)clock_offset_get(c->clock_offset, &offset_ms);
     metrics_put(out, "tributary_hub_clock_offset_milliseconds", "gauge",
                 "The hub's clock minus the collector's logical clock.", (double)offset_ms);
-    struct http_server_stats http = http_server_stats(api->server);
-    struct http_server_stats https = {0};
-    if (api->https_server != NULL) {
-        https = http_server_stats(api->https_server);
-    }
-    metrics_put(out, "tributary_http_connections", "gauge", "Connections open on all ports.",
-                (double)(http.connections + https.connections));
-    metrics_put(out, "tributary_http_slow_connections_total", "counter",
-                "Connections cut off for missing a deadline.",
-                (double)(http.too_slow + https.too_slow));
-    metrics_put(out, "tributary_http_crowded_connections_total", "counter",
-                "Connections closed because too many were open, in all or of one address.",
-                (double)(http.crowded + https.crowded));
-    metrics_put(out, "tributary_http_connections_max", "gauge",
-                "How many the settings and the limit of open files allow, on all ports.",
-                (double)api->connections_max);
+    put_connection_metrics(api, out);
     if (api->certificate != NULL) {
         certificate_put_metrics(api->certificate, out);
     }
@@ -326,7 +336,7 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
         customers_page_answer(api->customers_page, http);
         return true;
     }
-    if (slice_is(path, "/metrics")) {
+    if (slice_is(path, "/metrics") && api->collector->settings.metrics_listen[0] == 0) {
         get_metrics(api, http);
         return true;
     }
@@ -340,6 +350,21 @@ static bool route_get(struct api *api, struct http_request *http, struct slice p
     }
     add_cors(api, http);
     return route_get_cors(api, http, path);
+}
+
+static void answer_no_such_path(struct http_request *http)
+{
+    http_answer_error(http, 404, "no-such-path", "There is nothing at this path and method.", NULL);
+}
+
+/* At the port of the setting metrics_listen. */
+static void on_metrics_request(void *user, struct http_request *http)
+{
+    if (slice_is(http_path(http), "/metrics") && slice_is(http_method(http), "GET")) {
+        get_metrics(user, http);
+    } else {
+        answer_no_such_path(http);
+    }
 }
 
 static void on_request(void *user, struct http_request *http)
@@ -360,8 +385,7 @@ static void on_request(void *user, struct http_request *http)
         routed = true;
     }
     if (!routed) {
-        http_answer_error(http, 404, "no-such-path", "There is nothing at this path and method.",
-                          NULL);
+        answer_no_such_path(http);
     }
 }
 
@@ -372,6 +396,22 @@ static void on_refused(void *user, struct http_request *http, const char *code, 
     atomic_fetch_add_explicit(&api->requests, 1, memory_order_relaxed);
     add_cors(api, http);
     api_note_refused_request(api, &(struct refusal){code, message, NULL});
+}
+
+enum { METRICS_CONNECTIONS_MAX = 64 };
+
+static bool open_metrics(struct api *api, const struct http_options *plain, struct error *err)
+{
+    struct http_options options = *plain;
+    options.listen = api->collector->settings.metrics_listen;
+    options.socket_name = "metrics";
+    options.threads = 1;
+    options.connections_max = METRICS_CONNECTIONS_MAX;
+    options.refused = NULL;
+    options.gone = NULL;
+    return options.listen[0] == 0 ||
+           http_server_open(&options, on_metrics_request, api, &api->metrics_server, err) ||
+           error_add_context(err, "metrics_listen");
 }
 
 static bool open_https(struct api *api, const struct http_options *plain, struct error *err)
@@ -459,6 +499,7 @@ bool api_open(struct collector *collector, struct api **ret, struct error *err)
     bound_connections(api, &options);
     if ((has_https &&
          !certificate_open(settings->tls_certificate, settings->tls_key, &api->certificate, err)) ||
+        !open_metrics(api, &options, err) ||
         !http_server_open(&options, on_request, api, &api->server, err) ||
         !open_https(api, &options, err)) {
         api_close(&api);
@@ -511,6 +552,7 @@ void api_close(struct api **api)
     watch_stop(a->watch); /* answers whoever waits; requests under way still ask it */
     http_server_close(&a->server);
     http_server_close(&a->https_server);
+    http_server_close(&a->metrics_server);
     watch_close(&a->watch);
     certificate_close(&a->certificate);
     tag_free(&a->tag);

@@ -126,47 +126,33 @@ static void answer_customer(struct api *api, struct http_request *http, struct s
     http_answer(http, 200, "application/json", buf_slice(&s->body));
 }
 
-static bool has_token(const struct api *api, const struct http_request *http)
+static void answer_unauthorized(struct http_request *http)
 {
-    struct slice given = http_header(http, "Authorization");
-    struct slice bearer = slice_text("Bearer ");
-    struct slice wanted = slice_text(api->collector->enrolment.customer_token);
-    if (!slice_starts_with(given, bearer) || wanted.len == 0) {
-        return false;
-    }
-    given = slice_skip(given, bearer.len);
-    return given.len == wanted.len && sodium_memcmp(given.data, wanted.data, wanted.len) == 0;
-}
-
-/* A request without any token is no guess. */
-bool api_authorize(struct api *api, struct http_request *http)
-{
-    int64_t now_ms = clock_now_ms(&clock_real);
-    struct address client;
-    /* Where a trusted proxy does not say whose it is, the request counts as the proxy's own. */
-    struct slice address = visit_find_address(http, &api->collector->trusted_proxies, &client)
-                               ? address_bytes(&client)
-                               : http_client_address(http);
-    int64_t wait_ms = token_guard_wait_ms(api->token_guard, address, now_ms);
-    if (wait_ms > 0) {
-        char seconds[24];
-        snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms + 999) / 1000);
-        http_add_header(http, "Retry-After", slice_text(seconds));
-        http_answer_error(http, 429, "too-many-wrong-tokens",
-                          "Too many wrong tokens came from this address; try again later.", NULL);
-        return false;
-    }
-    if (has_token(api, http)) {
-        return true;
-    }
-    if (http_header(http, "Authorization").len > 0) {
-        token_guard_note_wrong(api->token_guard, address, now_ms);
-    }
     http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
     http_answer_error(http, 401, "unauthorized",
                       "A valid customer token is needed: customer_token of the enrolment file.",
                       NULL);
-    return false;
+}
+
+bool api_authorize(struct api *api, struct http_request *http)
+{
+    struct address client;
+    int64_t wait_ms;
+    /* Where a trusted proxy does not say whose it is, the request counts as the proxy's own. */
+    struct slice address = visit_find_address(http, &api->collector->trusted_proxies, &client)
+                               ? address_bytes(&client)
+                               : http_client_address(http);
+    enum token_verdict verdict =
+        token_guard_judge(api->token_guard, http_header(http, "Authorization"),
+                          slice_text(api->collector->enrolment.customer_token), address,
+                          clock_monotonic_ns(&clock_real) / 1000000, &wait_ms);
+    if (verdict == TOKEN_TOO_MANY) {
+        http_answer_wait(http, wait_ms, "too-many-wrong-tokens",
+                         "Too many wrong tokens came from this address; the right one is taken.");
+    } else if (verdict != TOKEN_RIGHT) {
+        answer_unauthorized(http);
+    }
+    return verdict == TOKEN_RIGHT;
 }
 
 struct first_query {

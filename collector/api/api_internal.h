@@ -8,10 +8,10 @@
 #include "collector/api/cookie.h"
 #include "collector/api/customers_page.h"
 #include "collector/api/tag.h"
-#include "collector/api/token_guard.h"
 #include "collector/gate/visit.h"
 #include "collector/api/watch.h"
 #include "shared/json.h"
+#include "shared/token_guard.h"
 
 /* What one request needs to be parsed and answered, kept for the next. */
 struct scratch {
@@ -27,7 +27,8 @@ struct scratch {
 struct api {
     struct collector *collector;
     struct http_server *server;
-    struct http_server *https_server; /* NULL without HTTPS, like the certificate */
+    struct http_server *https_server;   /* NULL without HTTPS, like the certificate */
+    struct http_server *metrics_server; /* NULL: metrics are at the others */
     struct certificate *certificate;
     struct tag *tag;
     struct tag *tag_more; /* the tag's second file, which some pages need */

@@ -2,13 +2,18 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/token_guard.h"
 
 enum { BODY_BYTES_MAX = 1024 * 1024, ANSWER_BYTES_MAX = 60 * 1024 * 1024 };
+enum { METRICS_CONNECTIONS_MAX = 64 };
 
 struct api {
     struct hub *hub;
     struct http_server *server;
+    struct http_server *metrics_server; /* NULL: metrics are at `server` */
+    struct token_guard *token_guard;
     pthread_mutex_t changing;
 };
 
@@ -128,16 +133,21 @@ struct slice api_next_part(struct slice *rest)
     return part;
 }
 
-static bool is_authorized(const struct api *api, const struct http_request *http)
+/* False: answered with what is wrong. */
+static bool authorize(struct api *api, struct http_request *http)
 {
-    struct slice given = http_header(http, "Authorization");
-    struct slice bearer = slice_text("Bearer ");
-    struct slice wanted = slice_text(api->hub->admin_token);
-    if (!slice_starts_with(given, bearer)) {
-        return false;
+    int64_t wait_ms;
+    enum token_verdict verdict = token_guard_judge(
+        api->token_guard, http_header(http, "Authorization"), slice_text(api->hub->admin_token),
+        http_client_address(http), clock_monotonic_ns(&clock_real) / 1000000, &wait_ms);
+    if (verdict == TOKEN_TOO_MANY) {
+        http_answer_wait(http, wait_ms, "too-many-wrong-tokens",
+                         "Too many wrong tokens came from this address; the right one is taken.");
+    } else if (verdict != TOKEN_RIGHT) {
+        http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
+        http_answer_error(http, 401, "unauthorized", "A valid API token is needed.", NULL);
     }
-    given = slice_skip(given, bearer.len);
-    return given.len == wanted.len && sodium_memcmp(given.data, wanted.data, wanted.len) == 0;
+    return verdict == TOKEN_RIGHT;
 }
 
 static void route(struct call *call, struct slice method, struct slice rest)
@@ -176,9 +186,7 @@ static void handle_v1(struct api *api, struct http_request *http, struct slice m
                       struct slice rest)
 {
     struct call call = {.hub = api->hub, .http = http, .changing = &api->changing};
-    if (!is_authorized(api, http)) {
-        http_add_header(http, "WWW-Authenticate", slice_text("Bearer"));
-        http_answer_error(http, 401, "unauthorized", "A valid API token is needed.", NULL);
+    if (!authorize(api, http)) {
         return;
     }
     arena_init(&call.arena, 4096);
@@ -194,6 +202,29 @@ static void handle_v1(struct api *api, struct http_request *http, struct slice m
     msgpack_zone_destroy(&call.zone);
 }
 
+static void answer_metrics(struct api *api, struct http_request *http)
+{
+    struct call call = {.hub = api->hub, .http = http};
+    buf_init(&call.body, ANSWER_BYTES_MAX);
+    api_metrics(&call);
+    buf_done(&call.body);
+}
+
+static void answer_no_such_path(struct http_request *http)
+{
+    http_answer_error(http, 404, "no-such-path", "There is nothing at this path.", NULL);
+}
+
+/* At the port of the setting metrics_listen. */
+static void on_metrics_request(void *user, struct http_request *http)
+{
+    if (slice_is(http_path(http), "/metrics")) {
+        answer_metrics(user, http);
+    } else {
+        answer_no_such_path(http);
+    }
+}
+
 static void on_request(void *user, struct http_request *http)
 {
     struct api *api = user;
@@ -207,14 +238,23 @@ static void on_request(void *user, struct http_request *http)
         http_answer_static(http, 200, "application/json", slice_text("{\"ok\":true}"));
     } else if (slice_is(path, "/readyz")) {
         http_answer_static(http, 200, "application/json", slice_text("{\"ready\":true}"));
-    } else if (slice_is(path, "/metrics")) {
-        struct call call = {.hub = api->hub, .http = http};
-        buf_init(&call.body, ANSWER_BYTES_MAX);
-        api_metrics(&call);
-        buf_done(&call.body);
+    } else if (slice_is(path, "/metrics") && api->hub->settings.metrics_listen[0] == 0) {
+        answer_metrics(api, http);
     } else {
-        http_answer_error(http, 404, "no-such-path", "There is nothing at this path.", NULL);
+        answer_no_such_path(http);
     }
+}
+
+/* Before the API itself, so that whoever asks that for metrics finds them there. */
+static bool open_metrics(struct api *api, const struct http_options *of_api, struct error *err)
+{
+    struct http_options options = *of_api;
+    options.listen = api->hub->settings.metrics_listen;
+    options.threads = 1;
+    options.connections_max = METRICS_CONNECTIONS_MAX;
+    return options.listen[0] == 0 ||
+           http_server_open(&options, on_metrics_request, api, &api->metrics_server, err) ||
+           error_add_context(err, "metrics_listen");
 }
 
 bool api_open(struct hub *hub, struct api **ret, struct error *err)
@@ -230,10 +270,11 @@ bool api_open(struct hub *hub, struct api **ret, struct error *err)
         .request_ms_max = 20000,
     };
     api->hub = hub;
+    api->token_guard = token_guard_new();
     pthread_mutex_init(&api->changing, NULL);
-    if (!http_server_open(&options, on_request, api, &api->server, err)) {
-        pthread_mutex_destroy(&api->changing);
-        free(api);
+    if (!open_metrics(api, &options, err) ||
+        !http_server_open(&options, on_request, api, &api->server, err)) {
+        api_close(&api);
         return false;
     }
     *ret = api;
@@ -249,6 +290,8 @@ void api_close(struct api **api)
 {
     if (*api != NULL) {
         http_server_close(&(*api)->server);
+        http_server_close(&(*api)->metrics_server);
+        token_guard_free(&(*api)->token_guard);
         pthread_mutex_destroy(&(*api)->changing);
         free(*api);
         *api = NULL;
