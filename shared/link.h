@@ -43,7 +43,7 @@ enum {
 };
 
 struct link_server_options {
-    const char *url; /* "tcp://address:port", the address as for listen_open() or "*" */
+    const char *url; /* "tcp://address:port", the address as for listen_open_wide() or "*" */
     size_t connections_max;
     size_t strangers_per_address_max;
     int64_t greeting_ms;      /* LINK_GREETING_MS, but in tests */

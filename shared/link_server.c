@@ -59,7 +59,7 @@ void link_reply_send(struct link_reply *reply, struct slice bytes)
 
 /* ---- Beginning and end ---- */
 
-/* "tcp://address:port" as listen_open() has it; "*" is every address, as NNG writes it. */
+/* "tcp://address:port" as listen_open_wide() has it; "*" is every address, as NNG writes it. */
 static bool find_address(const char *url, char *ret, size_t size, struct error *err)
 {
     static const char scheme[] = "tcp://";
@@ -111,7 +111,7 @@ bool link_server_open(const struct link_server_options *o, struct link_server **
     char address[512];
     struct listen_socket listening;
     if (!find_address(o->url, address, sizeof address, err) ||
-        !listen_open(address, NULL, &listening, err)) {
+        !listen_open_wide(address, &listening, err)) {
         return false;
     }
     struct link_server *server = memory_allocate_zeroed(sizeof *server);

@@ -63,13 +63,14 @@ static bool check_inherited(int fd, const char *name, struct error *err)
                      strerror(errno));
 }
 
-static bool parse_address(const char *address, struct sockaddr_storage *ret, socklen_t *ret_len,
-                          struct error *err)
+static bool parse_address(const char *address, bool is_wide, struct sockaddr_storage *ret,
+                          socklen_t *ret_len, struct error *err)
 {
     char host[256];
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
+                             .ai_flags =
+                                 AI_PASSIVE | AI_NUMERICSERV | (is_wide ? 0 : AI_NUMERICHOST)};
     struct addrinfo *found = NULL;
     const char *colon = strrchr(address, ':');
     if (colon == NULL || (size_t)(colon - address) >= sizeof host) {
@@ -89,18 +90,20 @@ static bool parse_address(const char *address, struct sockaddr_storage *ret, soc
     return true;
 }
 
-static bool bind_new(const char *text, struct listen_socket *ret, struct error *err)
+static bool bind_new(const char *text, bool is_wide, struct listen_socket *ret, struct error *err)
 {
     struct sockaddr_storage address;
     socklen_t len;
     int on = 1;
-    if (!parse_address(text, &address, &len, err)) {
+    int is_v6_only = !is_wide;
+    if (!parse_address(text, is_wide, &address, &len, err)) {
         return false;
     }
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool is_ipv6 = address.ss_family == AF_INET6;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        (is_ipv6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
+        (is_ipv6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_v6_only, sizeof is_v6_only) != 0) ||
         bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, BACKLOG) != 0) {
         error_set(err, ERROR_UNAVAILABLE, "cannot listen on %s: %s", text, strerror(errno));
         if (fd >= 0) {
@@ -119,10 +122,15 @@ bool listen_open(const char *address, const char *name, struct listen_socket *re
                           : listen_find_inherited(getenv("LISTEN_PID"), getenv("LISTEN_FDS"),
                                                   getenv("LISTEN_FDNAMES"), name, (int)getpid());
     if (fd < 0) {
-        return bind_new(address, ret, err);
+        return bind_new(address, false, ret, err);
     }
     *ret = (struct listen_socket){.fd = fd, .is_inherited = true};
     return check_inherited(fd, name, err);
+}
+
+bool listen_open_wide(const char *address, struct listen_socket *ret, struct error *err)
+{
+    return bind_new(address, true, ret, err);
 }
 
 uint16_t listen_port(const struct listen_socket *socket)

@@ -20,6 +20,10 @@ struct listen_socket {
 MUST_CHECK bool listen_open(const char *address, const char *name, struct listen_socket *ret,
                             struct error *err);
 
+/* A new one at `address` that takes IPv4 too where that is "[::]:port", and whose host may be a
+ * name, as the link's address always could. */
+MUST_CHECK bool listen_open_wide(const char *address, struct listen_socket *ret, struct error *err);
+
 /* The local port, 0 where it has none. */
 uint16_t listen_port(const struct listen_socket *socket);
 

@@ -1,5 +1,6 @@
 #include "shared/listen.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,11 +70,39 @@ static void test_a_free_port_is_told_and_a_taken_one_is_an_error(void **state)
     close(second.fd);
 }
 
+static bool is_reached(const char *host, uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(inet_pton(AF_INET, host, &address.sin_addr), 1);
+    bool is = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return is;
+}
+
+static void test_a_wide_one_takes_both_families_and_names(void **state)
+{
+    struct listen_socket socket;
+    struct error err;
+    (void)state;
+    assert_true(listen_open("[::]:0", NULL, &socket, &err));
+    assert_false(is_reached("127.0.0.1", listen_port(&socket)));
+    close(socket.fd);
+    assert_true(listen_open_wide("[::]:0", &socket, &err));
+    assert_true(is_reached("127.0.0.1", listen_port(&socket)));
+    close(socket.fd);
+    assert_false(listen_open("localhost:0", NULL, &socket, &err));
+    assert_int_equal(err.kind, ERROR_INVALID);
+    assert_true(listen_open_wide("localhost:0", &socket, &err));
+    close(socket.fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_socket_is_found_by_its_name_and_for_this_process_alone),
         cmocka_unit_test(test_a_free_port_is_told_and_a_taken_one_is_an_error),
+        cmocka_unit_test(test_a_wide_one_takes_both_families_and_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
