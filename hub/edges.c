@@ -7,7 +7,7 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum { WAIT_MS_MAX = 60000, NOT_READY_MS = 20 };
+enum { WAIT_MS_MAX = 60000, NOT_READY_MS = 20, POLLS_OF_COLLECTOR_MAX = 8 };
 
 /* A poll that waits for something to answer with. */
 struct parked {
@@ -103,6 +103,22 @@ static void park(struct edges *e, struct parked *p)
     }
     p->next = NULL;
     *link = p;
+}
+
+/* A collector waits with one poll at a time, and with another where its line was cut. One that was
+ * taken over holds no more memory than these: the oldest is answered with nothing. */
+static void bound_polls(struct edges *e, uint32_t collector)
+{
+    struct parked *oldest = NULL;
+    size_t count = 0;
+    for (struct parked *p = e->parked; p != NULL; p = p->next) {
+        bool is_its = p->asked.collector == collector && p->deadline_ms != 0;
+        oldest = oldest == NULL && is_its ? p : oldest;
+        count += is_its;
+    }
+    if (count > POLLS_OF_COLLECTOR_MAX) {
+        oldest->deadline_ms = 0;
+    }
 }
 
 static void *run(void *arg)
@@ -272,6 +288,7 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     if (!closing) {
         acknowledge(e, keys->number, poll);
         park(e, p);
+        bound_polls(e, keys->number);
         pthread_cond_signal(&e->wake);
     }
     pthread_mutex_unlock(&e->lock);

@@ -295,6 +295,18 @@ static void test_a_look_up_is_answered_in_the_version_of_the_last_poll(void **st
     assert_true(members == 3 && card == CARD_MEMBERS && segment == 3);
 }
 
+static void test_of_the_polls_of_one_collector_only_the_last_few_wait(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < 8; i++) {
+        poll(f, true, 60000);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        poll(f, true, 60000);
+        wait_for_answer(f, i + 1); /* exactly one for each beyond the bound */
+    }
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -302,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_poll_that_waits_is_refused_when_its_collector_is_revoked),
         TEST(test_a_poll_that_waits_is_refused_when_its_collector_has_another_key),
+        TEST(test_of_the_polls_of_one_collector_only_the_last_few_wait),
         TEST(test_a_look_up_is_answered_in_the_version_of_the_last_poll),
     };
     seal_start();
