@@ -175,7 +175,7 @@ test("a wrong clock of the client is put right, and a true timestamp is taken as
 });
 
 test("consent comes from Snowplow's own entities, and a refused event is answered with 200", async (t) => {
-  const sources = { [KEY]: { name: "site", consent: { required: ["analytics"] } } };
+  const sources = { [KEY]: { name: "site", trust: "server", consent: { required: ["analytics"] } } };
   const { hub, collector } = await startSite(t, { sources });
   const tracker = startTracker(t, collector.url, { bufferSize: 1 });
   const preferences = (eventType) => ({
