@@ -33,6 +33,11 @@ static bool apply_identifiers(struct partition *p, struct profile *profile, cons
         if (i == 0 && parties->fact_count > 1) {
             profile_prove_identifier(profile, id, at);
         }
+        if (i > 0 && !is_new && profile_find_identifier(profile, id) == NULL) {
+            /* More than the profile keeps: its home has to know whose it is. */
+            struct evidence why = {id, a->event.message_id, at, parties->evidence[i]};
+            identity_reserve(p, profile->id, &why);
+        }
         if (i > 0 && is_new) {
             struct evidence why = {id, a->event.message_id, at, parties->evidence[i]};
             identity_journal(p, profile, JOURNAL_LINK, &why, parties->facts[0], NULL, "same event");

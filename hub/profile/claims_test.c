@@ -196,7 +196,8 @@ static void shuffle(uint64_t *steps, size_t count, struct rand *rand)
     }
 }
 
-/* Far beyond every bound, in another order, in two halves that merge, and written and read between. */
+/* Far beyond every bound, in another order, in two halves that merge, and written and read between.
+ */
 static void test_what_is_kept_is_the_same_for_every_order_and_merge(void **state)
 {
     enum { STEPS = 1200 };

@@ -106,6 +106,28 @@ struct profile_identifier *profile_find_identifier(const struct profile *p, stru
     return NULL;
 }
 
+static bool is_browser(struct identifier id)
+{
+    return slice_is(id.type, "anonymous_id");
+}
+
+/* Somebody with very many browsers: what names the person takes the place of the browser that was
+ * not seen for longest. */
+static bool make_room(struct profile *p, struct identifier id)
+{
+    struct profile_identifier *oldest = NULL;
+    for (size_t i = 0; !is_browser(id) && i < p->identifier_count; i++) {
+        struct profile_identifier *one = &p->identifiers[i];
+        if (is_browser(one->id) && (oldest == NULL || one->last_seen_ms < oldest->last_seen_ms)) {
+            oldest = one;
+        }
+    }
+    if (oldest != NULL) {
+        profile_drop_identifier(p, oldest->id);
+    }
+    return oldest != NULL;
+}
+
 bool profile_see_identifier(struct profile *p, struct identifier id, int64_t first_ms,
                             int64_t last_ms)
 {
@@ -115,7 +137,7 @@ bool profile_see_identifier(struct profile *p, struct identifier id, int64_t fir
         found->last_seen_ms = last_ms > found->last_seen_ms ? last_ms : found->last_seen_ms;
         return false;
     }
-    if (p->identifier_count >= LIMIT_PROFILE_IDENTIFIERS) {
+    if (p->identifier_count >= LIMIT_PROFILE_IDENTIFIERS && !make_room(p, id)) {
         return false;
     }
     GROW(p, identifier);

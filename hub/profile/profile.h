@@ -188,7 +188,9 @@ bool profile_see_at(struct profile *profile, struct profile_identifier *identifi
 bool profile_is_seen_at(const struct profile *profile, const struct profile_identifier *identifier,
                         uint32_t collector);
 
-/* Add, or widen first and last seen. True: it is new. Nothing happens at the limit. */
+/* Add, or widen first and last seen. True: it is new. At the limit a browser is not kept, and what
+ * names a person is in place of one; the identifier is the profile's all the same, its home knows.
+ */
 bool profile_see_identifier(struct profile *profile, struct identifier id, int64_t first_ms,
                             int64_t last_ms);
 /* An event proved whose browser this is. */

@@ -143,6 +143,28 @@ static void test_at_its_limits_a_profile_takes_no_more_and_stays_whole(void **st
     profile_free(&p);
 }
 
+static void test_what_names_a_person_takes_the_place_of_a_browser(void **state)
+{
+    struct profile *p = profile_new(id_of(1));
+    struct identifier email = {slice_text("email"), slice_text("a@x.example")};
+    struct identifier late = {slice_text("anonymous_id"), slice_text("late")};
+    char name[32];
+    (void)state;
+    for (int i = 0; i < LIMIT_PROFILE_IDENTIFIERS; i++) {
+        snprintf(name, sizeof name, "b%d", i);
+        struct identifier id = {slice_text("anonymous_id"), slice_text(name)};
+        assert_true(profile_see_identifier(p, id, i, i == 7 ? 0 : i + 1));
+    }
+    assert_false(profile_see_identifier(p, late, 9999, 9999));
+    assert_null(profile_find_identifier(p, late));
+    assert_true(profile_see_identifier(p, email, 5, 5));
+    assert_non_null(profile_find_identifier(p, email));
+    assert_null(profile_find_identifier(
+        p, (struct identifier){slice_text("anonymous_id"), slice_text("b7")}));
+    assert_int_equal(p->identifier_count, LIMIT_PROFILE_IDENTIFIERS);
+    profile_free(&p);
+}
+
 static void test_the_collector_that_came_first_makes_room_for_a_new_one(void **state)
 {
     struct profile *p = profile_new(id_of(1));
@@ -583,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_the_newest_value_of_a_trait_wins_and_ties_go_to_the_greater_message),
         cmocka_unit_test(test_the_newest_word_on_consent_wins),
         cmocka_unit_test(test_at_its_limits_a_profile_takes_no_more_and_stays_whole),
+        cmocka_unit_test(test_what_names_a_person_takes_the_place_of_a_browser),
         cmocka_unit_test(test_the_collector_that_came_first_makes_room_for_a_new_one),
         cmocka_unit_test(test_the_shared_outbox_makes_no_room_for_a_collector),
         cmocka_unit_test(test_where_a_browser_was_seen_stays_true_when_a_collector_makes_room),

@@ -43,8 +43,8 @@ static int set_up(void **state)
     assert_true(msgpack_zone_init(&f->zone, 4096));
     buf_init(&f->packed, 1024 * 1024);
     buf_init(&f->verdict_bytes, 64 * 1024);
-    assert_true(identity_rules_read(read(f, &f->rules_bytes, identity_rules_default), &f->rules,
-                                    &err));
+    assert_true(
+        identity_rules_read(read(f, &f->rules_bytes, identity_rules_default), &f->rules, &err));
     rand_seeded_init(&f->rand, 1);
     f->counts = trust_counts_new();
     f->judge = judge_new(&f->rand, f->counts);
@@ -118,7 +118,8 @@ static void test_facts_and_claims_are_told_apart_by_source_and_evidence(void **s
         {"web", "a", "u", "{\"traits\":{\"email\":\"E@x.org\"}}",
          "facts anonymous_id:a | claims user_id:u email:e@x.org"},
         {"web", "", "u", "{}", "facts | claims user_id:u"},
-        {"web", "a", "", "{\"context\":{\"externalIds\":[{\"type\":\"anonymous_id\",\"id\":\"b\"}]}}",
+        {"web", "a", "",
+         "{\"context\":{\"externalIds\":[{\"type\":\"anonymous_id\",\"id\":\"b\"}]}}",
          "facts anonymous_id:a | claims anonymous_id:b"},
         {"nobody", "a", "u", "{}", "facts anonymous_id:a | claims user_id:u"},
         {"lax", "a", "u", "{\"traits\":{\"email\":\"e@x.org\"}}",
@@ -130,10 +131,12 @@ static void test_facts_and_claims_are_told_apart_by_source_and_evidence(void **s
          "facts email:e@x.org | claims | bystander anonymous_id:a"},
         {"shop", "a", "guest", "{\"traits\":{\"email\":\"e@x.org\"}}",
          "facts email:e@x.org | claims | bystander anonymous_id:a"},
-        {"shop", "a", "", "{\"traits\":{\"email\":\"e@x.org\"},\"context\":{\"authenticated\":true}}",
+        {"shop", "a", "",
+         "{\"traits\":{\"email\":\"e@x.org\"},\"context\":{\"authenticated\":true}}",
          "facts anonymous_id:a email:e@x.org | claims"},
-        {"web", "a", "", "{\"context\":{\"authenticated\":true,\"externalIds\":[{\"type\":\"seat\","
-                         "\"id\":\"x\"}]}}",
+        {"web", "a", "",
+         "{\"context\":{\"authenticated\":true,\"externalIds\":[{\"type\":\"seat\","
+         "\"id\":\"x\"}]}}",
          "facts anonymous_id:a | claims"},
         {"web", "a", "u", "{\"context\":{\"proof\":\"a.b.c\"}}",
          "facts anonymous_id:a | claims user_id:u"},

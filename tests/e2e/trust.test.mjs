@@ -239,6 +239,41 @@ test("a site may leave an identifier open, and the journal says that it did", as
   assert.deepEqual(links.map(({ evidence }) => evidence), ["open"]);
 });
 
+test("a person with very many browsers stays one person", async (t) => {
+  const site = await start(t);
+  const browsers = 700;
+  const visits = Array.from({ length: browsers }, (_, n) => ({
+    type: "track", event: "Seen", messageId: `v${n}`, anonymousId: `b${n}`, userId: "jane", timestamp: at(n),
+  }));
+  await site.collector.send(visits, { writeKey: "shop" });
+  site.sent = browsers;
+  await sendAll(site, [
+    { from: "shop", type: "identify", messageId: "i", userId: "jane", timestamp: at(800), traits: { loyalty_id: "L1", email: "jane@example.com" } },
+    { from: "shop", type: "track", event: "Order Completed", messageId: "o", timestamp: at(801), context: { externalIds: [{ type: "loyalty_id", id: "L1" }] } },
+    track("Seen", "b0", 900),
+    track("Seen", "b699", 900),
+  ]);
+  const jane = await site.hub.profile("user_id", "jane");
+  assert.equal(jane.eventCount, browsers + 4);
+  assert.equal((await site.hub.overview()).profiles, 1);
+  for (const [type, value] of [["loyalty_id", "L1"], ["email", "jane@example.com"], ["anonymous_id", "b0"], ["anonymous_id", "b699"]]) {
+    assert.equal((await site.hub.profile(type, value)).id, jane.id, `${type} ${value}`);
+  }
+  assert.ok(jane.identifiers.some(({ value }) => value === "L1"));
+
+  // As many badges: what the profile itself does not keep is hers all the same.
+  const badges = Array.from({ length: browsers }, (_, n) => ({
+    type: "track", event: "Badge", messageId: `b${n}`, userId: "jane", timestamp: at(n), context: { externalIds: [{ type: "badge", id: `B${n}` }] },
+  }));
+  await site.collector.send(badges, { writeKey: "shop" });
+  site.sent += browsers;
+  await sendAll(site, [0, 400, 699].map((n) => ({
+    from: "shop", type: "track", event: "Order Completed", messageId: `bo${n}`, timestamp: at(2000), context: { externalIds: [{ type: "badge", id: `B${n}` }] },
+  })));
+  assert.equal((await site.hub.overview()).profiles, 1);
+  assert.equal((await site.hub.profile("badge", "B699")).id, jane.id);
+});
+
 test("the same messageId of another source or another person is an event of its own", async (t) => {
   const site = await start(t);
   const event = (from, userId) => ({ from, type: "track", event: "E", messageId: "1", userId, timestamp: at(1) });
