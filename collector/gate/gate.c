@@ -318,12 +318,6 @@ static void judge(const struct gate_source *source, struct visit *visit, struct 
 {
     rules_object(visit, e);
     e->refusal = rules_check(visit, e);
-    if (e->refusal.code == NULL && is_nobodys(source, e)) {
-        e->refusal = (struct refusal){"nobody",
-                                      "An event of a page or an app needs an anonymousId or a "
-                                      "proof; a server's source says \"trust\": \"server\".",
-                                      "/anonymousId"};
-    }
     if (e->refusal.code == NULL && is_suppressed(source, visit, e)) {
         e->refusal = (struct refusal){"suppressed", "This person's events are not taken.", NULL};
     }
@@ -331,6 +325,12 @@ static void judge(const struct gate_source *source, struct visit *visit, struct 
         return;
     }
     e->refusal = gate_check(source, e);
+    if (e->refusal.code == NULL && is_nobodys(source, e)) {
+        e->refusal = (struct refusal){"nobody",
+                                      "An event of a page or an app needs an anonymousId or a "
+                                      "proof; a server's source says \"trust\": \"server\".",
+                                      "/anonymousId"};
+    }
     if (e->refusal.code != NULL) {
         return;
     }

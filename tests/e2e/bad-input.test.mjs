@@ -156,7 +156,7 @@ test("without the consent that its source requires an event is refused before it
   const batch = await collector.post(
     "/v1/batch",
     {
-      batch: [event("silent"), event("denier", { analytics: false }), event("giver", { analytics: true })],
+      batch: [event("silent"), event("denier", { analytics: false }), { ...event("giver", { analytics: true }), anonymousId: "giver" }],
     },
     web,
   );
@@ -168,6 +168,6 @@ test("without the consent that its source requires an event is refused before it
       [1, "consent-denied"],
     ],
   );
-  await waitUntil(() => hub.profile("user_id", "giver"));
+  await waitUntil(() => hub.profile("anonymous_id", "giver"));
   for (const userId of ["silent", "denier"]) assert.equal(await hub.profile("user_id", userId), undefined);
 });
