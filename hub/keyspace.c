@@ -70,6 +70,11 @@ struct key key_deferred(struct profile_id profile, uint64_t n)
     return profile_number_key('f', profile, n);
 }
 
+struct key key_business(struct profile_id profile, uint64_t hash)
+{
+    return profile_number_key('k', profile, hash);
+}
+
 struct key key_journal(struct profile_id profile, uint64_t n)
 {
     return profile_number_key('j', profile, n);

@@ -40,6 +40,8 @@ struct key key_deferred(struct profile_id profile, uint64_t n);
 struct key key_identifier(struct identifier id);
 /* Who claims the identifier; in the claimant's partition. */
 struct key key_claim(struct identifier id, struct profile_id profile);
+/* Which of a profile's events with this business key (its hash) counts. */
+struct key key_business(struct profile_id profile, uint64_t hash);
 struct key key_journal(struct profile_id profile, uint64_t n);
 struct key key_member(uint32_t segment, struct profile_id profile);
 struct key key_outbox(uint32_t partition, uint64_t sequence);

@@ -32,6 +32,8 @@ const char *registry_kind_name(enum registry_kind kind)
         return "identity-rules";
     case REGISTRY_PLAN:
         return "tracking-plan";
+    case REGISTRY_BUSINESS_KEY:
+        return "business-key";
     case REGISTRY_PURCHASES:
         return "purchases";
     }
@@ -41,7 +43,7 @@ const char *registry_kind_name(enum registry_kind kind)
 static bool is_for_partitions(enum registry_kind kind)
 {
     return kind == REGISTRY_SEGMENT || kind == REGISTRY_TRAIT || kind == REGISTRY_RULES ||
-           kind == REGISTRY_PURCHASES;
+           kind == REGISTRY_BUSINESS_KEY || kind == REGISTRY_PURCHASES;
 }
 
 static bool is_for_gates(enum registry_kind kind)

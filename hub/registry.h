@@ -22,9 +22,10 @@ enum registry_kind {
     REGISTRY_SOURCE = 2,
     REGISTRY_SEGMENT = 3,
     REGISTRY_TRAIT = 4,
-    REGISTRY_RULES = 5,      /* one entry, "rules" */
-    REGISTRY_PLAN = 6,       /* tracking plans */
-    REGISTRY_PURCHASES = 12, /* one entry, "purchases", or none: {"events":[name…]} */
+    REGISTRY_RULES = 5,        /* one entry, "rules" */
+    REGISTRY_PLAN = 6,         /* tracking plans */
+    REGISTRY_BUSINESS_KEY = 7, /* by the name of the event: {"key":property} */
+    REGISTRY_PURCHASES = 12,   /* one entry, "purchases", or none: {"events":[name…]} */
 };
 
 /* "source", "tracking-plan", …, for the log. */

@@ -171,6 +171,24 @@ static void put_member(msgpack_packer *k, const char *name, const msgpack_object
     }
 }
 
+/* A map of the definitions of one kind by their keys. */
+static void put_kind(const struct registry *r, msgpack_packer *k, const char *name,
+                     enum registry_kind kind, struct buf *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        count += r->entries[i].kind == kind;
+    }
+    value_pack_cstr(k, name);
+    msgpack_pack_map(k, count);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == kind) {
+            value_pack_text(k, buf_slice(&r->entries[i].key));
+            buf_put_slice(out, buf_slice(&r->entries[i].body));
+        }
+    }
+}
+
 /* What the router needs to judge events: of each source its trust, what is open, and its proofs. */
 static void put_sources_of_router(const struct registry *r, msgpack_packer *k)
 {
@@ -209,7 +227,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
         traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
     }
-    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 10 : 7);
+    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 11 : 8);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->catalog_version);
     value_pack_cstr(&k, "edgeTraitsVersion");
@@ -242,6 +260,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
     }
     put_scopes(r, &k);
     put_sources_of_router(r, &k);
+    put_kind(r, &k, "businessKeys", REGISTRY_BUSINESS_KEY, out);
     put_purchases(r, &k);
     value_pack_cstr(&k, "rules");
     for (size_t i = 0; i < r->count; i++) {
@@ -331,24 +350,6 @@ static void put_sources_of_gates(const struct registry *r, msgpack_packer *k)
         }
     }
     msgpack_zone_destroy(&zone);
-}
-
-/* A map of the definitions of one kind by their keys. */
-static void put_kind(const struct registry *r, msgpack_packer *k, const char *name,
-                     enum registry_kind kind, struct buf *out)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        count += r->entries[i].kind == kind;
-    }
-    value_pack_cstr(k, name);
-    msgpack_pack_map(k, count);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == kind) {
-            value_pack_text(k, buf_slice(&r->entries[i].key));
-            buf_put_slice(out, buf_slice(&r->entries[i].body));
-        }
-    }
 }
 
 void registry_pack_gate(const struct registry *r, struct buf *out)

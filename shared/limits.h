@@ -34,6 +34,7 @@
 #define LIMIT_SEGMENT_JSON_BYTES (64 * 1024)
 #define LIMIT_SEGMENT_DEPTH 16
 #define LIMIT_SEGMENTS 512
+#define LIMIT_BUSINESS_KEYS 64
 #define LIMIT_CONDITION_COUNT 1024 /* the k of "count >= k", which is kept per profile */
 #define LIMIT_PROFILE_IDENTIFIERS 512
 #define LIMIT_PROFILE_TRAITS 512

@@ -165,6 +165,8 @@ static void route(struct call *call, struct slice method, struct slice rest)
         api_definitions(call, method, REGISTRY_RULES, slice_text("rules"));
     } else if (slice_is(head, "purchases") && rest.len == 0) {
         api_definitions(call, method, REGISTRY_PURCHASES, slice_text("purchases"));
+    } else if (slice_is(head, "business-keys")) {
+        api_definitions(call, method, REGISTRY_BUSINESS_KEY, rest);
     } else if (slice_is(head, "collectors")) {
         api_collectors(call, method, rest);
     } else if (slice_is(head, "tracking-plans")) {

@@ -22,6 +22,8 @@ static const char *name_of(enum registry_kind kind)
         return "identity-rules";
     case REGISTRY_PLAN:
         return "trackingPlans";
+    case REGISTRY_BUSINESS_KEY:
+        return "businessKeys";
     case REGISTRY_PURCHASES:
         return "purchases";
     }
@@ -38,6 +40,13 @@ static void write_member(struct json_writer *w, enum registry_kind kind, struct 
     }
 }
 
+/* Is this what the definition is found by, which stands before its members? */
+static bool is_head(enum registry_kind kind, struct slice name)
+{
+    return kind == REGISTRY_BUSINESS_KEY ? slice_is(name, "event")
+                                         : slice_is(name, "key") || slice_is(name, "id");
+}
+
 static void write_members(struct json_writer *w, msgpack_zone *zone, enum registry_kind kind,
                           struct slice bytes)
 {
@@ -46,9 +55,9 @@ static void write_members(struct json_writer *w, msgpack_zone *zone, enum regist
     bool fine = value_unpack(bytes, zone, &body, &err);
     ensure(fine);
     for (uint32_t i = 0; i < body.via.map.size; i++) {
-        struct slice name;
-        if (value_text(&body.via.map.ptr[i].key, &name) && !slice_is(name, "key") &&
-            !slice_is(name, "id")) {
+        struct slice name = slice_text("");
+        bool is_said = value_text(&body.via.map.ptr[i].key, &name) && is_head(kind, name);
+        if (name.len > 0 && !is_said) {
             json_key_slice(w, name);
             write_member(w, kind, name, &body.via.map.ptr[i].val);
         }
@@ -85,6 +94,9 @@ static bool write_definition(void *user, const struct registry_entry *entry)
     json_open_object(&call->w);
     if (entry->kind == REGISTRY_SOURCE) {
         write_source_head(call, entry);
+    } else if (entry->kind == REGISTRY_BUSINESS_KEY) {
+        json_key(&call->w, "event");
+        json_text(&call->w, entry->key);
     } else if (entry->kind != REGISTRY_RULES && entry->kind != REGISTRY_PURCHASES) {
         json_key(&call->w, "key");
         json_text(&call->w, entry->key);

@@ -41,6 +41,8 @@ static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBER("me
 
 static const struct member purchases[] = {MEMBER("events"), MEMBER("sources"), MEMBERS_END};
 
+static const struct member business_keys[] = {MEMBER("event"), MEMBER("key"), MEMBERS_END};
+
 static const struct member scope[] = {MEMBER("kind"), MEMBER("segments"), MEMBERS_END};
 static const struct member collectors[] = {MEMBER("publicKey"), MEMBER("replace"),
                                            MEMBER_OF("scope", scope), MEMBERS_END};
@@ -72,6 +74,8 @@ const struct member *known_members_of(enum registry_kind kind)
         return rules;
     case REGISTRY_PLAN:
         return NULL;
+    case REGISTRY_BUSINESS_KEY:
+        return business_keys;
     case REGISTRY_PURCHASES:
         return purchases;
     }

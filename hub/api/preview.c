@@ -4,6 +4,7 @@
  * the time is over. Within a partition the oldest come first: an estimate ("exact": false) leans on
  * what older profiles are like. */
 #include "hub/api/internal.h"
+#include "hub/partition/business_keys.h"
 
 #include <stdlib.h>
 
@@ -25,10 +26,27 @@ struct preview {
     struct error *err;
 };
 
+/* Another event with the same business key counts in its place. */
+static bool counts_elsewhere(struct preview *v, const struct event *event)
+{
+    struct buf other;
+    struct error err;
+    struct profile_id id = v->profile->id;
+    buf_init(&other, LIMIT_EVENT_BYTES);
+    bool fine = business_keys_read(v->reader.stores[profile_id_partition(id)], v->catalog, id,
+                                   event, &other, &err);
+    bool found = fine && other.len > 0;
+    buf_done(&other);
+    return found;
+}
+
 static void note_event(void *user, struct slice place, const struct event *event)
 {
     struct preview *v = user;
     (void)place;
+    if (v->profile->keyed_count > 0 && counts_elsewhere(v, event)) {
+        return;
+    }
     (void)catalog_rebuild_event(v->catalog, v->profile, event, v->now_ms);
 }
 

@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include "hub/partition/business_keys.h"
 #include "hub/profile/claims.h"
 #include "hub/trust/verdict.h"
 
@@ -362,6 +363,8 @@ struct listing {
     struct json_writer *w;
     uint8_t last[16];
     bool links_only; /* of a journal: what still joins identifiers, not what was refused */
+    struct hub *hub; /* of a timeline */
+    const struct profile *profile;
 };
 
 /* What an answer says of an event itself: a client's member of the same name does not stand beside
@@ -370,7 +373,7 @@ static bool is_of_head(struct slice key)
 {
     static const char *const names[] = {"id",     "collector",   "messageId", "type",
                                         "event",  "name",        "timestamp", "receivedAt",
-                                        "source", "anonymousId", "userId"};
+                                        "source", "anonymousId", "userId",    "duplicateOf"};
     bool is_one = false;
     for (size_t i = 0; i < sizeof names / sizeof *names && !is_one; i++) {
         is_one = slice_is(key, names[i]);
@@ -411,12 +414,33 @@ void api_write_event_members(struct json_writer *w, const struct event *event)
     }
 }
 
+/* The messageId of the event that counts in its place. */
+static void write_duplicate_of(const struct listing *l, const struct event *event)
+{
+    struct buf other;
+    struct error err;
+    struct profile_id id = l->profile->id;
+    const struct catalog *catalog = definitions_borrow(l->hub->definitions);
+    buf_init(&other, LIMIT_EVENT_BYTES);
+    if (business_keys_read(l->hub->stores[profile_id_partition(id)], catalog, id, event, &other,
+                           &err) &&
+        other.len > 0) {
+        json_key(l->w, "duplicateOf");
+        json_text(l->w, buf_slice(&other));
+    }
+    buf_done(&other);
+    definitions_release(l->hub->definitions);
+}
+
 static void write_event(void *user, struct slice place, const struct event *event)
 {
     struct listing *l = user;
     memcpy(l->last, place.data, sizeof l->last);
     json_open_object(l->w);
     api_write_event_members(l->w, event);
+    if (l->profile->keyed_count > 0) {
+        write_duplicate_of(l, event);
+    }
     json_close_object(l->w);
 }
 
@@ -428,7 +452,7 @@ static void list_events(struct call *call, const struct profile *profile)
     size_t limit;
     bool more = false;
     struct error err;
-    struct listing listing = {.w = &call->w};
+    struct listing listing = {.w = &call->w, .hub = call->hub, .profile = profile};
     struct reader reader = hub_reader(call->hub);
     if (!call_read_limit(call, 50, 500, &limit)) {
         return;

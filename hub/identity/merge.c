@@ -19,6 +19,7 @@
  * `at` is followed by the kind of evidence; in messages of earlier versions it is not.
  */
 #include "hub/partition/arrival.h"
+#include "hub/partition/business_keys.h"
 
 /* ---- Reading and writing messages ---- */
 
@@ -629,8 +630,9 @@ bool identity_on_accepted(struct partition *p, const msgpack_object *m, struct e
     writer_send(&w, p, profile_id_partition(survivor));
     repoint(p, loser, survivor);
     p->stats.merges++;
+    bool fine = loser->keyed_count == 0 || business_keys_forget(p, loser->id, err);
     remove_loser(p, loser, survivor);
-    return true;
+    return fine;
 }
 
 static bool absorb_records(struct partition *p, struct profile *survivor,
@@ -691,8 +693,8 @@ static bool absorb(struct partition *p, struct profile *survivor, const struct p
     }
     /* Conditions that the loser had not been filled in for are filled in from the timeline now. */
     survivor->catalog_version = version;
-    return parted ? partition_put_together(p, survivor, err)
-                  : partition_load(p, survivor->id, &survivor, err);
+    return parted || loser->keyed_count > 0 ? partition_put_together(p, survivor, err)
+                                            : partition_load(p, survivor->id, &survivor, err);
 }
 
 bool identity_on_absorb(struct partition *p, const msgpack_object *m, struct slice message,

@@ -1,5 +1,6 @@
 /* Events: from the home of an identifier to the profile, and into it. */
 #include "hub/partition/arrival.h"
+#include "hub/partition/business_keys.h"
 
 #include "hub/card.h"
 #include "shared/utf8.h"
@@ -148,6 +149,7 @@ static bool apply(struct partition *p, struct profile *profile, struct arrival *
     bool edge_trait = false;
     bool is_new_interest = false;
     bool parted;
+    enum business_key_result keyed;
     bool was_known = partition_is_known(p, profile);
     struct browser browser = look_at_browser(profile, a);
     int64_t at = a->event.timestamp_ms;
@@ -160,8 +162,12 @@ static bool apply(struct partition *p, struct profile *profile, struct arrival *
     profile->event_count++;
     p->stats.events++;
     put_timeline(p, profile, a);
-    touch.conditions = catalog_note_event(p->catalog, profile, &a->event, p->now_ms);
-    bool has_bought = partition_note_purchase(p, profile, &a->event);
+    if (!business_keys_take(p, profile, &a->event, &keyed, err)) {
+        return false;
+    }
+    touch.conditions =
+        keyed != KEY_REPEATS && catalog_note_event(p->catalog, profile, &a->event, p->now_ms);
+    bool has_bought = keyed != KEY_REPEATS && partition_note_purchase(p, profile, &a->event);
     if (a->collector != SHARED_OUTBOX) {
         (void)profile_make_interest(profile, a->collector, &is_new_interest);
     }
@@ -174,7 +180,7 @@ static bool apply(struct partition *p, struct profile *profile, struct arrival *
     touch.everything = touch.everything || profile->event_count == 1;
     partition_changed(p, profile);
     return partition_settle(p, profile, touch, card_changed, err) &&
-           (!parted || partition_put_together(p, profile, err));
+           ((!parted && keyed != KEY_REPLACES) || partition_put_together(p, profile, err));
 }
 
 /* Somebody who had not signed in made an event at this browser: its visitor claims to be who the
@@ -212,6 +218,7 @@ static struct profile *make_profile(struct partition *p, struct profile_id id)
     struct profile *profile = profile_new(id);
     profile->catalog_version = catalog_version(p->catalog);
     profile->purchases_version = catalog_purchases_version(p->catalog);
+    profile->keys_id = catalog_business_keys_id(p->catalog);
     profile_cache_add(p->cache, profile, sizeof *profile + 1024);
     partition_changed(p, profile);
     p->stats.profiles++;

@@ -1,6 +1,6 @@
 /* Profiles in their partition: loading them up to date, settling them after a change, telling the
  * edges. */
-#include "hub/partition/internal.h"
+#include "hub/partition/business_keys.h"
 
 #include "hub/profile/purchases.h"
 
@@ -28,6 +28,23 @@ struct rebuild {
     bool noted;
 };
 
+/* But for one in whose place another counts. */
+static bool note_again(struct rebuild *r, const struct event *event)
+{
+    bool repeats = false;
+    if (r->profile->keyed_count > 0 &&
+        !business_keys_repeats(r->partition, r->profile, event, &repeats, r->err)) {
+        return false;
+    }
+    if (!repeats) {
+        r->noted =
+            catalog_rebuild_event(r->partition->catalog, r->profile, event, r->partition->now_ms) ||
+            r->noted;
+        (void)partition_note_purchase(r->partition, r->profile, event);
+    }
+    return true;
+}
+
 static bool rebuild_event(void *user, struct slice key, struct slice value)
 {
     struct rebuild *r = user;
@@ -39,10 +56,7 @@ static bool rebuild_event(void *user, struct slice key, struct slice value)
     r->fine = timeline_decompress(r->partition->timeline, value, &r->event, r->err) &&
               event_unpack(buf_slice(&r->event), &zone, &event, r->err);
     if (r->fine) {
-        r->noted = catalog_rebuild_event(r->partition->catalog, r->profile, &event,
-                                         r->partition->now_ms) ||
-                   r->noted;
-        (void)partition_note_purchase(r->partition, r->profile, &event);
+        r->fine = note_again(r, &event);
     }
     msgpack_zone_destroy(&zone);
     return r->fine;
@@ -62,6 +76,25 @@ static bool rebuild(struct partition *p, struct profile *profile, bool *ret_note
     return fine;
 }
 
+/* Where other business keys are defined now, what counts is put together anew if any event has, or
+ * had, one. */
+static bool decide_anew(struct partition *p, struct profile *profile, struct error *err)
+{
+    uint64_t before = profile->keyed_count;
+    if (profile->keys_id == catalog_business_keys_id(p->catalog)) {
+        return true;
+    }
+    if (!business_keys_decide(p, profile, err)) {
+        return false;
+    }
+    if (before + profile->keyed_count > 0) {
+        profile->catalog_version = 0;
+        profile->purchases_version = PURCHASES_INCOMPLETE;
+    }
+    partition_changed(p, profile);
+    return true;
+}
+
 /* Definitions changed since this profile was last looked at: fill in what new conditions would
  * have remembered, from its timeline. A profile that they do not concern is not written again: its
  * stored version stays behind, and the same is done once more when it is needed. */
@@ -69,6 +102,9 @@ static bool bring_up_to_date(struct partition *p, struct profile *profile, struc
 {
     size_t states = profile->state_count;
     bool noted = false;
+    if (!decide_anew(p, profile, err)) {
+        return false;
+    }
     bool knows_purchases = profile->purchases_version == catalog_purchases_version(p->catalog);
     bool had_purchases = profile->purchase_count > 0;
     if (profile->catalog_version == catalog_version(p->catalog) && knows_purchases) {
@@ -114,7 +150,7 @@ bool partition_put_together(struct partition *p, struct profile *profile, struct
 {
     profile->catalog_version = 0;
     profile->purchases_version = PURCHASES_INCOMPLETE;
-    return bring_up_to_date(p, profile, err);
+    return business_keys_decide(p, profile, err) && bring_up_to_date(p, profile, err);
 }
 
 void partition_list_claims(const struct profile *profile, struct claim_list *ret)

@@ -5,7 +5,7 @@
 
 /* stored: never renumber */
 enum { PARTS = 5, CLAIM_MEMBERS = 6, TRAIT_MEMBERS = 6, DEVICE_MEMBERS = 6 };
-enum { HASH_BYTES = 8 };
+enum { HASH_BYTES = 8, FIGURES = 4 };
 
 static uint64_t hash_of_identifier(struct identifier id)
 {
@@ -307,6 +307,7 @@ void claims_merge(struct profile *into, const struct profile *from)
         (void)devices_set_consent(into, from->device_consents[i].device,
                                   &from->device_consents[i].consent);
     }
+    into->keyed_count += from->keyed_count;
     into->claims_refused += from->claims_refused;
     into->traits_refused += from->traits_refused;
 }
@@ -354,9 +355,11 @@ void claims_pack(const struct profile *p, msgpack_packer *k)
     for (size_t i = 0; i < p->identifier_count; i++) {
         msgpack_pack_int64(k, p->identifiers[i].evidence_ms);
     }
-    msgpack_pack_array(k, 2);
+    msgpack_pack_array(k, FIGURES);
     msgpack_pack_uint64(k, p->claims_refused);
     msgpack_pack_uint64(k, p->traits_refused);
+    msgpack_pack_uint64(k, p->keyed_count);
+    msgpack_pack_uint64(k, p->keys_id);
 }
 
 static bool is_list(const msgpack_object *list, uint32_t width)
@@ -432,15 +435,20 @@ bool claims_unpack(const msgpack_object *object, struct profile *p)
 {
     int64_t claims = 0;
     int64_t traits = 0;
+    int64_t keyed = 0;
     if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size != PARTS) {
         return false;
     }
     const msgpack_object *part = object->via.array.ptr;
     bool fine = unpack_claims(&part[0], p) && unpack_traits(&part[1], p) &&
                 unpack_devices(&part[2], p) && unpack_evidence(&part[3], p) &&
-                part[4].type == MSGPACK_OBJECT_ARRAY && part[4].via.array.size == 2 &&
+                part[4].type == MSGPACK_OBJECT_ARRAY && part[4].via.array.size == FIGURES &&
                 value_int(&part[4].via.array.ptr[0], &claims) &&
-                value_int(&part[4].via.array.ptr[1], &traits);
+                value_int(&part[4].via.array.ptr[1], &traits) &&
+                value_int(&part[4].via.array.ptr[2], &keyed) &&
+                part[4].via.array.ptr[3].type == MSGPACK_OBJECT_POSITIVE_INTEGER;
+    p->keyed_count = (uint64_t)keyed;
+    p->keys_id = fine ? part[4].via.array.ptr[3].via.u64 : 0;
     p->claims_refused = (uint64_t)claims;
     p->traits_refused = (uint64_t)traits;
     return fine;

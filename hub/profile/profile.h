@@ -144,6 +144,8 @@ struct profile {
     struct profile_claimed_trait *claimed_traits;
     size_t device_consent_count, device_consent_capacity;
     struct profile_device_consent *device_consents;
+    uint64_t keyed_count;    /* events that have a business key */
+    uint64_t keys_id;        /* of the business keys by which it was decided which count */
     uint64_t claims_refused; /* by the bounds */
     uint64_t traits_refused;
     size_t state_count, state_capacity;

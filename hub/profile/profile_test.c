@@ -238,7 +238,7 @@ static struct profile *read_back_as_of_old(const struct profile *p)
     assert_memory_equal(bytes.data, "\xdc\x00\x15", 3);
     bytes.data[2] -= 2;
     bytes.len -= 1 + p->identifier_count;             /* one small number each */
-    bytes.len -= 1 + 3 + 1 + p->identifier_count + 3; /* no claims */
+    bytes.len -= 1 + 3 + 1 + p->identifier_count + 5; /* no claims */
     assert_true(profile_unpack(buf_slice(&bytes), &back, &err));
     buf_done(&bytes);
     return back;

@@ -63,7 +63,8 @@ bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error 
     ensure(made);
     if (!value_unpack(buf_slice(&c->bytes), &c->zone, &root, err) || !read_catalog(c, &root, err) ||
         !catalog_read_scopes(c, value_member_c(&root, "scopes"), where, err) ||
-        !catalog_read_purchases(c, &root, where, err) || !catalog_compile(c, where, err)) {
+        !catalog_read_purchases(c, &root, where, err) ||
+        !catalog_read_business_keys(c, &root, where, err) || !catalog_compile(c, where, err)) {
         catalog_free(&c);
         return false;
     }

@@ -30,7 +30,8 @@ struct catalog_error {
  *      "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…}}…],
  *      "edgeTraits":[NAME…], "edgeTraitsVersion":N,
  *      "scopes":[{"collector":N, "id":ID, "version":N, "scope":{"kind":KIND, "segments":[KEY…]}}…],
- *      "purchaseEvents":[NAME…], "purchasesVersion":N}
+ *      "purchaseEvents":[NAME…], "purchaseSources":[ID…], "purchasesVersion":N,
+ *      "businessKeys":{EVENT:{"key":PROPERTY}…}}
  *
  * ERROR_INVALID fills *where too. */
 MUST_CHECK bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
@@ -73,6 +74,14 @@ bool catalog_is_in_a_wide_scope(const struct catalog *catalog, const struct prof
 
 /* Does the profile have an identifier that names a person? */
 bool catalog_is_known(const struct catalog *catalog, const struct profile *profile);
+
+/* ---- Business keys: catalog_keys.c ---- */
+
+/* Which definitions there are, as a number that is another where they are others; 0: none. */
+uint64_t catalog_business_keys_id(const struct catalog *catalog);
+/* The event's name and the value of its key property, in *ret. False: it has none. */
+bool catalog_business_key(const struct catalog *catalog, const struct event *event,
+                          struct buf *ret);
 
 /* Is the event one that a profile keeps among its last purchases? */
 bool catalog_is_purchase(const struct catalog *catalog, const struct event *event);

@@ -58,6 +58,11 @@ struct segment {
     bool is_open; /* being compiled: finding it again is a cycle */
 };
 
+struct business_key {
+    struct slice event;
+    struct slice property;
+};
+
 struct catalog {
     struct buf bytes;
     msgpack_zone zone;
@@ -76,6 +81,9 @@ struct catalog {
     struct slice purchases[PURCHASES_MAX];  /* names of track events */
     const msgpack_object *purchase_sources; /* clients whose purchases count too, or NULL */
     uint64_t purchases_version;
+    size_t business_key_count;
+    struct business_key *business_keys;
+    uint64_t business_keys_id;
     size_t segment_count;
     struct segment *segments;
     size_t condition_count;
@@ -91,6 +99,8 @@ MUST_CHECK bool catalog_compile(struct catalog *catalog, struct catalog_error *w
 /* catalog_scopes.c: the scopes of collectors and the names of purchases, after the segments. */
 MUST_CHECK bool catalog_read_scopes(struct catalog *catalog, const msgpack_object *scopes,
                                     struct catalog_error *where, struct error *err);
+MUST_CHECK bool catalog_read_business_keys(struct catalog *catalog, const msgpack_object *root,
+                                           struct catalog_error *where, struct error *err);
 MUST_CHECK bool catalog_read_purchases(struct catalog *catalog, const msgpack_object *root,
                                        struct catalog_error *where, struct error *err);
 

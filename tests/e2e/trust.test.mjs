@@ -285,3 +285,38 @@ test("the same messageId of another source or another person is an event of its 
   assert.equal((await site.hub.profile("user_id", "u2")).eventCount, 1);
   assert.equal((await site.hub.overview()).duplicates, 2);
 });
+
+test("an order that page and server both report counts once, whichever comes first", async (t) => {
+  const order = (from, messageId, seconds, more = {}) => ({
+    from, type: "track", event: "Order Completed", messageId, anonymousId: "k1", userId: "kate", timestamp: at(seconds),
+    properties: { order_id: from === "web" ? "77" : 77, total: seconds }, ...more,
+  });
+  const proof = identify("k1", 1, { userId: "kate", context: { proof: proofOf({ sub: "kate", aid: "k1" }) } });
+  const events = [proof, order("web", "p1", 10), order("shop", "s1", 20), order("shop", "s2", 30), order("shop", "s3", 40, { properties: { order_id: "78", total: 40 } })];
+  const segments = { twice: { where: { event: "Order Completed", count: { gte: 2 } } }, thrice: { where: { event: "Order Completed", count: { gte: 3 } } } };
+  for (const indexes of [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 3, 0, 4, 2]]) {
+    const site = await start(t, { segments });
+    const { hub } = site;
+    await hub.put("/v1/business-keys/Order%20Completed", { key: "order_id" });
+    assert.deepEqual((await hub.get("/v1/business-keys")).businessKeys, [{ event: "Order Completed", key: "order_id" }]);
+    await sendAll(site, indexes.map((i) => events[i]));
+    const kate = await hub.profile("user_id", "kate");
+    const timeline = await hub.timeline(kate.id);
+    const duplicates = Object.fromEntries(timeline.map(({ messageId, duplicateOf }) => [messageId, duplicateOf]));
+    assert.deepEqual(duplicates, { s3: undefined, s2: "s1", s1: undefined, p1: "s1", [proof.messageId]: undefined });
+    assert.deepEqual(kate.segments.map(({ key }) => key), ["twice"]);
+    assert.deepEqual(kate.purchases.map(({ total }) => total), [40, 20]);
+    assert.equal(kate.eventCount, 5);
+    const preview = await hub.api("POST", "/v1/segments/preview", { where: segments.thrice.where });
+    assert.equal(preview.body.size, 0);
+
+    // Without the definition all count again, and with it once more.
+    const keysOf = async () => (await hub.profile("user_id", "kate")).segments.map(({ key }) => key).sort().join();
+    assert.equal((await hub.api("DELETE", "/v1/business-keys/Order%20Completed")).status, 204);
+    await waitUntil(async () => (await keysOf()) === "thrice,twice");
+    await hub.put("/v1/business-keys/Order%20Completed", { key: "order_id" });
+    await waitUntil(async () => (await keysOf()) === "twice");
+    await site.collector.kill();
+    await site.hub.kill();
+  }
+});
