@@ -5,6 +5,7 @@
 #ifndef TRIBUTARY_HUB_COLLECTORS_H
 #define TRIBUTARY_HUB_COLLECTORS_H
 
+#include "hub/admission.h"
 #include "hub/registry.h"
 #include "shared/wire.h"
 
@@ -59,6 +60,7 @@ struct collector_figures {
     uint64_t replayed;
     uint64_t refused;
     uint64_t messages_refused[COLLECTOR_REFUSALS];
+    uint64_t events_refused[ADMISSION_VERDICTS]; /* since the hub's start, by the router */
     /* Its edge cache, as of its last poll. One of the first version polls without telling of it. */
     enum card_shape card_shape;
     bool tells_moment; /* it is of a version that does */

@@ -154,6 +154,25 @@ static void open_services(struct hub *h)
     h->edges = edges_open(&parts);
 }
 
+struct refused {
+    enum admission_verdict why;
+    uint64_t events;
+};
+
+static void note_refused(struct collector_figures *figures, void *user)
+{
+    const struct refused *refused = user;
+    figures->events_refused[refused->why] += refused->events;
+}
+
+static void on_refused(void *user, struct slice collector_id, enum admission_verdict why,
+                       uint64_t events)
+{
+    struct hub *h = user;
+    struct refused refused = {why, events};
+    collectors_note(h->collectors, collector_id, note_refused, &refused);
+}
+
 static bool open_partitions(struct hub *h, struct error *err)
 {
     struct workers_options options = {
@@ -179,7 +198,9 @@ static bool open_partitions(struct hub *h, struct error *err)
                                  .hub_secret = h->secret_key,
                                  .suppressions = h->suppressions,
                                  .trust_counts = h->trust_counts,
-                                 .quarantine = h->quarantine};
+                                 .quarantine = h->quarantine,
+                                 .refused = on_refused,
+                                 .user = h};
     bool fine = router_open(&parts, buf_slice(&catalog), &h->router, err);
     buf_done(&catalog);
     return fine;

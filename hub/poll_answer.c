@@ -207,7 +207,9 @@ static void write_answer(struct answer *a, bool has_gate, struct buf *message)
 {
     a->reply.gate_version = a->asker.poll->gate_version;
     if (has_gate) {
-        registry_gate(a->parts->registry, &a->gate, &a->reply.gate_version);
+        /* Whoever tells no moment is of a version that compares keys as they are. */
+        struct registry_reader reader = {a->asker.collector, !a->asker.poll->moment.is_told};
+        registry_gate(a->parts->registry, reader, &a->gate, &a->reply.gate_version);
         a->reply.gate = buf_slice(&a->gate);
     }
     if (a->asker.poll->moment.is_told) {

@@ -214,6 +214,7 @@ void registry_set_link_key(struct registry *r, const uint8_t hub_secret[SEAL_KEY
     static const uint8_t purpose[] = "tributary-link-v1"; /* stored: never change */
     crypto_generichash(r->link_key, sizeof r->link_key, purpose, sizeof purpose, hub_secret,
                        SEAL_KEY_BYTES);
+    write_key_salt(hub_secret, r->key_salt);
     r->has_link_key = true;
 }
 
@@ -229,6 +230,7 @@ void registry_close(struct registry **registry)
     free(r->entries);
     pthread_mutex_destroy(&r->lock);
     sodium_memzero(r->link_key, sizeof r->link_key);
+    sodium_memzero(r->key_salt, sizeof r->key_salt);
     free(r);
     *registry = NULL;
 }
@@ -242,11 +244,12 @@ void registry_catalog(struct registry *r, const msgpack_object *preview, struct 
     pthread_mutex_unlock(&r->lock);
 }
 
-void registry_gate(struct registry *r, struct buf *out, uint64_t *ret_version)
+void registry_gate(struct registry *r, struct registry_reader reader, struct buf *out,
+                   uint64_t *ret_version)
 {
     pthread_mutex_lock(&r->lock);
     *ret_version = registry_pack_gate_version(r);
-    registry_pack_gate(r, out);
+    registry_pack_gate(r, reader, out);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -359,7 +362,7 @@ static bool check_gate(const struct registry *r, struct catalog_error *where, st
 {
     struct buf bytes;
     buf_init(&bytes, SIZE_MAX / 2);
-    registry_pack_gate(r, &bytes);
+    registry_pack_gate(r, (struct registry_reader){0}, &bytes);
     bool fits = bytes.len <= LIMIT_GATE_BYTES;
     buf_done(&bytes);
     if (!fits) {
@@ -395,7 +398,8 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
     bool fine = true;
     /* The router judges events by the sources of their place in the log. */
     bool is_logged = is_for_partitions(kind) || kind == REGISTRY_SOURCE ||
-                     (kind == REGISTRY_COLLECTOR && entry != NULL && registry_has_scope(entry));
+                     (kind == REGISTRY_COLLECTOR && entry != NULL &&
+                      (registry_has_scope(entry) || registry_has_carriage(entry)));
     if (is_logged) {
         registry_pack_catalog(r, NULL, &catalog);
         fine = check_catalog(&catalog, where, err);
@@ -410,11 +414,13 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
     return fine;
 }
 
-static void advance(struct registry *r, enum registry_kind kind)
+/* Which sources a collector carries is part of its gate's definitions. */
+static void advance(struct registry *r, enum registry_kind kind, const struct entry *entry)
 {
+    bool has_carriage = kind == REGISTRY_COLLECTOR && registry_has_carriage(entry);
     r->version++;
     r->catalog_version = is_for_partitions(kind) ? r->version : r->catalog_version;
-    r->gate_version = is_for_gates(kind) ? r->version : r->gate_version;
+    r->gate_version = is_for_gates(kind) || has_carriage ? r->version : r->gate_version;
     r->traits_version = kind == REGISTRY_TRAIT ? r->version : r->traits_version;
 }
 
@@ -454,12 +460,12 @@ static bool put_locked(struct registry *r, enum registry_kind kind, struct slice
     int64_t old_at = e->at_ms;
     buf_init(&old, BODY_BYTES_MAX);
     buf_put_slice(&old, buf_slice(&e->body));
-    advance(r, kind);
+    buf_clear(&e->body);
+    buf_put_slice(&e->body, body);
+    advance(r, kind, e);
     e->id = existed ? e->id : r->next_id++;
     e->version = r->version;
     e->at_ms = clock_now_ms(r->clock);
-    buf_clear(&e->body);
-    buf_put_slice(&e->body, body);
     bool fine = persist(r, kind, key, e, where, err);
     if (!fine && existed) {
         e->version = old_version;
@@ -514,7 +520,7 @@ static bool delete_locked(struct registry *r, enum registry_kind kind, struct sl
     struct entry removed = r->entries[at];
     r->count--;
     memmove(&r->entries[at], &r->entries[at + 1], (r->count - at) * sizeof *r->entries);
-    advance(r, kind);
+    advance(r, kind, &removed);
     bool fine = persist(r, kind, key, NULL, where, err);
     if (!fine) {
         memmove(&r->entries[at + 1], &r->entries[at], (r->count - at) * sizeof *r->entries);

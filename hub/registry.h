@@ -66,11 +66,19 @@ void registry_each(struct registry *registry, enum registry_kind kind,
 /* The definitions for partitions, as catalog_new() takes them, with one more segment put in under
  * the key "preview" where `preview` is not NULL. */
 void registry_catalog(struct registry *registry, const msgpack_object *preview, struct buf *out);
-/* The key of tokens in links, for the definitions for gates; once, before anybody else uses this.
- * It is derived from the hub's secret key. Without it gates get none. */
+/* The key of tokens in links and the salt of secret write keys, for the definitions for gates;
+ * once, before anybody else uses this. They are derived from the hub's secret key. Without them
+ * gates get no link key, and all write keys as they are. */
 void registry_set_link_key(struct registry *registry, const uint8_t hub_secret[SEAL_KEY_BYTES]);
-/* The definitions for gates; FORMATS.md of shared/ describes them. */
-void registry_gate(struct registry *registry, struct buf *out, uint64_t *ret_version);
+/* Whose gate definitions are for: a collector gets those of the sources that it may carry. */
+struct registry_reader {
+    uint32_t collector; /* its number; 0: whoever may carry all */
+    bool
+        knows_secret_keys; /* it is of an earlier version, and compares servers' keys as they are */
+};
+/* The definitions for its gate; FORMATS.md of shared/ describes them. */
+void registry_gate(struct registry *registry, struct registry_reader reader, struct buf *out,
+                   uint64_t *ret_version);
 uint64_t registry_gate_version(struct registry *registry);
 /* Grows with each change of anything in it, and never falls. */
 uint64_t registry_version(struct registry *registry);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include "hub/registry.h"
+#include "shared/write_key.h"
 #include "hub/trust/source.h"
 
 struct entry {
@@ -29,7 +30,8 @@ struct registry {
     uint64_t traits_version;  /* of the last change of traits */
     uint32_t next_id;
     bool has_link_key;
-    uint8_t link_key[LINK_KEY_BYTES]; /* of tokens in links */
+    uint8_t link_key[LINK_KEY_BYTES];       /* of tokens in links */
+    uint8_t key_salt[WRITE_KEY_SALT_BYTES]; /* of secret write keys; has_link_key: it is set */
     size_t count;
     size_t capacity;
     struct entry *entries; /* by kind and key */
@@ -41,13 +43,14 @@ bool registry_has(const struct registry *r, enum registry_kind kind);
 /* registry_pack.c: the definitions, as registry_catalog() and registry_gate() give them. */
 void registry_pack_catalog(const struct registry *r, const msgpack_object *preview,
                            struct buf *out);
-void registry_pack_gate(const struct registry *r, struct buf *out);
+void registry_pack_gate(const struct registry *r, struct registry_reader reader, struct buf *out);
 /* The version that collectors are told: of the definitions and of the shape of the state. */
 uint64_t registry_pack_gate_version(const struct registry *r);
 /* A source as it is defined; refers into the entry, `zone` and *ret_body. */
 struct source registry_source(const struct entry *entry, msgpack_zone *zone,
                               msgpack_object *ret_body);
-/* Was the scope of this collector ever set? */
+/* Was the scope of this collector, or the list of the sources that it carries, ever set? */
 bool registry_has_scope(const struct entry *collector);
+bool registry_has_carriage(const struct entry *collector);
 
 #endif

@@ -2,11 +2,12 @@
  */
 #include <stdlib.h>
 #include "hub/registry_internal.h"
+#include "hub/trust/carriage.h"
 
 /* Counts what the hub itself has added to the gate's state over time, so that collectors which have
  * the same definitions in an older shape get them once more: 1, the key of links; 2, ids and trust
- * of sources. */
-enum { GATE_SHAPE = 2 };
+ * of sources; 3, secret write keys as hashes. */
+enum { GATE_SHAPE = 3 };
 
 static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
                          const struct buf *body)
@@ -55,24 +56,34 @@ static bool is_edge_trait(const struct entry *e)
     return edge;
 }
 
-/* NULL: never set. */
-static const msgpack_object *unpack_scope(const struct entry *e, msgpack_zone *zone,
-                                          msgpack_object *ret_root)
+/* A member of a collector's definition; NULL: never set. */
+static const msgpack_object *unpack_member(const struct entry *e, const char *name,
+                                           msgpack_zone *zone, msgpack_object *ret_root)
 {
     struct error err;
     bool made = msgpack_zone_init(zone, 1024);
     ensure(made);
     bool fine = value_unpack(buf_slice(&e->body), zone, ret_root, &err);
-    return fine ? value_member_c(ret_root, "scope") : NULL;
+    return fine ? value_member_c(ret_root, name) : NULL;
+}
+
+static bool has_member(const struct entry *e, const char *name)
+{
+    msgpack_zone zone;
+    msgpack_object root;
+    bool has = unpack_member(e, name, &zone, &root) != NULL;
+    msgpack_zone_destroy(&zone);
+    return has;
 }
 
 bool registry_has_scope(const struct entry *e)
 {
-    msgpack_zone zone;
-    msgpack_object root;
-    bool has = unpack_scope(e, &zone, &root) != NULL;
-    msgpack_zone_destroy(&zone);
-    return has;
+    return has_member(e, "scope");
+}
+
+bool registry_has_carriage(const struct entry *e)
+{
+    return has_member(e, "sources");
 }
 
 /* The scope of a collector as partitions see it: a revoked one gets nothing. */
@@ -81,7 +92,7 @@ static void pack_scope(msgpack_packer *k, const struct entry *e)
     msgpack_zone zone;
     msgpack_object root;
     int64_t revoked = 0;
-    const msgpack_object *scope = unpack_scope(e, &zone, &root);
+    const msgpack_object *scope = unpack_member(e, "scope", &zone, &root);
     if (scope != NULL) {
         (void)value_int(value_member_c(&root, "revokedAt"), &revoked);
         msgpack_pack_map(k, 4);
@@ -114,6 +125,35 @@ static void put_scopes(const struct registry *r, msgpack_packer *k)
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_COLLECTOR) {
             pack_scope(k, &r->entries[i]);
+        }
+    }
+}
+
+/* [[number, [source…]]…] of the collectors that may not carry all sources. */
+static void put_carriers(const struct registry *r, msgpack_packer *k)
+{
+    size_t count = 0;
+    value_pack_cstr(k, "carriers");
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < r->count; i++) {
+            msgpack_zone zone;
+            msgpack_object root;
+            if (r->entries[i].kind != REGISTRY_COLLECTOR) {
+                continue;
+            }
+            const msgpack_object *list = unpack_member(&r->entries[i], "sources", &zone, &root);
+            if (!carriage_is_everything(list)) {
+                count += pass == 0;
+                if (pass == 1) {
+                    msgpack_pack_array(k, 2);
+                    msgpack_pack_uint32(k, r->entries[i].id);
+                    msgpack_pack_object(k, *list);
+                }
+            }
+            msgpack_zone_destroy(&zone);
+        }
+        if (pass == 0) {
+            msgpack_pack_array(k, count);
         }
     }
 }
@@ -208,7 +248,10 @@ static void put_sources_of_router(const struct registry *r, msgpack_packer *k)
         ensure(made);
         struct source source = registry_source(&r->entries[i], &zone, &body);
         value_pack_text(k, source.id);
-        msgpack_pack_map(k, 3);
+        msgpack_pack_map(k, 5);
+        value_pack_cstr(k, "at");
+        msgpack_pack_int64(k, r->entries[i].at_ms);
+        put_member(k, "consent", value_member_c(&body, "consent"));
         value_pack_cstr(k, "trust");
         value_pack_cstr(k, source.is_server ? "server" : "client");
         put_member(k, "open", source.open);
@@ -227,7 +270,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
         traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
     }
-    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 11 : 8);
+    msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 12 : 9);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, r->catalog_version);
     value_pack_cstr(&k, "edgeTraitsVersion");
@@ -259,6 +302,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
         }
     }
     put_scopes(r, &k);
+    put_carriers(r, &k);
     put_sources_of_router(r, &k);
     put_kind(r, &k, "businessKeys", REGISTRY_BUSINESS_KEY, out);
     put_purchases(r, &k);
@@ -301,16 +345,13 @@ static bool is_hidden_from_gates(const msgpack_object *name)
     return is_hidden;
 }
 
-/* A source as gates see it, under one of its write keys: what concerns the hub alone, and its other
- * keys, stay here. */
-static void put_source(msgpack_packer *k, const struct source *source, struct slice write_key,
-                       const msgpack_object *body)
+/* A source as gates see it: what concerns the hub alone, and its keys, stay here. */
+static void put_source(msgpack_packer *k, const struct source *source, const msgpack_object *body)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < body->via.map.size; i++) {
         count += !is_hidden_from_gates(&body->via.map.ptr[i].key);
     }
-    value_pack_text(k, write_key);
     msgpack_pack_map(k, count + 1);
     value_pack_cstr(k, "id");
     value_pack_text(k, source->id);
@@ -323,56 +364,134 @@ static void put_source(msgpack_packer *k, const struct source *source, struct sl
     }
 }
 
-/* Each source, once for each of its write keys. */
-static void put_sources_of_gates(const struct registry *r, msgpack_packer *k)
-{
+/* What one reader gets of the sources. */
+struct gate_view {
+    const struct registry *r;
+    const msgpack_object *carriage; /* of the collector; NULL: all */
+    bool hashes_keys;
+    bool has_client; /* after view_sources(): one of them is a page or an app */
+    size_t count;    /* likewise, of the sources */
+    struct source *sources;
+    msgpack_object *bodies;
     msgpack_zone zone;
-    size_t count = 0;
-    bool made = msgpack_zone_init(&zone, 16 * 1024);
+};
+
+static void view_sources(struct gate_view *v, struct registry_reader reader)
+{
+    const struct registry *r = v->r;
+    msgpack_object root;
+    bool made = msgpack_zone_init(&v->zone, 16 * 1024);
     ensure(made);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < r->count; i++) {
-            msgpack_object body;
-            if (r->entries[i].kind != REGISTRY_SOURCE) {
-                continue;
+    for (size_t i = 0; reader.collector != 0 && i < r->count; i++) {
+        const struct entry *e = &r->entries[i];
+        struct error err;
+        if (e->kind == REGISTRY_COLLECTOR && e->id == reader.collector &&
+            value_unpack(buf_slice(&e->body), &v->zone, &root, &err)) {
+            v->carriage = value_member_c(&root, "sources");
+        }
+    }
+    v->hashes_keys = r->has_link_key && !reader.knows_secret_keys;
+    v->sources = memory_allocate(r->count * sizeof *v->sources + 1);
+    v->bodies = memory_allocate(r->count * sizeof *v->bodies + 1);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_SOURCE &&
+            carriage_has(v->carriage, buf_slice(&r->entries[i].key))) {
+            v->sources[v->count] = registry_source(&r->entries[i], &v->zone, &v->bodies[v->count]);
+            v->has_client = v->has_client || !v->sources[v->count].is_server;
+            v->count++;
+        }
+    }
+}
+
+static void view_done(struct gate_view *v)
+{
+    free(v->sources);
+    free(v->bodies);
+    msgpack_zone_destroy(&v->zone);
+}
+
+/* Each source, once for each of its write keys: those whose keys are as they are, or as hashes. */
+static void put_sources_of_gates(const struct gate_view *v, bool hashed, msgpack_packer *k)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        bool is_here = (v->hashes_keys && v->sources[i].is_server) == hashed;
+        count += is_here ? source_key_count(&v->sources[i]) : 0;
+    }
+    value_pack_cstr(k, hashed ? "secret_sources" : "sources");
+    msgpack_pack_map(k, count);
+    for (size_t i = 0; i < v->count; i++) {
+        const struct source *source = &v->sources[i];
+        bool is_here = (v->hashes_keys && source->is_server) == hashed;
+        for (size_t n = 0; is_here && n < source_key_count(source); n++) {
+            struct slice key = source_key_at(source, n);
+            if (hashed) {
+                struct write_key_hash hash = write_key_hash(v->r->key_salt, key);
+                value_pack_bin(k, slice_make(hash.bytes, sizeof hash.bytes));
+            } else {
+                value_pack_text(k, key);
             }
-            struct source source = registry_source(&r->entries[i], &zone, &body);
-            for (size_t n = 0; n < source_key_count(&source); n++) {
-                count += pass == 0;
-                if (pass == 1) {
-                    put_source(k, &source, source_key_at(&source, n), &body);
-                }
+            put_source(k, source, &v->bodies[i]);
+        }
+    }
+}
+
+/* All tracking plans, or those that these sources name. */
+static void put_plans(const struct gate_view *v, msgpack_packer *k, struct buf *out)
+{
+    size_t count = 0;
+    value_pack_cstr(k, "tracking_plans");
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < v->r->count; i++) {
+            const struct entry *e = &v->r->entries[i];
+            bool is_named = e->kind == REGISTRY_PLAN && carriage_is_everything(v->carriage);
+            for (size_t s = 0; e->kind == REGISTRY_PLAN && !is_named && s < v->count; s++) {
+                struct slice plan;
+                is_named = value_text(value_member_c(&v->bodies[s], "tracking_plan"), &plan) &&
+                           slice_equal(plan, buf_slice(&e->key));
+            }
+            count += pass == 0 && is_named;
+            if (pass == 1 && is_named) {
+                value_pack_text(k, buf_slice(&e->key));
+                buf_put_slice(out, buf_slice(&e->body));
             }
         }
         if (pass == 0) {
-            value_pack_cstr(k, "sources");
             msgpack_pack_map(k, count);
         }
     }
-    msgpack_zone_destroy(&zone);
 }
 
-void registry_pack_gate(const struct registry *r, struct buf *out)
+void registry_pack_gate(const struct registry *r, struct registry_reader reader, struct buf *out)
 {
     msgpack_packer k;
+    struct gate_view v = {.r = r};
+    view_sources(&v, reader);
+    bool has_link_key = r->has_link_key && v.has_client;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, r->has_link_key ? 6 : 5);
+    msgpack_pack_map(&k, 5 + (size_t)has_link_key + 2 * (size_t)v.hashes_keys);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, registry_pack_gate_version(r));
     value_pack_cstr(&k, "made");
     msgpack_pack_int64(&k, clock_now_ms(r->clock));
-    if (r->has_link_key) {
+    if (has_link_key) {
         value_pack_cstr(&k, "link_key");
         value_pack_bin(&k, slice_make(r->link_key, sizeof r->link_key));
     }
-    put_sources_of_gates(r, &k);
-    put_kind(r, &k, "tracking_plans", REGISTRY_PLAN, out);
+    put_sources_of_gates(&v, false, &k);
+    if (v.hashes_keys) {
+        put_sources_of_gates(&v, true, &k);
+        value_pack_cstr(&k, "key_salt");
+        value_pack_bin(&k, slice_make(r->key_salt, sizeof r->key_salt));
+    }
+    put_plans(&v, &k, out);
     value_pack_cstr(&k, "normalizers");
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {
             put_normalizers(&k, &r->entries[i]);
         }
     }
+    view_done(&v);
 }
 
 uint64_t registry_pack_gate_version(const struct registry *r)

@@ -112,7 +112,7 @@ static void picture(struct fixture *f, struct buf *ret)
     uint64_t gate_version;
     buf_init(ret, 16 * 1024 * 1024);
     registry_catalog(f->registry, NULL, ret);
-    registry_gate(f->registry, ret, &gate_version);
+    registry_gate(f->registry, (struct registry_reader){0}, ret, &gate_version);
     buf_put_u64(ret, gate_version);
     buf_put_u64(ret, eventlog_next(f->log));
 }
@@ -245,7 +245,7 @@ static void test_gates_find_a_source_by_each_of_its_keys_and_see_nothing_of_its_
         "{\"proof\":1,\"writeKeys\":[\"a\",\"b\"],\"trust\":\"server\",\"proof\":{\"keys\":[]}}");
     must_put(f, REGISTRY_SOURCE, "web", "{}");
     buf_clear(&f->bytes);
-    registry_gate(f->registry, &f->bytes, &version);
+    registry_gate(f->registry, (struct registry_reader){0}, &f->bytes, &version);
     assert_true(msgpack_zone_init(&zone, 1024));
     assert_true(value_unpack(buf_slice(&f->bytes), &zone, &root, &f->err));
     const msgpack_object *sources = value_member_c(&root, "sources");
@@ -577,7 +577,7 @@ static void test_gates_do_not_get_the_keys_of_proofs(void **state)
              "\"key\":\"0123456789abcdef0123456789abcdef\"}]},\"bots\":\"keep\"}");
     must_put(f, REGISTRY_PLAN, "shop", "{\"name\":\"proof\"}");
     buf_clear(&f->bytes);
-    registry_gate(f->registry, &f->bytes, &version);
+    registry_gate(f->registry, (struct registry_reader){0}, &f->bytes, &version);
     assert_null(memmem(f->bytes.data, f->bytes.len, "0123456789abcdef", 16));
     msgpack_object root;
     msgpack_zone zone;
@@ -599,7 +599,7 @@ static void read_link_key(struct fixture *f, uint8_t ret[32])
     bool made = msgpack_zone_init(&zone, 1024);
     assert_true(made);
     buf_clear(&f->bytes);
-    registry_gate(f->registry, &f->bytes, &version);
+    registry_gate(f->registry, (struct registry_reader){0}, &f->bytes, &version);
     assert_true(value_unpack(buf_slice(&f->bytes), &zone, &root, &f->err));
     assert_true(value_bin(value_member_c(&root, "link_key"), &key));
     assert_int_equal(key.len, 32);
@@ -612,6 +612,7 @@ static void test_gates_get_the_hubs_own_key_of_links(void **state)
     struct fixture *f = *state;
     uint8_t secret[SEAL_KEY_BYTES] = {1};
     uint8_t first[32];
+    must_put(f, REGISTRY_SOURCE, "web", "{}");
     uint8_t second[32];
     registry_set_link_key(f->registry, secret);
     read_link_key(f, first);
@@ -622,6 +623,68 @@ static void test_gates_get_the_hubs_own_key_of_links(void **state)
     registry_set_link_key(f->registry, secret);
     read_link_key(f, second);
     assert_memory_not_equal(first, second, 32);
+}
+
+/* The gate of a collector, unpacked into the zone. */
+static msgpack_object gate_for(struct fixture *f, struct registry_reader reader, msgpack_zone *zone)
+{
+    msgpack_object root;
+    uint64_t version;
+    buf_clear(&f->bytes);
+    registry_gate(f->registry, reader, &f->bytes, &version);
+    msgpack_zone_clear(zone);
+    assert_true(value_unpack(buf_slice(&f->bytes), zone, &root, &f->err));
+    return root;
+}
+
+static uint32_t size_of(const msgpack_object *root, const char *member)
+{
+    const msgpack_object *map = value_member_c(root, member);
+    return map == NULL ? 0 : map->via.map.size;
+}
+
+static void test_a_collector_gets_what_its_sources_need_and_no_secret(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t secret[SEAL_KEY_BYTES] = {1};
+    msgpack_zone zone;
+    assert_true(msgpack_zone_init(&zone, 4096));
+    registry_set_link_key(f->registry, secret);
+    must_put(f, REGISTRY_PLAN, "shop", "{\"events\":{\"Sold\":{}}}");
+    must_put(f, REGISTRY_PLAN, "pos", "{\"events\":{\"Sold\":{}}}");
+    must_put(f, REGISTRY_SOURCE, "web", "{\"tracking_plan\":\"shop\"}");
+    must_put(f, REGISTRY_SOURCE, "pos",
+             "{\"trust\":\"server\",\"writeKeys\":[\"hush-1\",\"hush-2\"],"
+             "\"tracking_plan\":\"pos\"}");
+    uint64_t before = registry_gate_version(f->registry);
+    uint64_t records = eventlog_next(f->log);
+    must_put(f, REGISTRY_COLLECTOR, "box", "{\"sources\":[\"pos\"]}");
+    assert_true(registry_gate_version(f->registry) > before); /* its gate is another one */
+    assert_int_equal(eventlog_next(f->log), records + 1); /* and what the router takes from it */
+    struct registry_reader box = {.collector = find(f, REGISTRY_COLLECTOR, "box").id};
+
+    msgpack_object root = gate_for(f, box, &zone);
+    assert_int_equal(size_of(&root, "sources"), 0);
+    assert_int_equal(size_of(&root, "secret_sources"), 2); /* one for each key */
+    assert_int_equal(size_of(&root, "tracking_plans"), 1);
+    assert_non_null(value_member_c(value_member_c(&root, "tracking_plans"), "pos"));
+    assert_null(value_member_c(&root, "link_key"));
+    assert_null(memmem(f->bytes.data, f->bytes.len, "hush", 4));
+    assert_null(memmem(f->bytes.data, f->bytes.len, "web", 3));
+
+    root = gate_for(f, (struct registry_reader){0}, &zone);
+    assert_int_equal(size_of(&root, "sources"), 1);
+    assert_int_equal(size_of(&root, "secret_sources"), 2);
+    assert_int_equal(size_of(&root, "tracking_plans"), 2);
+    assert_non_null(value_member_c(&root, "link_key"));
+    assert_null(memmem(f->bytes.data, f->bytes.len, "hush", 4));
+
+    box.knows_secret_keys = true; /* an earlier version cannot compare hashes */
+    root = gate_for(f, box, &zone);
+    assert_int_equal(size_of(&root, "sources"), 2);
+    assert_non_null(value_member_c(value_member_c(&root, "sources"), "hush-1"));
+    assert_null(value_member_c(value_member_c(&root, "sources"), "web"));
+    msgpack_zone_destroy(&zone);
 }
 
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -648,6 +711,7 @@ int main(void)
         WITH(test_what_gates_get_is_bounded),
         WITH(test_gates_do_not_get_the_keys_of_proofs),
         WITH(test_gates_get_the_hubs_own_key_of_links),
+        WITH(test_a_collector_gets_what_its_sources_need_and_no_secret),
         WITH(test_a_preview_is_compiled_beside_the_others_and_stays_out),
         WITH(test_entries_of_one_kind_come_in_order_until_stopped),
     };

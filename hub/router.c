@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "hub/admission.h"
 #include "hub/keyspace.h"
 #include "hub/trust/judge.h"
 #include "shared/block.h"
@@ -23,6 +24,9 @@ struct router {
     uint64_t marked; /* everything before was marked in all partitions */
     struct block_reader *reader;
     struct seal_epoch *epoch; /* of the last block: the next one is likely of the same */
+    int64_t epoch_begun_ms;   /* by its collector's clock */
+    struct admission *admission;
+    uint64_t refused[ADMISSION_VERDICTS]; /* of the block that is being read */
     struct buf epoch_key;
     struct buf plain;
     struct buf event;
@@ -55,6 +59,8 @@ static void take_catalog(struct router *r, struct slice catalog)
     bool fine = value_unpack(buf_slice(&r->rules_bytes), &r->rules_zone, &root, &err) &&
                 identity_rules_read(value_member_c(&root, "rules"), rules, &err);
     ensure(fine); /* it was compiled before it was logged */
+    admission_free(&r->admission);
+    r->admission = admission_new(&root);
     free(r->rules);
     r->rules = rules;
     suppressions_types(rules, &r->types);
@@ -76,12 +82,15 @@ static bool enter_epoch(struct router *r, const struct eventlog_record *record, 
     bool fine = is_same || store_get(eventlog_store(r->parts.log), NULL, buf_slice(&key), &header,
                                      &found, err);
     if (fine && !is_same) {
+        struct seal_header peeked;
         seal_epoch_end(&r->epoch);
         buf_clear(&r->epoch_key);
-        fine = found ? seal_epoch_open(buf_slice(&header), NULL, r->parts.hub_public,
-                                       r->parts.hub_secret, &r->epoch, err)
+        fine = found ? seal_header_peek(buf_slice(&header), &peeked, err) &&
+                           seal_epoch_open(buf_slice(&header), NULL, r->parts.hub_public,
+                                           r->parts.hub_secret, &r->epoch, err)
                      : error_set(err, ERROR_CORRUPT, "its epoch is not known");
         if (fine) {
+            r->epoch_begun_ms = peeked.created_ms;
             buf_put_slice(&r->epoch_key, buf_slice(&key));
         }
     }
@@ -96,7 +105,10 @@ static bool open_block(struct router *r, const struct eventlog_record *record, s
     return seal_block_peek(record->bytes, &sealed, err) &&
            enter_epoch(r, record, sealed.epoch, err) &&
            seal_open_block(r->epoch, &sealed, &r->plain, err) &&
-           block_reader_open(r->reader, buf_slice(&r->plain), err);
+           block_reader_open(r->reader, buf_slice(&r->plain), err) &&
+           (block_reader_count(r->reader) == sealed.event_count ||
+            error_set(err, ERROR_CORRUPT, "it holds %zu events, and says outside that it has %u",
+                      block_reader_count(r->reader), sealed.event_count));
 }
 
 static void count_claims(struct router *r, const struct event *event, const struct parties *parties)
@@ -236,6 +248,34 @@ static void commit_quarantine(struct router *r, uint64_t next)
     }
 }
 
+/* Has the collector no right to this event? Then it is counted, and its neighbours go on. */
+static bool is_refused(struct router *r, const struct eventlog_record *record, struct event *event)
+{
+    struct admission_block block = {
+        .collector = record->collector,
+        .begun_ms = correct(r->epoch_begun_ms, record->clock_offset_ms),
+        .received_ms = record->at_ms,
+    };
+    enum admission_verdict verdict = admission_judge(r->admission, &block, event);
+    r->refused[verdict]++;
+    return verdict != ADMISSION_YES;
+}
+
+static void tell_refused(struct router *r, const struct eventlog_record *record)
+{
+    for (int i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
+        if (r->refused[i] > 0) {
+            log_warn_limited("events-refused",
+                             "Events were not taken: their collector may not send them. "
+                             "collector=%.*s reason=%s events=%llu",
+                             SLICE_ARGS(record->collector_id), admission_verdict_name(i),
+                             (unsigned long long)r->refused[i]);
+            r->parts.refused(r->parts.user, record->collector_id, i, r->refused[i]);
+        }
+    }
+    memset(r->refused, 0, sizeof r->refused);
+}
+
 static void route_block(struct router *r, uint64_t number, const struct eventlog_record *record)
 {
     struct error err;
@@ -257,6 +297,9 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
             continue;
         }
         correct_times(&event, record->clock_offset_ms);
+        if (is_refused(r, record, &event)) {
+            continue;
+        }
         buf_clear(&r->event);
         event_pack(&event, &r->event);
         if (event.is_quarantined) {
@@ -266,6 +309,7 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
             post_event(r, position_of(number, place), record->collector, &event);
         }
     }
+    tell_refused(r, record);
     if (has_kept) {
         commit_quarantine(r, number + 1);
     }
@@ -399,6 +443,7 @@ static uint64_t first_record(struct router *r)
 
 static void router_free(struct router *r)
 {
+    admission_free(&r->admission);
     seal_epoch_end(&r->epoch);
     block_reader_free(&r->reader);
     buf_done(&r->epoch_key);

@@ -1,7 +1,8 @@
 /* The router reads the log in order, opens the blocks, and hands each event to the partition
  * where its routing identifier is at home; definitions go to all partitions.
  *
- * Events of suppressed people stop here, those in quarantine are kept there.
+ * Events of suppressed people stop here, and those that their collector may not send (admission.h);
+ * those in quarantine are kept there.
  *
  * It keeps no state of its own: after a restart it begins where the slowest of the partitions and
  * the quarantine is, and these ignore what they have seen. A block that cannot be opened any more
@@ -10,6 +11,7 @@
 #ifndef TRIBUTARY_HUB_ROUTER_H
 #define TRIBUTARY_HUB_ROUTER_H
 
+#include "hub/admission.h"
 #include "hub/eventlog.h"
 #include "hub/partition/workers.h"
 #include "hub/quarantine.h"
@@ -27,6 +29,10 @@ struct router_parts {
     struct suppressions *suppressions; /* whose events are refused */
     struct trust_counts *trust_counts; /* what became of proofs and claims, by source */
     struct quarantine *quarantine;     /* where events go that may not count yet */
+    /* Called on the router's thread: so many events of this collector were not admitted. */
+    void (*refused)(void *user, struct slice collector_id, enum admission_verdict why,
+                    uint64_t events);
+    void *user;
 };
 
 /* `catalog` holds the definitions in force where reading begins; it is copied. All parts are

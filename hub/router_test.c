@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@ struct fixture {
     uint64_t sequence;
     struct block_compressor *compressor;
     struct block_builder *builder;
+    atomic_int refused[ADMISSION_VERDICTS];
     struct error err;
 };
 
@@ -43,6 +45,14 @@ static void on_edge(void *user, uint32_t collector)
 {
     (void)user;
     (void)collector;
+}
+
+static void on_refused(void *user, struct slice collector_id, enum admission_verdict why,
+                       uint64_t events)
+{
+    struct fixture *f = user;
+    assert_true(slice_is(collector_id, "till-1"));
+    atomic_fetch_add(&f->refused[why], (int)events);
 }
 
 static void on_suppressions(void *user)
@@ -75,7 +85,9 @@ static void open_hub(struct fixture *f)
                                  .hub_secret = f->hub_secret,
                                  .suppressions = f->suppressions,
                                  .trust_counts = f->trust_counts,
-                                 .quarantine = f->quarantine};
+                                 .quarantine = f->quarantine,
+                                 .refused = on_refused,
+                                 .user = f};
     assert_true(router_open(&parts, buf_slice(&catalog), &f->router, &f->err));
     buf_done(&catalog);
 }
@@ -145,10 +157,18 @@ static void crash(struct fixture *f)
 static void add(struct fixture *f, struct event event)
 {
     event.timestamp_ms = event.has_client_time ? event.timestamp_ms : start_ms;
-    event.received_ms = start_ms;
+    event.received_ms = event.received_ms == 0 ? start_ms : event.received_ms;
     event.source = event.source.len == 0 ? slice_text("web") : event.source;
     event.body = event.body.len == 0 ? slice_text("\x80") : event.body;
     assert_true(block_builder_add(f->builder, &event));
+}
+
+/* By a clock that is by so much ahead of the collector's. */
+static int64_t time_of_hub(int64_t clock_offset_ms)
+{
+    return clock_offset_ms > LIMIT_TIME_MS - start_ms ? LIMIT_TIME_MS
+           : clock_offset_ms < -start_ms              ? 0
+                                                      : start_ms + clock_offset_ms;
 }
 
 static void append_record(struct fixture *f, enum eventlog_kind kind, struct slice bytes,
@@ -157,7 +177,7 @@ static void append_record(struct fixture *f, enum eventlog_kind kind, struct sli
     struct store_batch more;
     struct buf key;
     struct eventlog_record record = {.kind = kind,
-                                     .at_ms = start_ms,
+                                     .at_ms = time_of_hub(clock_offset_ms),
                                      .clock_offset_ms = clock_offset_ms,
                                      .collector = 1,
                                      .collector_id = slice_text("till-1"),
@@ -188,19 +208,24 @@ static void log_definitions(struct fixture *f, int version)
     buf_done(&catalog);
 }
 
-/* Seal what was added, and log it. */
-static void append_block(struct fixture *f, int64_t clock_offset_ms)
+/* Seal what was added, and log it, with a header that says `lie` events more. */
+static void append_lying_block(struct fixture *f, uint32_t lie, int64_t clock_offset_ms)
 {
     struct buf plain;
     struct buf sealed;
     buf_init(&plain, LIMIT_WIRE_BYTES);
     buf_init(&sealed, LIMIT_WIRE_BYTES);
-    uint32_t count = (uint32_t)block_builder_count(f->builder);
+    uint32_t count = (uint32_t)block_builder_count(f->builder) + lie;
     block_builder_finish(f->builder, &plain);
     seal_write_block(f->epoch, f->sequence++, count, buf_slice(&plain), &sealed);
     append_record(f, EVENTLOG_BLOCK, buf_slice(&sealed), clock_offset_ms);
     buf_done(&plain);
     buf_done(&sealed);
+}
+
+static void append_block(struct fixture *f, int64_t clock_offset_ms)
+{
+    append_lying_block(f, 0, clock_offset_ms);
 }
 
 static struct partition_stats total(struct fixture *f)
@@ -410,6 +435,148 @@ static void test_a_clients_own_time_stands_where_it_can_be_true(void **state)
     assert_times(f, expected, 3);
 }
 
+/* Definitions of two sources and a collector, number 1, that may carry these alone. */
+static void define_sources(struct fixture *f)
+{
+    struct buf json;
+    struct buf catalog;
+    buf_init(&json, 64 * 1024);
+    buf_init(&catalog, 64 * 1024);
+    buf_put_format(
+        &json,
+        "{\"version\":5,\"segments\":[],\"carriers\":[[1,[\"web\",\"pos\"]],[2,[]]],"
+        "\"sources\":{\"pos\":{\"trust\":\"server\",\"at\":%lld,\"consent\":{\"exempt\":true}},"
+        "\"web\":{\"trust\":\"server\",\"at\":%lld,\"consent\":{\"required\":[\"analytics\"]}},"
+        "\"other\":{\"trust\":\"server\",\"at\":0,\"consent\":{\"exempt\":true}}},\"rules\":",
+        (long long)start_ms, (long long)start_ms);
+    buf_put_slice(&json, slice_text(identity_rules_default));
+    buf_put_format(&json, "}");
+    assert_int_equal(json_read(buf_slice(&json), &catalog), JSON_FINE);
+    append_record(f, EVENTLOG_CATALOG, buf_slice(&catalog), 0);
+    buf_done(&json);
+    buf_done(&catalog);
+}
+
+static void add_of(struct fixture *f, const char *source, const char *message_id, const char *json)
+{
+    struct buf body;
+    struct event event = event_of("u1", message_id);
+    buf_init(&body, 4096);
+    assert_int_equal(json_read(slice_text(json), &body), JSON_FINE);
+    event.source = slice_text(source);
+    event.body = buf_slice(&body);
+    add(f, event);
+    buf_done(&body);
+}
+
+static void assert_refused(struct fixture *f, enum admission_verdict why, int events)
+{
+    if (atomic_load(&f->refused[why]) != events) {
+        fail_msg("%s: %d events are refused, not %d", admission_verdict_name(why),
+                 atomic_load(&f->refused[why]), events);
+    }
+}
+
+static void test_what_a_collector_may_not_carry_is_refused_and_its_neighbours_count(void **state)
+{
+    struct fixture *f = *state;
+    define_sources(f);
+    add_of(f, "pos", "m1", "{}");
+    add_of(f, "other", "m2", "{}");
+    add_of(f, "nobodys", "m3", "{}");
+    add_of(f, "pos", "m4", "{}");
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 2);
+    assert_refused(f, ADMISSION_SOURCE, 2);
+    assert_int_equal(router_failed_blocks(f->router), 0);
+}
+
+#define CONSENT(preferences)                                                                       \
+    "{\"context\":{\"consent\":{\"categoryPreferences\":{" preferences "}}}}"
+
+static void test_what_lacks_the_consent_that_its_source_demands_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    define_sources(f);
+    add_of(f, "web", "m1", CONSENT("\"analytics\":true"));
+    add_of(f, "web", "m2", "{}");
+    add_of(f, "web", "m3", CONSENT("\"analytics\":false"));
+    add_of(f, "web", "m4", CONSENT("\"marketing\":true"));
+    add_of(f, "web", "m5", "{\"context\":{\"consent\":7}}");
+    add_of(f, "web", "m6", CONSENT("\"marketing\":false,\"analytics\":true"));
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 2);
+    assert_refused(f, ADMISSION_CONSENT, 4);
+    /* What it received before the definition was set had another one. */
+    struct event before = event_of("u1", "m7");
+    before.received_ms = start_ms - 1;
+    add(f, before);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 3);
+}
+
+static void test_a_withdrawal_needs_no_consent_but_must_be_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    define_sources(f);
+    const char *const bodies[] = {
+        CONSENT("\"analytics\":false"),
+        "{\"context\":{\"externalIds\":[],\"consent\":{\"gpc\":true,\"categoryPreferences\":{}}}}",
+        "{\"traits\":{\"vip\":true},\"context\":{\"consent\":{\"categoryPreferences\":{}}}}",
+        "{\"context\":{\"traits\":{},\"consent\":{\"categoryPreferences\":{}}}}",
+        "{\"traits\":{}}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        const char message_id[] = {'w', (char)('0' + i), 0};
+        struct buf body;
+        struct event event = event_of("u1", message_id);
+        buf_init(&body, 4096);
+        assert_int_equal(json_read(slice_text(bodies[i]), &body), JSON_FINE);
+        event.type = EVENT_IDENTIFY;
+        event.name = slice_text(event_withdrawal_name);
+        event.body = buf_slice(&body);
+        add(f, event);
+        buf_done(&body);
+    }
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_refused(f, ADMISSION_CONSENT, 3);
+}
+
+static void test_a_time_that_its_collector_cannot_have_seen_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t hour = 3600000;
+    const int64_t received[] = {
+        start_ms - 365 * 24 * hour, start_ms - hour, start_ms - 60000, start_ms, start_ms + hour,
+        start_ms + 25 * hour};
+    for (int i = 0; i < 6; i++) {
+        const char user[3] = {'u', (char)('0' + i)};
+        struct event event = event_of(user, user);
+        event.received_ms = received[i];
+        add(f, event);
+    }
+    append_block(f, 0); /* sealed in an epoch that began at start_ms, and received then */
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 3);
+    assert_refused(f, ADMISSION_TIME, 3);
+}
+
+static void test_a_block_whose_header_lies_about_its_events_is_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    add_people(f, 0, 10);
+    append_lying_block(f, 1, 0);
+    add_people(f, 10, 15);
+    append_block(f, 0);
+    wait_until_read(f);
+    assert_int_equal(total(f).events, 5);
+    assert_int_equal(router_failed_blocks(f->router), 1);
+}
+
 static void test_definitions_reach_every_partition_in_the_order_of_the_log(void **state)
 {
     struct fixture *f = *state;
@@ -584,6 +751,11 @@ int main(void)
         WITH(test_quarantined_events_are_kept_once_whatever_crashes_and_count_when_released),
         WITH(test_a_release_that_cannot_be_stored_leaves_the_event_where_it_is),
         WITH(test_ids_of_the_quarantine_are_read_back_and_nothing_else_is),
+        WITH(test_what_a_collector_may_not_carry_is_refused_and_its_neighbours_count),
+        WITH(test_what_lacks_the_consent_that_its_source_demands_is_refused),
+        WITH(test_a_withdrawal_needs_no_consent_but_must_be_nothing_else),
+        WITH(test_a_time_that_its_collector_cannot_have_seen_is_refused),
+        WITH(test_a_block_whose_header_lies_about_its_events_is_passed_over),
         WITH(test_definitions_reach_every_partition_in_the_order_of_the_log),
     };
     seal_start();

@@ -4,9 +4,12 @@
 #include "collector/gate/plan.h"
 #include "collector/gate/withdrawal.h"
 #include "collector/request/body.h"
+#include "shared/write_key.h"
 
 struct gate_source {
-    struct slice key; /* one of its write keys: a source stands here once for each */
+    /* One of its write keys, or its hash: a source stands here once for each. */
+    struct slice key;
+    bool is_hashed;
     struct slice id;
     bool is_server;
     bool is_open; /* some identifiers count though nothing proves them */
@@ -34,14 +37,18 @@ struct gate {
     struct rate *rates;          /* one for each source that uses it: the only part that changes */
     struct suppression_types types;
     struct slice link_key;
+    bool has_hashed;
+    uint8_t key_salt[WRITE_KEY_SALT_BYTES];
     size_t plan_count;
     struct gate_plan *plans;
 };
 
 static int compare_sources(const void *a, const void *b)
 {
-    return slice_compare(((const struct gate_source *)a)->key,
-                         ((const struct gate_source *)b)->key);
+    const struct gate_source *one = a;
+    const struct gate_source *other = b;
+    return one->is_hashed != other->is_hashed ? one->is_hashed - other->is_hashed
+                                              : slice_compare(one->key, other->key);
 }
 
 static const msgpack_object *array_or_null(const msgpack_object *object)
@@ -99,30 +106,55 @@ static void read_trust(struct gate_source *to, const msgpack_object *source)
     to->is_open = value_is(open, MSGPACK_OBJECT_ARRAY) && open->via.array.size > 0;
 }
 
-static void read_sources(struct gate *gate, const msgpack_object *sources)
+static void read_source(struct gate *gate, struct slice key, bool is_hashed,
+                        const msgpack_object *source)
+{
+    const msgpack_object *consent = value_member_c(source, "consent");
+    struct gate_source *to = &gate->sources[gate->source_count];
+    to->key = key;
+    to->is_hashed = is_hashed;
+    (void)value_bool(value_member_c(consent, "exempt"), &to->is_exempt);
+    to->required = array_or_null(value_member_c(consent, "required"));
+    to->origins = array_or_null(value_member_c(source, "origins"));
+    to->rules = rules_read(source);
+    read_trust(to, source);
+    const struct gate_source *same = find_by_id(gate, to->id); /* under another key */
+    to->rate = same != NULL ? same->rate : &gate->rates[gate->source_count];
+    to->types = &gate->types;
+    to->plan = find_plan(gate, value_member_c(source, "tracking_plan"));
+    gate->source_count++;
+}
+
+/* `sources` by their keys, `secret` by the hashes of theirs. */
+static void read_sources(struct gate *gate, const msgpack_object *sources,
+                         const msgpack_object *secret)
 {
     uint32_t count = value_is(sources, MSGPACK_OBJECT_MAP) ? sources->via.map.size : 0;
-    gate->sources = memory_allocate_zeroed(count * sizeof *gate->sources);
-    gate->rates = memory_allocate_zeroed(count * sizeof *gate->rates);
+    uint32_t secret_count = value_is(secret, MSGPACK_OBJECT_MAP) ? secret->via.map.size : 0;
+    size_t all = (size_t)count + secret_count;
+    struct slice key;
+    gate->sources = memory_allocate_zeroed((all + 1) * sizeof *gate->sources);
+    gate->rates = memory_allocate_zeroed((all + 1) * sizeof *gate->rates);
     for (uint32_t i = 0; i < count; i++) {
-        const msgpack_object *source = &sources->via.map.ptr[i].val;
-        const msgpack_object *consent = value_member_c(source, "consent");
-        struct gate_source *to = &gate->sources[gate->source_count];
-        if (!value_text(&sources->via.map.ptr[i].key, &to->key)) {
-            continue;
+        if (value_text(&sources->via.map.ptr[i].key, &key)) {
+            read_source(gate, key, false, &sources->via.map.ptr[i].val);
         }
-        (void)value_bool(value_member_c(consent, "exempt"), &to->is_exempt);
-        to->required = array_or_null(value_member_c(consent, "required"));
-        to->origins = array_or_null(value_member_c(source, "origins"));
-        to->rules = rules_read(source);
-        read_trust(to, source);
-        const struct gate_source *same = find_by_id(gate, to->id); /* under another key */
-        to->rate = same != NULL ? same->rate : &gate->rates[gate->source_count];
-        to->types = &gate->types;
-        to->plan = find_plan(gate, value_member_c(source, "tracking_plan"));
-        gate->source_count++;
+    }
+    for (uint32_t i = 0; i < secret_count; i++) {
+        if (value_bin(&secret->via.map.ptr[i].key, &key) && key.len == WRITE_KEY_HASH_BYTES) {
+            read_source(gate, key, true, &secret->via.map.ptr[i].val);
+            gate->has_hashed = true;
+        }
     }
     qsort(gate->sources, gate->source_count, sizeof *gate->sources, compare_sources);
+}
+
+static void read_salt(struct gate *gate, const msgpack_object *object)
+{
+    struct slice salt;
+    if (value_bin(object, &salt) && salt.len == sizeof gate->key_salt) {
+        memcpy(gate->key_salt, salt.data, salt.len);
+    }
 }
 
 static void read_types(struct gate *gate, const msgpack_object *normalizers)
@@ -163,7 +195,8 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
     (void)value_bin(value_member_c(&root, "link_key"), &gate->link_key);
     read_types(gate, value_member_c(&root, "normalizers"));
     read_plans(gate, value_member_c(&root, "tracking_plans"));
-    read_sources(gate, value_member_c(&root, "sources"));
+    read_salt(gate, value_member_c(&root, "key_salt"));
+    read_sources(gate, value_member_c(&root, "sources"), value_member_c(&root, "secret_sources"));
     *ret = gate;
     return true;
 }
@@ -195,12 +228,23 @@ bool gate_is_newer(const struct gate *gate, const struct gate *other)
     return both_tell ? gate->made_ms > other->made_ms : gate->version > other->version;
 }
 
-const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key)
+static const struct gate_source *search(const struct gate *gate, struct slice key, bool is_hashed)
 {
-    struct gate_source wanted = {.key = write_key};
+    struct gate_source wanted = {.key = key, .is_hashed = is_hashed};
     return gate->source_count == 0 ? NULL
                                    : bsearch(&wanted, gate->sources, gate->source_count,
                                              sizeof *gate->sources, compare_sources);
+}
+
+/* A hash is made only where no page's key fits. */
+const struct gate_source *gate_find_source(const struct gate *gate, struct slice write_key)
+{
+    const struct gate_source *found = search(gate, write_key, false);
+    if (found == NULL && gate->has_hashed && write_key.len > 0) {
+        struct write_key_hash hash = write_key_hash(gate->key_salt, write_key);
+        found = search(gate, slice_make(hash.bytes, sizeof hash.bytes), true);
+    }
+    return found;
 }
 
 bool gate_has_sources(const struct gate *gate)

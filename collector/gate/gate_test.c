@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "shared/json.h"
+#include "shared/write_key.h"
 
 /* What the hub would send; registry_gate() writes the same. */
 static const char definitions[] =
@@ -59,6 +60,60 @@ static int tear_down(void **state)
     request_done(&f->request);
     free(f);
     return 0;
+}
+
+/* A gate with a page's key as it is, and two of a till's as hashes. */
+static struct gate *gate_with_secrets(void)
+{
+    static const uint8_t salt[WRITE_KEY_SALT_BYTES] = {5};
+    static const char *const keys[] = {"hush-1", "hush-2"};
+    struct gate *gate = NULL;
+    struct error err;
+    struct buf state;
+    msgpack_packer k;
+    buf_init(&state, 4096);
+    value_packer_init(&k, &state);
+    msgpack_pack_map(&k, 3);
+    value_pack_cstr(&k, "key_salt");
+    value_pack_bin(&k, slice_make(salt, sizeof salt));
+    value_pack_cstr(&k, "sources");
+    msgpack_pack_map(&k, 1);
+    value_pack_cstr(&k, "web");
+    msgpack_pack_map(&k, 0);
+    value_pack_cstr(&k, "secret_sources");
+    msgpack_pack_map(&k, 2);
+    for (int i = 0; i < 2; i++) {
+        struct write_key_hash hash = write_key_hash(salt, slice_text(keys[i]));
+        value_pack_bin(&k, slice_make(hash.bytes, sizeof hash.bytes));
+        msgpack_pack_map(&k, 2);
+        value_pack_cstr(&k, "id");
+        value_pack_cstr(&k, "pos");
+        value_pack_cstr(&k, "trust");
+        value_pack_cstr(&k, "server");
+    }
+    assert_true(gate_new(buf_slice(&state), &gate, &err));
+    buf_done(&state);
+    return gate;
+}
+
+static void
+test_a_source_is_found_by_the_hash_of_its_secret_key_and_the_hash_is_no_key(void **state)
+{
+    static const uint8_t salt[WRITE_KEY_SALT_BYTES] = {5};
+    struct gate *gate = gate_with_secrets();
+    (void)state;
+    assert_true(gate_has_sources(gate));
+    const struct gate_source *first = gate_find_source(gate, slice_text("hush-1"));
+    const struct gate_source *second = gate_find_source(gate, slice_text("hush-2"));
+    assert_true(first != NULL && second != NULL);
+    assert_true(slice_is(gate_source_id(first), "pos") && gate_source_is_server(second));
+    assert_true(slice_is(gate_source_id(gate_find_source(gate, slice_text("web"))), "web"));
+    assert_null(gate_find_source(gate, slice_text("hush-3")));
+    assert_null(gate_find_source(gate, slice_text("pos")));
+    assert_null(gate_find_source(gate, slice_text("")));
+    struct write_key_hash hash = write_key_hash(salt, slice_text("hush-1"));
+    assert_null(gate_find_source(gate, slice_make(hash.bytes, sizeof hash.bytes)));
+    gate_free(&gate);
 }
 
 static void test_a_source_is_found_by_its_whole_write_key_alone(void **state)
@@ -362,6 +417,7 @@ static void test_the_types_for_the_suppression_list_are_those_of_the_rules(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH(test_a_source_is_found_by_the_hash_of_its_secret_key_and_the_hash_is_no_key),
         WITH(test_a_source_is_found_by_its_whole_write_key_alone),
         WITH(test_a_source_has_the_plan_that_it_names_if_this_collector_can_read_it),
         WITH(test_the_types_for_the_suppression_list_are_those_of_the_rules),

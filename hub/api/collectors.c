@@ -1,5 +1,6 @@
 /* /v1/collectors: enrolment, scope and health of the collectors. */
 #include "hub/api/internal.h"
+#include "hub/trust/carriage.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -15,6 +16,31 @@ static void write_optional_time(struct json_writer *w, const char *name, int64_t
     } else {
         json_null(w);
     }
+}
+
+/* What the hub did not take of it, though it was sealed by it. */
+static void write_refused_events(struct json_writer *w, const struct collector_figures *f)
+{
+    json_key(w, "refusedEvents");
+    json_open_object(w);
+    for (int i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
+        json_key(w, admission_verdict_name(i));
+        json_int(w, (int64_t)f->events_refused[i]);
+    }
+    json_close_object(w);
+}
+
+/* Those that it may carry. */
+static void write_sources(struct json_writer *w, const msgpack_object *sources)
+{
+    json_key(w, "sources");
+    if (sources != NULL) {
+        json_value(w, sources);
+        return;
+    }
+    json_open_array(w);
+    json_cstr(w, "*");
+    json_close_array(w);
 }
 
 /* What the edge caches hold: the scope, and how far the cache is filled for it. */
@@ -136,6 +162,8 @@ static void write_collector(struct call *call, const struct registry_entry *entr
     json_int(w, (int64_t)f.replayed);
     json_key(w, "refused");
     json_int(w, (int64_t)f.refused);
+    write_refused_events(w, &f);
+    write_sources(w, value_member_c(&body, "sources"));
     write_scope(call, entry, value_member_c(&body, "scope"));
     json_close_object(w);
 }
@@ -205,8 +233,9 @@ struct definition {
     int64_t enrolled_ms;
     int64_t revoked_ms;
     const msgpack_object *scope;
-    struct slice replaced;        /* the key that public_key takes the place of; empty: none */
-    const msgpack_object *former; /* those that were replaced before; NULL: none */
+    const msgpack_object *sources; /* that it may carry; NULL: never set */
+    struct slice replaced;         /* the key that public_key takes the place of; empty: none */
+    const msgpack_object *former;  /* those that were replaced before; NULL: none */
 };
 
 /* Nothing but what it means: the body that it came with may hold more. */
@@ -246,7 +275,8 @@ static void put_collector(const struct definition *d, struct buf *out)
     size_t former_count = list_former(d, former);
     msgpack_packer k;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, 3 + (size_t)(former_count > 0) + (size_t)(d->scope != NULL));
+    msgpack_pack_map(&k, 3 + (size_t)(former_count > 0) + (size_t)(d->scope != NULL) +
+                             (size_t)(d->sources != NULL));
     value_pack_cstr(&k, "publicKey");
     value_pack_text(&k, d->public_key);
     value_pack_cstr(&k, "enrolledAt");
@@ -263,6 +293,10 @@ static void put_collector(const struct definition *d, struct buf *out)
     if (d->scope != NULL) {
         value_pack_cstr(&k, "scope");
         put_scope(d->scope, &k);
+    }
+    if (d->sources != NULL) {
+        value_pack_cstr(&k, "sources");
+        msgpack_pack_object(&k, *d->sources);
     }
 }
 
@@ -283,6 +317,7 @@ static bool find_definition(struct call *call, struct slice key, struct buf *byt
     (void)value_int(value_member_c(body, "enrolledAt"), &ret->enrolled_ms);
     (void)value_int(value_member_c(body, "revokedAt"), &ret->revoked_ms);
     ret->scope = value_member_c(body, "scope");
+    ret->sources = value_member_c(body, "sources");
     ret->former = value_member_c(body, "formerKeys");
     return true;
 }
@@ -308,10 +343,17 @@ static void answer_enrolled(struct call *call, struct slice key, struct slice pu
 {
     struct json_writer *w = &call->w;
     struct buf gate;
+    struct buf entry_bytes;
+    struct registry_entry entry;
     uint64_t version;
     char hex[2 * SEAL_KEY_BYTES + 1];
     buf_init(&gate, SIZE_MAX / 2);
-    registry_gate(call->hub->registry, &gate, &version);
+    buf_init(&entry_bytes, SIZE_MAX / 2);
+    bool found = registry_find(call->hub->registry, REGISTRY_COLLECTOR, key, &entry_bytes, &entry);
+    ensure(found);
+    registry_gate(call->hub->registry, (struct registry_reader){.collector = entry.id}, &gate,
+                  &version);
+    buf_done(&entry_bytes);
     size_t size = sodium_base64_encoded_len(gate.len, sodium_base64_VARIANT_ORIGINAL);
     char *base64 = arena_allocate(&call->arena, size);
     sodium_bin2base64(base64, size, gate.data, gate.len, sodium_base64_VARIANT_ORIGINAL);
@@ -401,7 +443,8 @@ static bool take_changes(struct call *call, const msgpack_object *body, struct d
     const msgpack_object *public_key = value_member_c(body, "publicKey");
     const msgpack_object *scope = value_member_c(body, "scope");
     const struct definition before = *d;
-    if ((public_key != NULL || !exists || scope == NULL) &&
+    const msgpack_object *sources = value_member_c(body, "sources");
+    if ((public_key != NULL || !exists || (scope == NULL && sources == NULL)) &&
         (public_key == NULL || !is_public_key(public_key, &d->public_key))) {
         http_answer_error(call->http, 400, "invalid-collector",
                           "\"publicKey\" must be an Ed25519 key of 32 bytes in hex.", "/publicKey");
@@ -420,7 +463,13 @@ static bool take_changes(struct call *call, const msgpack_object *body, struct d
         http_answer_error(call->http, 400, "invalid-scope", mistake, "/scope");
         return false;
     }
+    mistake = sources == NULL ? NULL : carriage_mistake(sources);
+    if (mistake != NULL) {
+        http_answer_error(call->http, 400, "invalid-sources", mistake, "/sources");
+        return false;
+    }
     d->scope = scope == NULL ? d->scope : scope;
+    d->sources = sources == NULL ? d->sources : sources;
     return true;
 }
 
@@ -435,7 +484,8 @@ static void log_scope(struct slice collector, const msgpack_object *scope)
              segments == NULL ? 0 : segments->via.array.size);
 }
 
-/* With a public key: enrol, or enrol again. With a scope alone: change what the cache holds. */
+/* With a public key: enrol, or enrol again. Without: change what the cache holds, or which sources
+ * the collector carries. */
 static void put(struct call *call, struct slice key)
 {
     msgpack_object body;

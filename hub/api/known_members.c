@@ -45,7 +45,8 @@ static const struct member business_keys[] = {MEMBER("event"), MEMBER("key"), ME
 
 static const struct member scope[] = {MEMBER("kind"), MEMBER("segments"), MEMBERS_END};
 static const struct member collectors[] = {MEMBER("publicKey"), MEMBER("replace"),
-                                           MEMBER_OF("scope", scope), MEMBERS_END};
+                                           MEMBER("sources"), MEMBER_OF("scope", scope),
+                                           MEMBERS_END};
 
 static const struct member identifier[] = {MEMBER("type"), MEMBER("value"), MEMBERS_END};
 const struct member known_members_of_suppressions[] = {MEMBER_OF("identifiers", identifier),

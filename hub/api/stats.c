@@ -152,6 +152,17 @@ static void put_refused(void *user, struct slice id, const struct collector_figu
     }
 }
 
+static void put_refused_events(void *user, struct slice id, const struct collector_figures *figures)
+{
+    for (int i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
+        if (figures->events_refused[i] > 0) {
+            metrics_put_sample(user, "tributary_collector_events_refused_total", "collector", id,
+                               "reason", slice_text(admission_verdict_name(i)),
+                               (double)figures->events_refused[i]);
+        }
+    }
+}
+
 static void put_refused_collectors(struct hub *hub, struct buf *out)
 {
     metrics_put_head(
@@ -159,6 +170,11 @@ static void put_refused_collectors(struct hub *hub, struct buf *out)
         "Messages under an enrolled name that were not taken: revoked, with a key that "
         "was replaced, or with one that the name never had.");
     collectors_each(hub->collectors, put_refused, out);
+    metrics_put_head(out, "tributary_collector_events_refused_total", "counter",
+                     "Events that the hub did not take: of a source that the collector may not "
+                     "carry, without the consent that the source demands, or of an impossible "
+                     "time.");
+    collectors_each(hub->collectors, put_refused_events, out);
 }
 
 void api_metrics(struct call *call)

@@ -677,7 +677,8 @@ static void check_gate(struct world *w)
     buf_init(&here, LIMIT_WIRE_BYTES);
     buf_init(&there, LIMIT_WIRE_BYTES);
     MUST(edge_gate_state(w->edge, &here, &w->err), w);
-    registry_gate(w->registry, &there, &version);
+    registry_gate(w->registry, (struct registry_reader){.collector = w->collector}, &there,
+                  &version);
     for (unsigned i = 1; i <= w->names; i++) {
         char name[32];
         snprintf(name, sizeof name, "name-%u.", i);
