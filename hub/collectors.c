@@ -115,6 +115,8 @@ static bool take_entry(void *user, const struct registry_entry *entry)
         (void)value_int(value_member_c(&body, "revokedAt"), &revoked);
         k->keys.number = entry->id;
         k->keys.is_revoked = revoked > 0;
+        k->keys.enrolled_ms = 0;
+        (void)value_int(value_member_c(&body, "enrolledAt"), &k->keys.enrolled_ms);
         k->keys.channel = channel_of(c, k, key);
         memcpy(k->keys.sign_public, key, sizeof key);
         take_former(c, k, value_member_c(&body, "formerKeys"));
@@ -211,6 +213,7 @@ void collectors_refuse(struct collectors *c, struct slice id, enum collector_ref
     uint64_t since = 0;
     if (k != NULL) {
         k->figures.messages_refused[refusal]++;
+        k->figures.refused += refusal != COLLECTOR_WRONG_KEY;
         k->refused_since++;
         if (k->refused_logged_ms == 0 || now_ms - k->refused_logged_ms >= REFUSED_LOG_MS) {
             since = k->refused_since;

@@ -6,6 +6,7 @@
 #define TRIBUTARY_HUB_COLLECTORS_H
 
 #include "hub/admission.h"
+#include "hub/lookups.h"
 #include "hub/registry.h"
 #include "shared/wire.h"
 
@@ -27,6 +28,7 @@ enum { COLLECTORS_FORMER_KEYS = 4 };
 struct collector_keys {
     uint32_t number;
     bool is_revoked;
+    int64_t enrolled_ms; /* 0: not known */
     uint8_t sign_public[SEAL_SIGN_PUBLIC_BYTES];
     const struct seal_channel *channel; /* lives as long as `collectors` */
 };
@@ -49,6 +51,12 @@ const char *collector_refusal_name(enum collector_refusal refusal);
 void collectors_refuse(struct collectors *collectors, struct slice id,
                        enum collector_refusal refusal, int64_t now_ms);
 
+/* Blocks of a collector that are verified or wait for their commit. */
+struct collector_pending {
+    uint64_t blocks;
+    uint64_t bytes;
+};
+
 struct collector_figures {
     int64_t last_seen_ms;
     int64_t clock_offset_ms; /* hub minus collector */
@@ -60,6 +68,8 @@ struct collector_figures {
     uint64_t replayed;
     uint64_t refused;
     uint64_t messages_refused[COLLECTOR_REFUSALS];
+    struct lookups lookups;
+    struct collector_pending pending;
     uint64_t events_refused[ADMISSION_VERDICTS]; /* since the hub's start, by the router */
     /* Its edge cache, as of its last poll. One of the first version polls without telling of it. */
     enum card_shape card_shape;

@@ -298,18 +298,59 @@ void edges_poll(struct edges *e, struct slice collector_id, const struct collect
     }
 }
 
-/* The card of a profile that was looked up. What is in the collector's scope it may keep, and then
- * gets its changes from now on. */
-static bool put_looked_up(struct edges *e, struct card_reader reader, const struct profile *profile,
+/* One look-up, and what may be told of it. */
+struct looking {
+    const struct edges *edges;
+    enum lookups_result result;
+    bool is_begun; /* else it is about to begin */
+    bool may;
+};
+
+static void note_lookup(struct collector_figures *f, void *user)
+{
+    struct looking *l = user;
+    const struct lookups_limits *limits = &l->edges->parts.lookups;
+    int64_t now_ns = clock_monotonic_ns(l->edges->parts.clock);
+    l->may = l->is_begun ? lookups_end(&f->lookups, limits, l->result, now_ns)
+                         : lookups_begin(&f->lookups, limits, now_ns);
+}
+
+static bool may_look_up(struct edges *e, struct slice collector_id, struct looking *l)
+{
+    l->edges = e;
+    collectors_note(e->parts.collectors, collector_id, note_lookup, l);
+    l->is_begun = true;
+    if (!l->may) {
+        log_warn_limited("lookups-limited",
+                         "A collector looks up more people than it may. collector=%.*s",
+                         SLICE_ARGS(collector_id));
+    }
+    return l->may;
+}
+
+/* The card of a profile that was looked up. What is in the collector's scope it may keep. */
+static void put_looked_up(struct edges *e, struct card_reader reader, const struct profile *profile,
+                          struct wire_lookup_reply *reply, enum lookups_result *ret_result,
                           struct buf *card)
 {
-    uint32_t collector = reader.collector;
+    const struct catalog *catalog = definitions_borrow(e->parts.definitions);
+    const struct catalog_scope *scope = catalog_scope_of(catalog, reader.collector);
+    bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
+    bool is_inside = is_wide ? catalog_scope_holds(catalog, scope, profile)
+                             : profile_find_interest(profile, reader.collector) != NULL;
+    reply->keeps = !is_wide || is_inside;
+    *ret_result = is_inside ? LOOKUPS_FOUND : LOOKUPS_OUTSIDE;
+    card_write(profile, catalog, reader, clock_now_ms(e->parts.clock), card);
+    definitions_release(e->parts.definitions);
+}
+
+/* A collector that keeps whom it has seen gets the changes of whom it looks up from now on. */
+static void post_interest(struct edges *e, uint32_t collector, const struct profile *profile)
+{
     struct buf message;
     const struct catalog *catalog = definitions_borrow(e->parts.definitions);
     const struct catalog_scope *scope = catalog_scope_of(catalog, collector);
     bool is_wide = scope != NULL && scope->kind != SCOPE_SEEN;
-    bool keeps = !is_wide || catalog_scope_holds(catalog, scope, profile);
-    card_write(profile, catalog, reader, clock_now_ms(e->parts.clock), card);
     definitions_release(e->parts.definitions);
     if (!is_wide) {
         buf_init(&message, 256);
@@ -317,7 +358,15 @@ static bool put_looked_up(struct edges *e, struct card_reader reader, const stru
         workers_post(e->parts.workers, profile_id_partition(profile->id), 0, buf_slice(&message));
         buf_done(&message);
     }
-    return keeps;
+}
+
+static void refuse_look_up(struct edges_waiter waiter)
+{
+    struct buf message;
+    buf_init(&message, 64);
+    wire_write_refusal(WIRE_UNAVAILABLE, &message);
+    waiter.answer(waiter.user, buf_slice(&message));
+    buf_done(&message);
 }
 
 void edges_look_up(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
@@ -326,10 +375,15 @@ void edges_look_up(struct edges *e, struct slice collector_id, const struct coll
     struct collector_figures figures = collectors_figures(e->parts.collectors, collector_id);
     struct card_reader reader = {keys->number, figures.card_shape};
     struct wire_lookup_reply reply = {.is_short = reader.shape == CARD_FIRST};
+    struct looking looking = {.result = LOOKUPS_NOBODY};
     struct profile *profile;
     struct error err;
     struct buf card;
     struct buf message;
+    if (!may_look_up(e, collector_id, &looking)) {
+        refuse_look_up(waiter);
+        return;
+    }
     if (!reader_profile_of(&e->parts.reader, (struct identifier){lookup->type, lookup->value},
                            &profile, &err)) {
         log_error_limited("edge-failed", "%s", err.message);
@@ -339,14 +393,21 @@ void edges_look_up(struct edges *e, struct slice collector_id, const struct coll
     buf_init(&card, LIMIT_WIRE_BYTES);
     buf_init(&message, LIMIT_WIRE_BYTES);
     if (profile != NULL) {
-        reply.keeps = put_looked_up(e, reader, profile, &card);
-        profile_free(&profile);
+        put_looked_up(e, reader, profile, &reply, &looking.result, &card);
     }
-    if (figures.tells_moment) {
-        reply.moment = incarnations_now(e->parts.incarnations);
+    if (!may_look_up(e, collector_id, &looking)) {
+        refuse_look_up(waiter);
+    } else {
+        if (profile != NULL) {
+            post_interest(e, keys->number, profile);
+        }
+        if (figures.tells_moment) {
+            reply.moment = incarnations_now(e->parts.incarnations);
+        }
+        wire_write_lookup_reply(&reply, buf_slice(&card), &message);
+        waiter.answer(waiter.user, buf_slice(&message));
     }
-    wire_write_lookup_reply(&reply, buf_slice(&card), &message);
-    waiter.answer(waiter.user, buf_slice(&message));
+    profile_free(&profile);
     buf_done(&card);
     buf_done(&message);
 }

@@ -34,6 +34,7 @@ struct edges_parts {
     struct reports *reports;
     struct workers *workers;
     struct reader reader;
+    struct lookups_limits lookups;
     const struct clock *clock;
 };
 

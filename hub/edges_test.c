@@ -13,7 +13,7 @@
 #include <sodium.h>
 #include "shared/json.h"
 
-enum { ROUTER = 1, ANSWER_MS_MAX = 20000 };
+enum { ROUTER = 1, ANSWER_MS_MAX = 20000, LOOKUPS_OUTSIDE_MAX = 6 };
 
 struct fixture {
     struct store *log_store;
@@ -149,6 +149,7 @@ static int set_up(void **state)
                                                 .incarnations = f->incarnations,
                                                 .reports = f->reports,
                                                 .reader = {&f->store, 1},
+                                                .lookups = {50, LOOKUPS_OUTSIDE_MAX / 3},
                                                 .clock = &clock_real});
     put(f, REGISTRY_SEGMENT, "seen", "{\"name\":\"Visitors\",\"where\":{\"event\":\"Seen\"}}");
     new_key(f);
@@ -307,6 +308,36 @@ static void test_of_the_polls_of_one_collector_only_the_last_few_wait(void **sta
     }
 }
 
+static void look_up_nobody(struct fixture *f)
+{
+    struct collector_keys k = keys(f);
+    struct wire_lookup lookup = {slice_text("user_id"), slice_text("nobody")};
+    unsigned before = f->answers;
+    edges_look_up(f->edges, slice_text("till"), &k, &lookup, (struct edges_waiter){on_answer, f});
+    wait_for_answer(f, before + 1);
+}
+
+static void test_guesses_are_bounded_counted_and_keep_nobody_from_who_is_in_scope(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t members;
+    uint32_t card;
+    uint32_t segment;
+    for (int i = 0; i < LOOKUPS_OUTSIDE_MAX; i++) {
+        look_up_nobody(f);
+        assert_int_equal(f->type, WIRE_LOOKUP);
+    }
+    look_up_nobody(f);
+    assert_int_equal(f->type, WIRE_REFUSAL);
+    poll(f, false, 0);
+    wait_for_answer(f, LOOKUPS_OUTSIDE_MAX + 2);
+    look_up(f, &members, &card, &segment);
+    struct lookups counted = collectors_figures(f->collectors, slice_text("till")).lookups;
+    assert_int_equal(counted.counts[LOOKUPS_NOBODY], LOOKUPS_OUTSIDE_MAX);
+    assert_int_equal(counted.counts[LOOKUPS_LIMITED], 1);
+    assert_int_equal(counted.counts[LOOKUPS_FOUND], 1);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -316,6 +347,7 @@ int main(void)
         TEST(test_a_poll_that_waits_is_refused_when_its_collector_has_another_key),
         TEST(test_of_the_polls_of_one_collector_only_the_last_few_wait),
         TEST(test_a_look_up_is_answered_in_the_version_of_the_last_poll),
+        TEST(test_guesses_are_bounded_counted_and_keep_nobody_from_who_is_in_scope),
     };
     seal_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,14 +142,16 @@ static void open_services(struct hub *h)
     collectors_reload(h->collectors);
     h->reports = reports_new();
     h->trust_counts = trust_counts_new();
-    struct edges_parts parts = {.registry = h->registry,
-                                .suppressions = h->suppressions,
-                                .incarnations = h->incarnations,
-                                .reports = h->reports,
-                                .collectors = h->collectors,
-                                .definitions = h->definitions,
-                                .reader = hub_reader(h),
-                                .clock = &clock_real};
+    struct edges_parts parts = {
+        .registry = h->registry,
+        .suppressions = h->suppressions,
+        .incarnations = h->incarnations,
+        .reports = h->reports,
+        .collectors = h->collectors,
+        .definitions = h->definitions,
+        .reader = hub_reader(h),
+        .lookups = {h->settings.lookups_per_second, h->settings.lookups_outside_per_minute},
+        .clock = &clock_real};
     h->intake = intake_open(h->log, h->collectors, h->public_key, h->secret_key, &clock_real);
     h->edges = edges_open(&parts);
 }

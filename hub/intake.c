@@ -6,7 +6,7 @@
 #include "shared/daemon.h"
 #include "shared/log.h"
 
-enum { OFFSET_NOISE_MS = 1000 };
+enum { OFFSET_NOISE_MS = 1000, EPOCH_TOLERANCE_MS = 24 * 3600 * 1000 };
 
 /* An epoch that is open: its key, and which of its blocks are here. */
 struct open_epoch {
@@ -205,12 +205,19 @@ static size_t decide(struct intake *in, struct pending *list, struct eventlog_re
     return count;
 }
 
+static void release(struct collector_figures *f, size_t bytes)
+{
+    f->pending.blocks--;
+    f->pending.bytes -= bytes;
+}
+
 static void note_block(struct collector_figures *f, void *user)
 {
     const struct pending *p = user;
     f->blocks += p->reply.status == WIRE_STORED;
     f->events += p->reply.status == WIRE_STORED ? p->event_count : 0;
     f->replayed += p->reply.status == WIRE_REPLAYED;
+    release(f, p->block.len);
 }
 
 static void release_epoch(struct intake *in, struct open_epoch *e)
@@ -324,8 +331,21 @@ void intake_close(struct intake **intake)
 struct contact {
     int64_t now_ms;
     const struct wire_block *block;
+    bool is_reserved; /* the block counts as pending */
     bool is_refused;
 };
+
+/* Make room for the block among what is pending of its collector, if there is any. */
+static void reserve(struct collector_figures *f, void *user)
+{
+    struct contact *c = user;
+    c->is_reserved = f->pending.blocks < INTAKE_PENDING_BLOCKS_MAX &&
+                     f->pending.bytes + c->block->block.len <= INTAKE_PENDING_BYTES_MAX;
+    if (c->is_reserved) {
+        f->pending.blocks++;
+        f->pending.bytes += c->block->block.len;
+    }
+}
 
 /* Its clock offset is taken from its polls: that of a block may be of an earlier boot. */
 static void note_contact(struct collector_figures *f, void *user)
@@ -335,6 +355,9 @@ static void note_contact(struct collector_figures *f, void *user)
     f->spool_blocks = c->block->spool_blocks;
     f->spool_bytes = c->block->spool_bytes;
     f->refused += c->is_refused;
+    if (c->is_refused && c->is_reserved) {
+        release(f, c->block->block.len);
+    }
 }
 
 static void refuse(struct intake *in, struct slice id, struct contact *contact,
@@ -391,15 +414,42 @@ static int64_t correction(int64_t offset_ms)
     return offset_ms > -OFFSET_NOISE_MS && offset_ms < OFFSET_NOISE_MS ? 0 : offset_ms;
 }
 
+/* An epoch cannot have begun before its collector was enrolled, nor after now; but for a day,
+ * because clocks are set. What its events may say of their times follows from it (admission.h). */
+static bool is_possible_epoch(const struct collector_keys *keys, const struct wire_block *block,
+                              int64_t now_ms, struct error *err)
+{
+    struct seal_header header;
+    if (!seal_header_peek(block->header, &header, err)) {
+        return false;
+    }
+    int64_t begun_ms;
+    bool fits = !__builtin_add_overflow(header.created_ms, block->clock_offset_ms, &begun_ms);
+    return (fits && begun_ms >= keys->enrolled_ms - EPOCH_TOLERANCE_MS &&
+            begun_ms <= now_ms + EPOCH_TOLERANCE_MS) ||
+           error_set(err, ERROR_CORRUPT,
+                     "its epoch began before the collector was enrolled, or is to begin yet");
+}
+
 void intake_take(struct intake *in, struct slice id, const struct collector_keys *keys,
                  const struct wire_block *block, struct intake_waiter waiter)
 {
     struct error err;
     struct seal_block sealed;
     int64_t now = clock_now_ms(in->clock);
-    struct contact contact = {now, block, false};
+    struct contact contact = {.now_ms = now, .block = block};
     if (keys->is_revoked) {
         refuse(in, id, &contact, WIRE_REVOKED, "A revoked collector sends.", waiter);
+        return;
+    }
+    collectors_note(in->collectors, id, reserve, &contact);
+    if (!contact.is_reserved) {
+        refuse(in, id, &contact, WIRE_UNAVAILABLE, "Too much of this collector is pending.",
+               waiter);
+        return;
+    }
+    if (!is_possible_epoch(keys, block, now, &err)) {
+        refuse(in, id, &contact, WIRE_DAMAGED, err.message, waiter);
         return;
     }
     struct open_epoch *e = verify(in, id, keys, block, &sealed, &err);

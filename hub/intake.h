@@ -19,6 +19,10 @@ struct intake;
 /* Keys of epochs lie in locked pages: only so many are kept ready. */
 enum { INTAKE_EPOCHS_MAX = 256 };
 
+/* What of one collector may be pending at once: as much as an honest one ever has in flight. More
+ * is answered with WIRE_UNAVAILABLE. */
+enum { INTAKE_PENDING_BLOCKS_MAX = 64, INTAKE_PENDING_BYTES_MAX = 32 * 1024 * 1024 };
+
 /* Who waits for a block's answer; `answer` is called once, on any thread. */
 struct intake_waiter {
     void (*answer)(void *user, const struct wire_block_reply *reply);

@@ -10,11 +10,15 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-enum { EPOCHS = INTAKE_EPOCHS_MAX + 20 };
+enum { EPOCHS = INTAKE_EPOCHS_MAX + 20, COLLECTORS = 8 };
+
+static const char *const names[COLLECTORS] = {"till-0", "till-1", "till-2", "till-3",
+                                              "till-4", "till-5", "till-6", "till-7"};
 
 static const int64_t now_ms = 1795292000000;
 
 struct epoch {
+    const char *name; /* of its collector */
     struct seal_epoch *seal;
     struct buf header;
     uint64_t sequence;
@@ -25,7 +29,6 @@ struct fixture {
     struct eventlog *log;
     struct registry *registry;
     struct collectors *collectors;
-    struct collector_keys keys;
     struct intake *intake;
     struct clock_fake clock;
     struct rand rand;
@@ -37,7 +40,7 @@ struct fixture {
     pthread_cond_t wake;
     bool holds; /* the intake's thread stands still in its next answer */
     bool is_held;
-    unsigned answers[WIRE_DAMAGED + 1];
+    unsigned answers[WIRE_REPLACED + 1];
     unsigned answered;
     struct error err;
 };
@@ -58,14 +61,17 @@ static void enrol(struct fixture *f)
     sodium_bin2hex(hex, sizeof hex, sign_public, sizeof sign_public);
     buf_init(&body, 1024);
     value_packer_init(&k, &body);
-    msgpack_pack_map(&k, 1);
+    msgpack_pack_map(&k, 2);
+    value_pack_cstr(&k, "enrolledAt");
+    msgpack_pack_int64(&k, now_ms);
     value_pack_cstr(&k, "publicKey");
     value_pack_cstr(&k, hex);
-    assert_true(registry_put(f->registry, REGISTRY_COLLECTOR, slice_text("till"), buf_slice(&body),
-                             &where, &f->err));
+    for (size_t i = 0; i < COLLECTORS; i++) {
+        assert_true(registry_put(f->registry, REGISTRY_COLLECTOR, slice_text(names[i]),
+                                 buf_slice(&body), &where, &f->err));
+    }
     buf_done(&body);
     collectors_reload(f->collectors);
-    assert_true(collectors_find(f->collectors, slice_text("till"), &f->keys));
 }
 
 static int set_up(void **state)
@@ -85,7 +91,8 @@ static int set_up(void **state)
     for (size_t i = 0; i < EPOCHS; i++) {
         struct epoch *e = &f->epochs[i];
         buf_init(&e->header, 4096);
-        e->seal = seal_epoch_begin(slice_text("till"), f->sign_secret, f->hub_public,
+        e->name = names[i % COLLECTORS];
+        e->seal = seal_epoch_begin(slice_text(e->name), f->sign_secret, f->hub_public,
                                    i == 0 ? 0 : seal_epoch_number(f->epochs[i - 1].seal), now_ms,
                                    &f->rand, &e->header);
     }
@@ -131,23 +138,36 @@ static void on_answer(void *user, const struct wire_block_reply *reply)
     f->answered++;
     f->is_held = f->holds;
     pthread_cond_broadcast(&f->wake);
-    while (f->holds) {
+    while (f->holds && reply->status == WIRE_STORED) { /* others are told on the test's thread */
         pthread_cond_wait(&f->wake, &f->lock);
     }
     pthread_mutex_unlock(&f->lock);
 }
 
 /* The next block of an epoch; a damaged one has another byte at its end. */
-static void send_block(struct fixture *f, struct epoch *e, bool is_damaged)
+static void send_any(struct fixture *f, struct epoch *e, bool is_damaged, int64_t offset_ms)
 {
     struct buf sealed;
     buf_init(&sealed, 4096);
     seal_write_block(e->seal, e->sequence++, 1, slice_text("block"), &sealed);
     sealed.data[sealed.len - 1] ^= is_damaged;
-    struct wire_block block = {.header = buf_slice(&e->header), .block = buf_slice(&sealed)};
-    intake_take(f->intake, slice_text("till"), &f->keys, &block,
+    struct wire_block block = {
+        .header = buf_slice(&e->header), .block = buf_slice(&sealed), .clock_offset_ms = offset_ms};
+    struct collector_keys keys;
+    assert_true(collectors_find(f->collectors, slice_text(e->name), &keys));
+    intake_take(f->intake, slice_text(e->name), &keys, &block,
                 (struct intake_waiter){on_answer, f});
     buf_done(&sealed);
+}
+
+static void send_block(struct fixture *f, struct epoch *e, bool is_damaged)
+{
+    send_any(f, e, is_damaged, 0);
+}
+
+static void send_block_with_offset(struct fixture *f, struct epoch *e, int64_t offset_ms)
+{
+    send_any(f, e, false, offset_ms);
 }
 
 static void wait_for_answers(struct fixture *f, unsigned count)
@@ -201,6 +221,51 @@ static void test_a_damaged_block_does_not_keep_its_epoch_open(void **state)
     }
     assert_int_equal(f->answers[WIRE_DAMAGED], EPOCHS);
     assert_int_equal(intake_epochs(f->intake), INTAKE_EPOCHS_MAX);
+    for (unsigned i = 0; i < 2 * INTAKE_PENDING_BLOCKS_MAX; i++) {
+        send_block(f, &f->epochs[0], true);
+    }
+    send_block(f, &f->epochs[0], false); /* none of them counts as waiting */
+    wait_for_answers(f, EPOCHS + 2 * INTAKE_PENDING_BLOCKS_MAX + 1);
+    assert_int_equal(f->answers[WIRE_STORED], 1);
+}
+
+static void test_one_collector_cannot_fill_the_hub_with_what_waits(void **state)
+{
+    struct fixture *f = *state;
+    pthread_mutex_lock(&f->lock);
+    f->holds = true;
+    pthread_mutex_unlock(&f->lock);
+    send_block(f, &f->epochs[1], false); /* of another collector: it holds the intake */
+    set_holds(f, true);
+    for (unsigned i = 0; i < 2 * INTAKE_PENDING_BLOCKS_MAX; i++) {
+        send_block(f, &f->epochs[0], false);
+    }
+    send_block(f, &f->epochs[1], false); /* its neighbour's are taken all the same */
+    assert_int_equal(f->answers[WIRE_UNAVAILABLE], INTAKE_PENDING_BLOCKS_MAX);
+    set_holds(f, false);
+    wait_for_answers(f, 2 * INTAKE_PENDING_BLOCKS_MAX + 2);
+    assert_int_equal(f->answers[WIRE_STORED], INTAKE_PENDING_BLOCKS_MAX + 2);
+    send_block(f, &f->epochs[0], false); /* there is room again, also after what was refused */
+    wait_for_answers(f, 2 * INTAKE_PENDING_BLOCKS_MAX + 3);
+    assert_int_equal(f->answers[WIRE_STORED], INTAKE_PENDING_BLOCKS_MAX + 3);
+}
+
+static void test_an_epoch_from_before_the_enrolment_or_after_now_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t hour = 3600000;
+    const struct {
+        int64_t offset_ms; /* what the collector says that its clock is behind by */
+        bool is_possible;
+    } cases[] = {{0, true},          {-23 * hour, true}, {-25 * hour, false}, {23 * hour, true},
+                 {25 * hour, false}, {INT64_MIN, false}, {INT64_MAX, false},  {5 * 60000, true}};
+    unsigned stored = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        send_block_with_offset(f, &f->epochs[0], cases[i].offset_ms);
+        wait_for_answers(f, (unsigned)i + 1);
+        stored += cases[i].is_possible;
+        assert_int_equal(f->answers[WIRE_STORED], stored);
+    }
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -211,6 +276,8 @@ int main(void)
         TEST(test_epochs_that_nobody_uses_are_closed_and_can_be_opened_again),
         TEST(test_an_epoch_is_not_closed_while_a_block_of_it_is_under_way),
         TEST(test_a_damaged_block_does_not_keep_its_epoch_open),
+        TEST(test_one_collector_cannot_fill_the_hub_with_what_waits),
+        TEST(test_an_epoch_from_before_the_enrolment_or_after_now_is_refused),
     };
     seal_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -565,6 +565,19 @@ static void test_a_time_that_its_collector_cannot_have_seen_is_refused(void **st
     assert_refused(f, ADMISSION_TIME, 3);
 }
 
+static void test_what_was_received_after_the_hub_had_it_is_set_back_to_then(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t hour = 3600000;
+    struct event event = event_of("u0", "m0");
+    event.received_ms = start_ms + hour; /* an hour after it happened, as add() says */
+    add(f, event);
+    append_block(f, 0);
+    wait_until_read(f);
+    const int64_t expected[] = {start_ms - hour};
+    assert_times(f, expected, 1);
+}
+
 static void test_a_block_whose_header_lies_about_its_events_is_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -755,6 +768,7 @@ int main(void)
         WITH(test_what_lacks_the_consent_that_its_source_demands_is_refused),
         WITH(test_a_withdrawal_needs_no_consent_but_must_be_nothing_else),
         WITH(test_a_time_that_its_collector_cannot_have_seen_is_refused),
+        WITH(test_what_was_received_after_the_hub_had_it_is_set_back_to_then),
         WITH(test_a_block_whose_header_lies_about_its_events_is_passed_over),
         WITH(test_definitions_reach_every_partition_in_the_order_of_the_log),
     };

@@ -42,6 +42,10 @@ static const struct config_row rows[] = {
         "Memory for writes that are not in tables yet, over all partitions."),
     ROW(queue_bytes, CONFIG_BYTES, "64MiB", 1 << 20, 1LL << 40,
         "Messages waiting for partitions; reading the log waits beyond it."),
+    ROW(lookups_per_second, CONFIG_NUMBER, "50", 1, 1000000,
+        "People that one collector may look up, on average."),
+    ROW(lookups_outside_per_minute, CONFIG_NUMBER, "120", 1, 1000000,
+        "Of these, nobodies and people outside its scope, or whom it has not seen."),
     ROW(verbose, CONFIG_FLAG, "no", 0, 0, "Log what only developers want to know."),
 };
 enum { ROWS = sizeof rows / sizeof *rows };

@@ -22,6 +22,8 @@ struct hub_settings {
     int64_t cache_bytes;
     int64_t write_buffer_bytes;
     int64_t queue_bytes;
+    int64_t lookups_per_second;
+    int64_t lookups_outside_per_minute;
     int64_t verbose;
 };
 

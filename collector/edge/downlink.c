@@ -266,6 +266,11 @@ static enum downlink_lookup take_card(const struct lookup *lookup, const struct 
 {
     struct wire_lookup_reply reply;
     struct error err;
+    if (o->type == WIRE_REFUSAL) {
+        log_warn_limited("lookup-refused", "The hub does not answer: too many people are looked "
+                                           "up, or it takes nothing from this collector.");
+        return DOWNLINK_UNREACHABLE;
+    }
     if (o->type != WIRE_LOOKUP || !wire_read_lookup_reply(&o->members, &reply)) {
         log_warn_limited("lookup-failed", "The look-up's answer is damaged.");
         return DOWNLINK_UNREACHABLE;

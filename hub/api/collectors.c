@@ -30,6 +30,18 @@ static void write_refused_events(struct json_writer *w, const struct collector_f
     json_close_object(w);
 }
 
+/* Whom it asked for. */
+static void write_lookups(struct json_writer *w, const struct collector_figures *f)
+{
+    json_key(w, "lookups");
+    json_open_object(w);
+    for (int i = 0; i < LOOKUPS_RESULTS; i++) {
+        json_key(w, lookups_result_name(i));
+        json_int(w, (int64_t)f->lookups.counts[i]);
+    }
+    json_close_object(w);
+}
+
 /* Those that it may carry. */
 static void write_sources(struct json_writer *w, const msgpack_object *sources)
 {
@@ -163,6 +175,7 @@ static void write_collector(struct call *call, const struct registry_entry *entr
     json_key(w, "refused");
     json_int(w, (int64_t)f.refused);
     write_refused_events(w, &f);
+    write_lookups(w, &f);
     write_sources(w, value_member_c(&body, "sources"));
     write_scope(call, entry, value_member_c(&body, "scope"));
     json_close_object(w);

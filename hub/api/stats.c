@@ -163,6 +163,17 @@ static void put_refused_events(void *user, struct slice id, const struct collect
     }
 }
 
+static void put_lookups(void *user, struct slice id, const struct collector_figures *figures)
+{
+    for (int i = 0; i < LOOKUPS_RESULTS; i++) {
+        if (figures->lookups.counts[i] > 0) {
+            metrics_put_sample(user, "tributary_collector_lookups_total", "collector", id, "result",
+                               slice_text(lookups_result_name(i)),
+                               (double)figures->lookups.counts[i]);
+        }
+    }
+}
+
 static void put_refused_collectors(struct hub *hub, struct buf *out)
 {
     metrics_put_head(
@@ -175,6 +186,10 @@ static void put_refused_collectors(struct hub *hub, struct buf *out)
                      "carry, without the consent that the source demands, or of an impossible "
                      "time.");
     collectors_each(hub->collectors, put_refused_events, out);
+    metrics_put_head(out, "tributary_collector_lookups_total", "counter",
+                     "People that collectors asked for: somebody in their scope, outside it, "
+                     "nobody, or not answered because there were too many.");
+    collectors_each(hub->collectors, put_lookups, out);
 }
 
 void api_metrics(struct call *call)

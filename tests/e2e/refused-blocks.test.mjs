@@ -39,7 +39,7 @@ test("a message altered on the line by one bit is refused, and comes through whe
   await waitUntil(async () => (await events(hub)) === 2);
   assert.equal(line.altered, 1);
   assert.ok((await hub.overview()).strangersRefused >= 1, "the altered message was counted");
-  assert.match(hub.tail(), /message-refused/);
+  assert.match(hub.tail(), /message-refused|collector-refused .*collector=edge reason=wrong-key/);
 });
 
 test("a block that somebody repeats is recognised, counted and changes nothing", async (t) => {
@@ -89,13 +89,20 @@ test("a revoked collector is refused, keeps what it has, and others go on", asyn
   const { edge, stolen } = site.collectors;
   await stolen.send([hello("m1")]);
   await waitUntil(async () => (await events(hub)) === 1);
-  await site.cli("revoke", "stolen");
+  // What it has when it is revoked stays there; more it does not take.
+  await hub.kill();
   await stolen.send([hello("m2")]);
+  await stolen.kill();
+  await hub.start();
+  await site.cli("revoke", "stolen");
+  stolen.isReady = async () => (await stolen.get("/healthz")).status === 200;
+  await stolen.start();
   await waitUntil(async () => (await figures(hub, "stolen")).refused >= 1);
+  await waitUntil(async () => (await stolen.post("/v1/track", hello("m4"))).body.error?.code === "collector-revoked");
   await edge.send([hello("m3")]);
   await waitUntil(async () => (await events(hub)) === 2);
   assert.ok((await figures(hub, "stolen")).revokedAt, "the hub says when");
   assert.equal(await stolen.metric("tributary_spool_blocks"), 1);
-  assert.match(hub.tail(), /block-refused.*status=revoked/);
+  assert.match(hub.tail(), /collector-refused .*collector=stolen reason=revoked/);
   assert.match(stolen.tail(), /collector-revoked/);
 });
