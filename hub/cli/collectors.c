@@ -14,7 +14,7 @@
 
 static const char *const heads[] = {"COLLECTOR",    "STATE",   "VERSION",  ">LAST SEEN", ">CLOCK",
                                     ">SPOOLED",     ">BYTES",  ">LAG",     ">DROPPED",   ">GATE",
-                                    ">BLOCKS SENT", ">EVENTS", ">REFUSED", "KEEPS"};
+                                    ">BLOCKS SENT", ">EVENTS", ">REFUSED", "KEEPS",      "CARRIES"};
 enum { COLUMNS = sizeof heads / sizeof *heads };
 
 /* A collector that is up asks the hub for news far more often. */
@@ -110,6 +110,22 @@ static void put_scope(struct buf *cell, const msgpack_object *collector)
     }
 }
 
+/* All, or how many sources. */
+static void put_carriage(struct buf *cell, const msgpack_object *sources)
+{
+    uint32_t count = value_is(sources, MSGPACK_OBJECT_ARRAY) ? sources->via.array.size : 0;
+    bool is_all = sources == NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct slice id;
+        is_all = is_all || (value_text(&sources->via.array.ptr[i], &id) && slice_is(id, "*"));
+    }
+    if (is_all) {
+        buf_put_format(cell, "all");
+    } else {
+        buf_put_format(cell, "%" PRIu32 " source%s", count, count == 1 ? "" : "s");
+    }
+}
+
 static void add_collector(struct table *table, const msgpack_object *collector, int64_t now_ms)
 {
     const msgpack_object *seen = value_member_c(collector, "lastSeenAt");
@@ -127,6 +143,7 @@ static void add_collector(struct table *table, const msgpack_object *collector, 
     put_number(table_cell(table), value_member_c(collector, "events"));
     put_number(table_cell(table), value_member_c(collector, "refused"));
     put_scope(table_cell(table), collector);
+    put_carriage(table_cell(table), value_member_c(collector, "sources"));
 }
 
 bool collectors_print(struct client *client, int indent, struct error *err)
@@ -174,38 +191,74 @@ static void write_scope(int count, char *const *arguments, struct buf *out)
     json_close_object(&w);
 }
 
-/* collectors scope NAME KIND [SEGMENT...]; the hub checks kind and segments. */
-static enum cli_outcome set_scope(const struct cli *cli, int argc, char *const *argv,
-                                  struct error *err)
+/* Change one member of a collector's definition, and say what that does. */
+static enum cli_outcome change(const struct cli *cli, const char *name, const struct buf *body,
+                               const char *what, struct error *err)
 {
     char path[SEAL_COLLECTOR_ID_MAX + 32];
     struct client *client;
     struct client_reply reply;
+    if (!cli_check_collector_name(name, err)) {
+        return CLI_MISUSED;
+    }
+    if (!client_open_hub(cli, &client, err)) {
+        return CLI_FAILED;
+    }
+    snprintf(path, sizeof path, "/v1/collectors/%s", name);
+    client_reply_init(&reply);
+    bool done = client_request(client, "PUT", path, buf_slice(body), &reply, err) &&
+                client_check(&reply, err);
+    if (done) {
+        printf("%s %s\n", name, what);
+    }
+    client_reply_done(&reply);
+    client_close(&client);
+    return done ? CLI_DONE : CLI_FAILED;
+}
+
+/* collectors scope NAME KIND [SEGMENT...]; the hub checks kind and segments. */
+static enum cli_outcome set_scope(const struct cli *cli, int argc, char *const *argv,
+                                  struct error *err)
+{
     struct buf body;
     if (argc < 2 || argc > 2 + LIMIT_SEGMENTS) {
         error_set(err, ERROR_INVALID,
                   "name a collector and seen, everybody, or segments with their keys");
         return CLI_MISUSED;
     }
-    if (!cli_check_collector_name(argv[0], err)) {
-        return CLI_MISUSED;
-    }
-    if (!client_open_hub(cli, &client, err)) {
-        return CLI_FAILED;
-    }
-    snprintf(path, sizeof path, "/v1/collectors/%s", argv[0]);
     buf_init(&body, 1024 * 1024);
     write_scope(argc - 1, argv + 1, &body);
-    client_reply_init(&reply);
-    bool done = client_request(client, "PUT", path, buf_slice(&body), &reply, err) &&
-                client_check(&reply, err);
-    if (done) {
-        printf("%s is filled anew; `tributary collectors` shows how far it is.\n", argv[0]);
-    }
-    client_reply_done(&reply);
+    enum cli_outcome outcome = change(
+        cli, argv[0], &body, "is filled anew; `tributary collectors` shows how far it is.", err);
     buf_done(&body);
-    client_close(&client);
-    return done ? CLI_DONE : CLI_FAILED;
+    return outcome;
+}
+
+/* collectors sources NAME ID...; the hub checks the ids. */
+static enum cli_outcome set_sources(const struct cli *cli, int argc, char *const *argv,
+                                    struct error *err)
+{
+    struct json_writer w;
+    struct buf body;
+    if (argc < 2) {
+        error_set(err, ERROR_INVALID,
+                  "name a collector and the ids of its sources, or '*' for all");
+        return CLI_MISUSED;
+    }
+    buf_init(&body, 1024 * 1024);
+    json_writer_init(&w, &body);
+    json_open_object(&w);
+    json_key(&w, "sources");
+    json_open_array(&w);
+    for (int i = 1; i < argc; i++) {
+        json_cstr(&w, argv[i]);
+    }
+    json_close_array(&w);
+    json_close_object(&w);
+    enum cli_outcome outcome = change(
+        cli, argv[0], &body, "carries these sources; the hub takes events of no others.", err);
+    buf_done(&body);
+    return outcome;
 }
 
 static enum cli_outcome run_collectors(const struct cli *cli, int argc, char *const *argv,
@@ -214,6 +267,9 @@ static enum cli_outcome run_collectors(const struct cli *cli, int argc, char *co
     struct client *client;
     if (argc > 0 && strcmp(argv[0], "scope") == 0) {
         return set_scope(cli, argc - 1, argv + 1, err);
+    }
+    if (argc > 0 && strcmp(argv[0], "sources") == 0) {
+        return set_sources(cli, argc - 1, argv + 1, err);
     }
     if (!cli_read_arguments(argc, argv, NULL, 0, NULL, 0, 0, err)) {
         return CLI_MISUSED;
@@ -254,7 +310,7 @@ static enum cli_outcome run_revoke(const struct cli *cli, int argc, char *const 
 
 const struct cli_command command_collectors = {
     .name = "collectors",
-    .usage = "\nscope NAME seen|everybody\nscope NAME segments KEY...",
+    .usage = "\nscope NAME seen|everybody\nscope NAME segments KEY...\nsources NAME ID...",
     .sentence = "list the collectors: last seen, clock, spools; whose cards they keep",
     .help =
         "STATE is silent where nothing was heard for two minutes.\n"
@@ -267,7 +323,9 @@ const struct cli_command command_collectors = {
         "KEEPS is whose cards its edge cache keeps: of who was seen there or looked up (seen), of\n"
         "the members of segments, or of everybody. `scope` changes that: the cache is filled "
         "anew,\n"
-        "and who does not belong any more is removed from it.\n",
+        "and who does not belong any more is removed from it.\n"
+        "CARRIES is whose events it may send: all sources, or so many. `sources` sets their ids\n"
+        "('*': all): a box that is taken over then speaks for these alone.\n",
     .run = run_collectors,
 };
 

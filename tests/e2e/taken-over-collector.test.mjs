@@ -35,7 +35,8 @@ test("a collector has the sources that it carries, and no secret key of them", a
   const site = await startSite(t, { sources: SOURCES, writeKey: "pos-secret-key" });
   const { hub, collector } = site;
   assert.deepEqual((await hub.get("/v1/collectors/edge")).sources, ["*"]);
-  await hub.put("/v1/collectors/edge", { sources: ["pos"] });
+  assert.match(await site.cli("collectors", "sources", "edge", "pos"), /edge carries these sources/);
+  assert.match(await site.cli("collectors"), /1 source\s*$/);
   assert.deepEqual((await hub.get("/v1/collectors/edge")).sources, ["pos"]);
   await waitUntil(async () => (await collector.post("/v1/track", sold("m1", "u1"), { writeKey: "erp-secret-key" })).status === 401);
   assert.equal((await collector.post("/v1/track", sold("m2", "u1"), { writeKey: "web-key" })).status, 401);
