@@ -79,7 +79,8 @@ static void put(struct partition *p, const struct key *key, const struct rank *r
     buf_done(&value);
 }
 
-/* How an event stands to the one that counts: below 0 before it, 0 it is itself, or there is none. */
+/* How an event stands to the one that counts: below 0 before it, 0 it is itself, or there is none.
+ */
 static bool stand(struct partition *p, const struct key *key, const struct rank *rank,
                   bool *ret_found, int *ret_order, struct error *err)
 {

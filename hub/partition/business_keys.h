@@ -1,5 +1,6 @@
-/* Of a profile's events with an equal business key one counts: one of a server source before others,
- * then the earliest, then the one with the lesser messageId. The others stay in the timeline.
+/* Of a profile's events with an equal business key one counts: one of a server source before
+ * others, then the earliest, then the one with the lesser messageId. The others stay in the
+ * timeline.
  *
  * An index in the partition names the one that counts. It is decided anew where the timeline is put
  * together: after merges, and when the definitions change.

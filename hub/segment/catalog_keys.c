@@ -40,10 +40,11 @@ bool catalog_read_business_keys(struct catalog *c, const msgpack_object *root,
     if (!fine) {
         snprintf(where->code, sizeof where->code, "invalid-business-key");
         snprintf(where->field, sizeof where->field, "/key");
-        return error_set(err, ERROR_INVALID,
-                         "\"key\" must be the name of a property, of 1 to %d bytes; up to %d events "
-                         "may have one.",
-                         LIMIT_NAME_BYTES, LIMIT_BUSINESS_KEYS);
+        return error_set(
+            err, ERROR_INVALID,
+            "\"key\" must be the name of a property, of 1 to %d bytes; up to %d events "
+            "may have one.",
+            LIMIT_NAME_BYTES, LIMIT_BUSINESS_KEYS);
     }
     return true;
 }
