@@ -7,9 +7,10 @@ static bool is_browser(const struct profile_identifier *id)
 
 /* ---- Browsers ---- */
 
+/* Of a browser that somebody else was proven to be at since nothing is evident any more. */
 static int64_t evidence_of(const struct profile_identifier *browser)
 {
-    return browser->evidence_ms;
+    return browser->parted_ms >= browser->evidence_ms ? 0 : browser->evidence_ms;
 }
 
 int64_t card_evidence_at(const struct profile *p, struct slice anonymous_id)

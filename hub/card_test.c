@@ -128,6 +128,29 @@ static void test_a_card_names_the_browsers_that_its_collector_has_seen(void **st
     assert_false(card_has_browser(f->profile, 99, slice_text("a-1")));
 }
 
+static void test_a_browser_at_which_another_was_proven_is_evidently_nobodys(void **state)
+{
+    struct fixture *f = *state;
+    const struct identifier tablet = {slice_text("anonymous_id"), slice_text("tablet")};
+    const struct {
+        bool is_other;
+        int64_t at_ms;
+        int64_t evident_ms;
+    } events[] = {{false, 10, 10}, {true, 20, 0},  {false, 30, 30}, {true, 15, 30},
+                  {true, 30, 0},   {false, 25, 0}, {false, 31, 31}};
+    int64_t ms = -1;
+    see_browser(f, WEB, "tablet", 5);
+    see(f, "email", "jane@example.com", 5);
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        (events[i].is_other ? profile_part_identifier
+                            : profile_prove_identifier)(f->profile, tablet, events[i].at_ms);
+        assert_int_equal(card_evidence_at(f->profile, tablet.value), events[i].evident_ms);
+        write_card(f, WEB, CARD_BROWSERS);
+        assert_true(wire_card_evidence(&f->card, tablet.value, &ms));
+        assert_int_equal(ms, events[i].evident_ms);
+    }
+}
+
 static void test_an_older_collector_gets_its_own_browsers_among_the_identifiers(void **state)
 {
     struct fixture *f = *state;
@@ -195,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(test_a_card_names_the_browsers_that_its_collector_has_seen),
+        WITH(test_a_browser_at_which_another_was_proven_is_evidently_nobodys),
         WITH(test_an_older_collector_gets_its_own_browsers_among_the_identifiers),
         WITH(test_of_many_browsers_a_card_names_the_latest),
         WITH(test_what_names_a_person_is_kept_before_what_does_not),

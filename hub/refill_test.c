@@ -339,7 +339,7 @@ static void make_older(struct fixture *f, const char *who)
     buf_clear(&f->bytes);
     profile_pack(p, &f->bytes);
     f->bytes.data[2] -= 3; /* an array of 18: no purchases, places of browsers, claims */
-    store_batch_put(&batch, key_slice(&key), slice_make(f->bytes.data, f->bytes.len - 4 - 11));
+    store_batch_put(&batch, key_slice(&key), slice_make(f->bytes.data, f->bytes.len - 4 - 12));
     key = key_fact("stats");
     assert_true(store_get(f->store, NULL, key_slice(&key), &f->bytes, &found, &f->err));
     assert_int_equal(f->bytes.data[0], 0x9d); /* an array of 13, of which three were not */

@@ -4,6 +4,7 @@
  * has a seat there: an identifier made of the browser and the person, which takes the browser's
  * place in the event. With evidence the seat is the other person's own; without, it is a visitor
  * who claims to be that person. */
+#include "hub/card.h"
 #include "hub/partition/arrival.h"
 
 enum { ARENA_CHUNK = 4096 };
@@ -87,14 +88,32 @@ static const struct identifier *proven_stranger(struct partition *p, struct prof
     return NULL;
 }
 
+/* It is evident that somebody else was at the browser: its pages may not be told of this profile
+ * any more, until evidence brings it back. */
+static void part_browser(struct partition *p, struct profile *profile, struct identifier browser,
+                         int64_t at_ms)
+{
+    int64_t before = card_evidence_at(profile, browser.value);
+    profile_part_identifier(profile, browser, at_ms);
+    partition_changed(p, profile);
+    if (card_evidence_at(profile, browser.value) != before) {
+        profile->version++;
+        partition_tell_edges(p, profile);
+    }
+}
+
 bool arrival_takes_seat(struct partition *p, struct profile *profile, struct arrival *a)
 {
-    const struct identifier *person = proven_stranger(p, profile, a);
-    person = person == NULL ? claimed_stranger(p, profile, &a->parties) : person;
+    const struct identifier *proven = proven_stranger(p, profile, a);
+    const struct identifier *person =
+        proven == NULL ? claimed_stranger(p, profile, &a->parties) : proven;
     if (person == NULL) {
         return false;
     }
     struct identifier browser = a->parties.facts[0];
+    if (proven != NULL) {
+        part_browser(p, profile, browser, a->event.timestamp_ms);
+    }
     struct identifier seat = identity_seat(browser.value, *person, &p->arena);
     journal_refusal(p, profile, a, *person);
     partition_send(p, home_of(seat, p->options.count),

@@ -351,9 +351,10 @@ void claims_pack(const struct profile *p, msgpack_packer *k)
         value_pack_text(k, c->message_id);
         value_pack_text(k, c->source);
     }
-    msgpack_pack_array(k, p->identifier_count);
+    msgpack_pack_array(k, 2 * p->identifier_count);
     for (size_t i = 0; i < p->identifier_count; i++) {
         msgpack_pack_int64(k, p->identifiers[i].evidence_ms);
+        msgpack_pack_int64(k, p->identifiers[i].parted_ms);
     }
     msgpack_pack_array(k, FIGURES);
     msgpack_pack_uint64(k, p->claims_refused);
@@ -424,9 +425,11 @@ static bool unpack_devices(const msgpack_object *list, struct profile *p)
 
 static bool unpack_evidence(const msgpack_object *list, struct profile *p)
 {
-    bool fine = list->type == MSGPACK_OBJECT_ARRAY && list->via.array.size == p->identifier_count;
-    for (uint32_t i = 0; fine && i < list->via.array.size; i++) {
-        fine = value_int(&list->via.array.ptr[i], &p->identifiers[i].evidence_ms);
+    bool fine =
+        list->type == MSGPACK_OBJECT_ARRAY && list->via.array.size == 2 * p->identifier_count;
+    for (size_t i = 0; fine && i < p->identifier_count; i++) {
+        fine = value_int(&list->via.array.ptr[2 * i], &p->identifiers[i].evidence_ms) &&
+               value_int(&list->via.array.ptr[2 * i + 1], &p->identifiers[i].parted_ms);
     }
     return fine;
 }

@@ -142,8 +142,21 @@ bool profile_see_identifier(struct profile *p, struct identifier id, int64_t fir
     }
     GROW(p, identifier);
     p->identifiers[p->identifier_count++] = (struct profile_identifier){
-        {arena_copy(&p->arena, id.type), arena_copy(&p->arena, id.value)}, first_ms, last_ms, 0, 0};
+        {arena_copy(&p->arena, id.type), arena_copy(&p->arena, id.value)},
+        first_ms,
+        last_ms,
+        0,
+        0,
+        0};
     return true;
+}
+
+void profile_part_identifier(struct profile *p, struct identifier id, int64_t at_ms)
+{
+    struct profile_identifier *found = at_ms > 0 ? profile_find_identifier(p, id) : NULL;
+    if (found != NULL && at_ms > found->parted_ms) {
+        found->parted_ms = at_ms;
+    }
 }
 
 void profile_prove_identifier(struct profile *p, struct identifier id, int64_t at_ms)
@@ -437,6 +450,7 @@ void profile_merge(struct profile *into, const struct profile *from)
         const struct profile_identifier *id = &from->identifiers[i];
         (void)profile_see_identifier(into, id->id, id->first_seen_ms, id->last_seen_ms);
         profile_prove_identifier(into, id->id, id->evidence_ms);
+        profile_part_identifier(into, id->id, id->parted_ms);
     }
     for (size_t i = 0; i < from->trait_count; i++) {
         (void)profile_set_trait(into, &from->traits[i]);

@@ -46,6 +46,7 @@ struct profile_identifier {
      * anonymous ids alone: a collector is told of no other browsers of the person. */
     uint64_t seen_at;
     int64_t evidence_ms; /* of an anonymous id: when an event last proved whose it is; 0: never */
+    int64_t parted_ms;   /* likewise: that somebody else was at the browser */
 };
 
 struct profile_trait {
@@ -197,6 +198,8 @@ bool profile_see_identifier(struct profile *profile, struct identifier id, int64
                             int64_t last_ms);
 /* An event proved whose browser this is. */
 void profile_prove_identifier(struct profile *profile, struct identifier id, int64_t at_ms);
+/* An event proved that somebody else was at this browser. */
+void profile_part_identifier(struct profile *profile, struct identifier id, int64_t at_ms);
 void profile_drop_identifier(struct profile *profile, struct identifier id);
 size_t profile_count_identifiers(const struct profile *profile, struct slice type);
 

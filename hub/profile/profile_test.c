@@ -237,8 +237,8 @@ static struct profile *read_back_as_of_old(const struct profile *p)
     profile_pack(p, &bytes);
     assert_memory_equal(bytes.data, "\xdc\x00\x15", 3);
     bytes.data[2] -= 2;
-    bytes.len -= 1 + p->identifier_count;             /* one small number each */
-    bytes.len -= 1 + 3 + 1 + p->identifier_count + 5; /* no claims */
+    bytes.len -= 1 + p->identifier_count;                 /* one small number each */
+    bytes.len -= 1 + 3 + 1 + 2 * p->identifier_count + 5; /* no claims */
     assert_true(profile_unpack(buf_slice(&bytes), &back, &err));
     buf_done(&bytes);
     return back;
@@ -263,6 +263,41 @@ static void test_browsers_of_old_were_seen_where_alone_somebody_was_interested(v
     assert_int_equal(profile_find_identifier(back, browser)->seen_at, 0);
     profile_free(&back);
     profile_free(&p);
+}
+
+static struct profile *read_back(const struct profile *p)
+{
+    struct buf bytes;
+    struct profile *back;
+    struct error err;
+    buf_init(&bytes, 1024 * 1024);
+    profile_pack(p, &bytes);
+    assert_true(profile_unpack(buf_slice(&bytes), &back, &err));
+    buf_done(&bytes);
+    return back;
+}
+
+static void test_when_who_was_at_a_browser_is_kept_and_joined(void **state)
+{
+    const struct identifier browser = {slice_text("anonymous_id"), slice_text("a-1")};
+    struct profile *a = profile_new(id_of(1));
+    struct profile *b = profile_new(id_of(2));
+    (void)state;
+    (void)profile_see_identifier(a, browser, 1, 1);
+    profile_prove_identifier(a, browser, 10);
+    profile_part_identifier(a, browser, 20);
+    (void)profile_see_identifier(b, browser, 1, 1);
+    profile_prove_identifier(b, browser, 30);
+    profile_part_identifier(b, browser, 5);
+    struct profile *back = read_back(a);
+    assert_int_equal(profile_find_identifier(back, browser)->evidence_ms, 10);
+    assert_int_equal(profile_find_identifier(back, browser)->parted_ms, 20);
+    profile_merge(back, b);
+    assert_int_equal(profile_find_identifier(back, browser)->evidence_ms, 30);
+    assert_int_equal(profile_find_identifier(back, browser)->parted_ms, 20);
+    profile_free(&a);
+    profile_free(&b);
+    profile_free(&back);
 }
 
 /* ---- Identifiers, times, memberships ---- */
@@ -609,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_the_collector_that_came_first_makes_room_for_a_new_one),
         cmocka_unit_test(test_the_shared_outbox_makes_no_room_for_a_collector),
         cmocka_unit_test(test_where_a_browser_was_seen_stays_true_when_a_collector_makes_room),
+        cmocka_unit_test(test_when_who_was_at_a_browser_is_kept_and_joined),
         cmocka_unit_test(test_browsers_of_old_were_seen_where_alone_somebody_was_interested),
         cmocka_unit_test(test_an_identifier_is_seen_from_its_first_to_its_last_time),
         cmocka_unit_test(test_times_of_a_state_are_kept_in_order),
