@@ -57,3 +57,10 @@ for (const { heading, program, file, source } of LANGUAGES) {
     assert.equal(signature, createHmac("sha256", SECRET).update(`${head}.${body}`).digest("base64url"));
   });
 }
+
+test("the manual says of every fault what to do", () => {
+  const code = readFileSync(join(ROOT, "hub/trust/proof.c"), "utf8");
+  const faults = [...code.matchAll(/\[PROOF_\w+\] = \{\s*"([a-z-]+)"/g)].map(([, name]) => name);
+  assert.ok(faults.length > 10);
+  for (const fault of faults.filter((name) => name !== "valid")) assert.ok(MANUAL.includes(`| \`${fault}\` |`), fault);
+});
