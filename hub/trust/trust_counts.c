@@ -158,11 +158,12 @@ static bool are_many(uint64_t invalid, uint64_t proven)
 bool trust_advice(const struct trust_figures *figures, bool has_keys, char ret[TRUST_ADVICE_BYTES])
 {
     uint64_t invalid = trust_invalid(figures);
+    uint64_t proofs = invalid + figures->proven;
     enum proof_fault fault = most_frequent(figures);
     if (invalid > 0 && are_many(invalid, figures->proven)) {
         snprintf(ret, TRUST_ADVICE_BYTES,
                  "%llu of %llu proofs do not count, most often (%llu) as %s: %s",
-                 (unsigned long long)invalid, (unsigned long long)(invalid + figures->proven),
+                 (unsigned long long)invalid, (unsigned long long)proofs,
                  (unsigned long long)figures->invalid[fault], proof_fault_name(fault),
                  proof_fault_advice(fault));
         return true;
