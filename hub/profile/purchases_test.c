@@ -150,7 +150,7 @@ static void test_a_profile_of_an_earlier_version_reads_with_incomplete_purchases
     assert_memory_equal(bytes.data, "\xdc\x00\x15", 3); /* an array of 21 */
     bytes.data[2] = 0x12;
     bytes.len -= 10; /* no claims */
-    bytes.len -= 3; /* [1], and [] of where browsers were seen */
+    bytes.len -= 3;  /* [1], and [] of where browsers were seen */
     assert_true(profile_unpack(buf_slice(&bytes), &back, &err));
     assert_int_equal(back->version, 7);
     assert_int_equal(back->purchases_version, PURCHASES_INCOMPLETE);
