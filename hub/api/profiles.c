@@ -9,6 +9,24 @@
 
 enum { CLAIMANTS_MAX = 100 };
 
+/* Of a browser that only claims are known of there is no event yet: the claims' times stand for it.
+ */
+static int64_t first_of(const struct profile *p, int64_t ms)
+{
+    for (size_t i = 0; ms == INT64_MAX && i < p->claim_count; i++) {
+        ms = p->claims[i].first_ms;
+    }
+    return ms == INT64_MAX ? 0 : ms;
+}
+
+static int64_t last_of(const struct profile *p, int64_t ms)
+{
+    for (size_t i = 0; ms <= 0 && i < p->claim_count; i++) {
+        ms = p->claims[i].last_ms;
+    }
+    return ms < 0 ? 0 : ms;
+}
+
 static void write_identifiers(struct json_writer *w, const struct profile *p)
 {
     json_key(w, "identifiers");
@@ -20,9 +38,9 @@ static void write_identifiers(struct json_writer *w, const struct profile *p)
         json_key(w, "value");
         json_text(w, p->identifiers[i].id.value);
         json_key(w, "firstSeenAt");
-        json_time(w, p->identifiers[i].first_seen_ms);
+        json_time(w, first_of(p, p->identifiers[i].first_seen_ms));
         json_key(w, "lastSeenAt");
-        json_time(w, p->identifiers[i].last_seen_ms);
+        json_time(w, last_of(p, p->identifiers[i].last_seen_ms));
         json_close_object(w);
     }
     json_close_array(w);
@@ -251,9 +269,9 @@ void api_write_profile(struct json_writer *w, const struct profile *p,
     json_key(w, "id");
     json_cstr(w, profile_id_hex(p->id).text);
     json_key(w, "createdAt");
-    json_time(w, p->created_ms);
+    json_time(w, first_of(p, p->created_ms));
     json_key(w, "lastSeenAt");
-    json_time(w, p->last_seen_ms);
+    json_time(w, last_of(p, p->last_seen_ms));
     json_key(w, "known");
     json_bool(w, is_known);
     write_identifiers(w, p);

@@ -191,8 +191,8 @@ static bool apply_bystander(struct partition *p, struct profile *profile, struct
     struct catalog_touch touch = {.everything = profile->event_count == 0};
     struct claim_list before;
     partition_list_claims(profile, &before);
-    (void)profile_see_identifier(profile, a->parties.facts[0], a->event.timestamp_ms,
-                                 a->event.timestamp_ms);
+    /* The event is not of this browser: it was not seen at that time. */
+    (void)profile_see_identifier(profile, a->parties.facts[0], INT64_MAX, INT64_MIN);
     touch.claims = arrival_apply_claims(profile, a);
     (void)partition_index_claims(p, profile, &before);
     partition_changed(p, profile);

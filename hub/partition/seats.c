@@ -255,11 +255,8 @@ static bool part_events(struct partition *p, struct profile *profile, struct err
 {
     struct parting parting = {.partition = p, .profile = profile, .fine = true, .err = err};
     struct key key = key_timeline(profile->id, 0, 0);
-    size_t count = profile->identifier_count;
-    struct profile_identifier *before =
-        arena_allocate(&p->arena, (count + 1) * sizeof *profile->identifiers);
-    memcpy(before, profile->identifiers, count * sizeof *before);
-    for (size_t i = 0; i < count; i++) {
+    /* All that was seen is seen anew; what the event at hand brings its caller sees afterwards. */
+    for (size_t i = 0; i < profile->identifier_count; i++) {
         profile->identifiers[i].first_seen_ms = INT64_MAX;
         profile->identifiers[i].last_seen_ms = INT64_MIN;
     }
@@ -271,12 +268,6 @@ static bool part_events(struct partition *p, struct profile *profile, struct err
         view_each(&p->view, key_prefix(&key, KEY_PREFIX_PROFILE), on_event, &parting, err) &&
         parting.fine;
     buf_done(&parting.event);
-    for (size_t i = 0; i < count; i++) { /* of no event here any more, or not yet */
-        if (profile->identifiers[i].first_seen_ms == INT64_MAX) {
-            profile->identifiers[i].first_seen_ms = before[i].first_seen_ms;
-            profile->identifiers[i].last_seen_ms = before[i].last_seen_ms;
-        }
-    }
     profile->event_count -= parting.left;
     p->stats.events -= parting.left; /* they are applied again where they go */
     return fine;
