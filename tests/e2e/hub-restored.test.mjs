@@ -27,7 +27,7 @@ test("a hub whose key is not that of its data does not start, and says which key
 const hello = (messageId, members) => ({ type: "track", event: "Hello", messageId, ...members });
 
 /* A source that wants consent to one category, beside those that exist already. */
-const wanting = (category) => ({ name: "Till", consent: { required: [category] } });
+const wanting = (category) => ({ name: "Till", trust: "server", consent: { required: [category] } });
 
 /* With which code an event of user u-1 is refused whose person consents to `category` alone; undefined: taken. */
 async function refusal(collector, category, writeKey = "till") {
