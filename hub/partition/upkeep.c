@@ -156,7 +156,9 @@ bool partition_put_together(struct partition *p, struct profile *profile, struct
 void partition_list_claims(const struct profile *profile, struct claim_list *ret)
 {
     ret->count = profile->claim_count;
-    memcpy(ret->claims, profile->claims, profile->claim_count * sizeof *ret->claims);
+    if (ret->count > 0) {
+        memcpy(ret->claims, profile->claims, ret->count * sizeof *ret->claims);
+    }
 }
 
 static bool is_among(const struct profile_claim *claim, const struct profile_claim *list,
