@@ -248,6 +248,11 @@ void api_get_customer(struct api *api, struct http_request *http)
         return;
     }
     http_each_query(http, on_query, &q);
+    /* Only whether the token is right: the page asks before anybody is looked for. */
+    if (q.count == 0 && slice_is(http_method(http), "HEAD")) {
+        http_answer_static(http, 204, NULL, slice_text(""));
+        return;
+    }
     const char *mistake = query_mistake(&q);
     if (mistake != NULL) {
         http_answer_error(http, 400, "invalid-query", mistake, NULL);

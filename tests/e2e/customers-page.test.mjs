@@ -1,6 +1,9 @@
 // The page at /customers as a seller uses it on a tablet, in a real browser.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { openBrowser } from "./support/browser.mjs";
+import { ROOT } from "./support/cli.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
 const EMAIL = "wanda.quixote@example.com";
@@ -8,8 +11,8 @@ const LOYALTY = "4711000815";
 const PHONE = "+33639980077";
 
 // A store whose customer Wanda has bought something, and the page open in front of the seller.
-async function openTill(t, link = "") {
-  const page = await openBrowser(t);
+async function openTill(t, link = "", locale = "en-IE") {
+  const page = await openBrowser(t, { locale });
   if (!page) return undefined;
   const { hub, collector } = await startSite(t, {
     segments: { vip: { name: "VIP customers", where: { event: "Order Completed" } } },
@@ -57,8 +60,8 @@ test("a seller enters the token once, types who it is, and sees the customer", a
   assert.equal(await page.isVisible("#search"), false);
   await page.fill("#token", "not the token");
   await page.press("#token", "Enter");
-  await search(page, EMAIL);
-  await notice(page, /not valid/);
+  await notice(page, /not valid/); // at once, before anybody is looked for
+  assert.deepEqual([await page.isVisible("#search"), await page.inputValue("#token")], [false, ""]);
   await page.fill("#token", collector.customerToken);
   await page.press("#token", "Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "search");
@@ -110,6 +113,68 @@ test("what was typed is recognised, and the seller chooses where it is ambiguous
   await page.click("#choices button:has-text('Phone')");
   await notice(page, /Nobody is known by Phone/);
   assert.equal(await page.isVisible("#card"), false);
+});
+
+test("a wrong token in a link or from before is said at once", async (t) => {
+  const till = await openTill(t);
+  if (!till) return;
+  const { page, collector } = till;
+  await page.goto(`${collector.url}/customers#token=wrong`);
+  await notice(page, /not valid/);
+  assert.equal(await page.isVisible("#token"), true);
+  await page.evaluate(() => sessionStorage.setItem("tributary-customer-token", "of before"));
+  await page.reload();
+  await notice(page, /not valid/);
+});
+
+test("a French tablet reads French, with dates and amounts as they are written there", async (t) => {
+  const till = await openTill(t, "with a link", "fr-FR");
+  if (!till) return;
+  const { page, hub, collector } = till;
+  await search(page, EMAIL);
+  await page.waitForSelector("#card:not([hidden])");
+  assert.deepEqual(await page.evaluate(() => [document.documentElement.lang, document.title]), ["fr", "Clients"]);
+  const card = await page.innerText("#card");
+  const day = new Intl.DateTimeFormat("fr-FR", { dateStyle: "medium" }).format(new Date());
+  for (const wanted of ["Derniers achats", "80,50\u00a0€", "commande O-77", `Oui, depuis le ${day}`, "À jour. Dernier changement\u202f:", "Numéro de fidélité"]) {
+    assert.ok(card.includes(wanted), `${wanted} in\n${card}`);
+  }
+  assert.ok(await isFitting(page), "fits a tablet");
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.ok(await isFitting(page), "fits a telephone");
+  await search(page, "personne@example.com");
+  await notice(page, /Personne n’est connu par E-mail personne@example\.com/);
+  await hub.kill();
+  await waitUntil(async () => (await collector.customer("email", EMAIL)).headers["tributary-hub"] === "unreachable", {
+    timeout: 60_000,
+    what: "the collector to notice",
+  });
+  await search(page, EMAIL);
+  await notice(page, /coupée.*dernière nouvelle de ce client\u202f: (il y a|maintenant|à l’instant)/);
+});
+
+test("every text is there in every language, and a language that has none reads English with its own first", async (t) => {
+  const html = readFileSync(join(ROOT, "collector", "api", "customers.html"), "utf8");
+  const source = /const TEXTS_BY_LANGUAGE = (\{.*?\n\});/s.exec(html)[1];
+  const languages = new Function(`return ${source}`)();
+  const shape = (texts) => Object.entries(texts).map(([name, text]) => [name, typeof text === "object" ? shape(text) : typeof text + (text.length > 0 ? "" : " empty")]).sort();
+  for (const [language, texts] of Object.entries(languages)) assert.deepEqual(shape(texts), shape(languages.en), language);
+  const used = [...html.matchAll(/TEXTS\.(\w+)|data-text="(\w+)"/g)].map(([, inScript, inPage]) => inScript ?? inPage);
+  assert.deepEqual(used.filter((name) => !(name in languages.en)), [], "asked for, and not there");
+  assert.deepEqual(Object.keys(languages.en).filter((name) => !used.includes(name)), [], "there, and never shown");
+  assert.deepEqual(
+    Object.values(languages.fr).filter((text) => /[^\u202f][;:!?»]|[«] /.test(String(text).replace(/=>|\$\{[^}]*\}|^\(\w+\) |[?:]\.|https?:/g, ""))),
+    [],
+    "a fine space before : ; ? !",
+  );
+
+  for (const [locale, language] of [["de-DE", "en"], ["fr-CA", "fr"], ["en-US", "en"]]) {
+    const page = await openBrowser(t, { locale });
+    if (!page) return;
+    const { collector } = await startSite(t);
+    await page.goto(`${collector.url}/customers`);
+    assert.equal(await page.evaluate(() => document.documentElement.lang), language, locale);
+  }
 });
 
 test("with the line down the page says so, and how old the information is", async (t) => {
