@@ -107,3 +107,40 @@ test("without consent the browser sends nothing and keeps nothing", async (t) =>
   await waitUntil(() => hub.profile("user_id", "later"));
   assert.equal((await hub.overview()).profiles, before.profiles + 1);
 });
+
+// What lies at the middle of an element, when it is scrolled to, must be the element or a part of it.
+const covered = (page) =>
+  page.evaluate(() =>
+    [...document.querySelectorAll("main a, main button, header a, header button, header input, footer button")]
+      .filter((part) => part.checkVisibility())
+      .filter((part) => {
+        part.scrollIntoView({ block: "nearest" });
+        const { left, top, width, height } = part.getBoundingClientRect();
+        return !part.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+      })
+      .map((part) => part.textContent || part.id),
+  );
+
+test("what the shop shows of Tributary covers none of its buttons, on a screen, a tablet or a telephone", async (t) => {
+  const page = await openBrowser(t);
+  if (!page) return;
+  const { shop } = await openShop(t);
+  await page.goto(shop.url);
+  await page.click("#consent-accept");
+  const [{ product_id: sku }] = loadProducts();
+  for (const [width, height] of [[1366, 768], [1024, 768], [390, 740]]) {
+    await page.setViewportSize({ width, height });
+    for (const path of ["/", `/product.html?sku=${sku}`, "/cart.html"]) {
+      await page.goto(shop.url + path);
+      await page.waitForSelector("main > *");
+      if (path.startsWith("/product")) await page.click("#add");
+      for (const open of [true, false]) {
+        await page.evaluate((is) => {
+          document.getElementById("knows").open = is;
+          document.getElementById("segments").innerHTML = "<li>hot-leads</li><li>window-shoppers</li><li>vip-customers</li>";
+        }, open);
+        assert.deepEqual(await covered(page), [], `${path} at ${width} px`);
+      }
+    }
+  }
+});
