@@ -7,6 +7,21 @@ const PROGRAM = "/usr/bin/chromium";
 const USER_AGENT =
   "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
 
+export const CHROMIUM_LAUNCH = {
+  executablePath: PROGRAM,
+  args: [
+    "--no-sandbox",
+    `--user-agent=${USER_AGENT}`,
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
+  ],
+};
+
 /* Open a page in a fresh browser, which is closed at the end of the test. Undefined, and the test
  * skipped, where there is no Chromium. `options`: those of Playwright for a page; `launch`: for a browser. */
 export async function openBrowser(t, options = {}, launch = {}) {
@@ -14,21 +29,7 @@ export async function openBrowser(t, options = {}, launch = {}) {
     t.skip(`${PROGRAM} is not there`);
     return undefined;
   }
-  const browser = await chromium.launch({
-    executablePath: PROGRAM,
-    args: [
-      "--no-sandbox",
-      `--user-agent=${USER_AGENT}`,
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
-    ],
-    ...launch,
-  });
+  const browser = await chromium.launch({ ...CHROMIUM_LAUNCH, ...launch });
   t.after(() => browser.close());
   const page = await browser.newPage(options);
   page.setDefaultTimeout(10_000);

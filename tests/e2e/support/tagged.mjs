@@ -5,16 +5,18 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { openBrowser } from "./browser.mjs";
 import { ROOT } from "./cli.mjs";
+import { openEngine } from "./engines.mjs";
 import { freePorts } from "./ports.mjs";
 import { startSite, waitUntil } from "./site.mjs";
 
 export const WRITE_KEY = "web";
 export const SNIPPET = readFileSync(join(ROOT, "tag-js", "snippet.js"), "utf8");
 
-/* Answers undefined, and skips the test, where there is no Chromium. `source` is the source's definition
- * but for its origins; by default it needs no consent. `launch`: Playwright's options for the browser. */
-export async function startTagged(t, { source = { consent: { exempt: true } }, segments = {}, launch } = {}) {
-  const page = await openBrowser(t, {}, launch);
+/* Answers undefined, and skips the test, where there is no such browser: Chromium by Playwright, or that of
+ * `engine`, whose tabs are those of engines.mjs. `source` is the source's definition but for its origins; by
+ * default it needs no consent. `launch`: Playwright's options for the browser. */
+export async function startTagged(t, { source = { consent: { exempt: true } }, segments = {}, launch, engine } = {}) {
+  const page = engine ? await openEngine(t, engine) : await openBrowser(t, {}, launch);
   if (!page) return undefined;
   const [port] = await freePorts(1);
   const origin = `http://127.0.0.1:${port}`;
