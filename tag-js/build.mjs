@@ -16,7 +16,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 // Names are given in this order. Letters that the rest of the code has often compress best; the order
 // was found by trying, and any other is correct too.
-const LETTERS = "etaoripdnmulcGYvPHjxUgbDCfSsMhyOwZkQAWqIRXLEFJz_NT$VBK";
+const LETTERS = "etaoriydnlSpcCYgPJjbABuvkfmsLhIOwDTEUWqzR_GQFZVHNX$xMK";
 const nth_identifier = {
   get(n) {
     let name = LETTERS[n % LETTERS.length];

@@ -270,6 +270,17 @@ test("in the dataLayer what was pushed before still holds, until null takes it a
   ]);
 });
 
+test("what was pushed beside ecommerce holds too, and nothing else of an entry is taken", async () => {
+  const { window, collector, advance } = shop([{ currency: "EUR", user: "u1" }]);
+  await advance(0);
+  window.dataLayer.push({ transaction_id: "T2", value: 20, items: [{ item_id: "B" }], "gtm.uniqueEventId": 3 });
+  window.dataLayer.push({ event: "purchase", "gtm.uniqueEventId": 4 });
+  await advance(10);
+  assert.deepEqual(collector.events().map(({ properties }) => properties), [
+    { currency: "EUR", order_id: "T2", value: 20, total: 20, products: [{ product_id: "B" }] },
+  ]);
+});
+
 test("what shops write as text in the dataLayer is what it stands for", async () => {
   const { window, collector, advance } = shop([]);
   await advance(0);

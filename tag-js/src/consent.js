@@ -25,7 +25,7 @@ export const allowed = () => {
 export const decide = (given, version) => {
   const before = preferences();
   const granted = { ...before };
-  Object.keys(given).forEach((name) => {
+  Object.keys((typeof given == "object" && given) || {}).forEach((name) => {
     const value = given[name];
     if (value == null) return;
     granted[name] = value === true;

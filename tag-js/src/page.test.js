@@ -15,7 +15,7 @@ test("only true grants, and the developer is told of words", async () => {
     await page.advance(1000);
     assert.equal(await taken, "no consent");
     assert.deepEqual([page.collector.batches, Object.keys(page.disk)], [[], ["trb_consent"]]);
-    assert.match(lines(page)[0], /only true grants, and analytics is .*\(consent\)$/);
+    assert.match(lines(page)[0], /only true grants, and here analytics is .*\(consent\)$/);
     assert.equal(lines(page).length, 1);
   }
 });
@@ -178,19 +178,14 @@ test("what is called tributary and is no list of calls is replaced", async () =>
   assert.equal(collector.events().length, 1);
 });
 
-test("without a key, or with a host that is none, one line says so, nothing is sent and nothing throws", async () => {
-  for (const [data, line] of [
-    [{ writeKey: undefined }, /no write key.*data-write-key.*\(no-write-key\)$/],
-    [{ host: "data.example.com" }, /"data.example.com" and must begin with https.*\(host\)$/],
-  ]) {
-    const page = startTag({ data: { ...data, auto: "page links" } });
-    assert.equal(await outcome(page.tag.track("A")), "no consent");
-    page.tag.consent({ analytics: true });
-    await page.advance(60_000);
-    assert.deepEqual(page.collector.batches, []);
-    assert.equal(lines(page).length, 1);
-    assert.match(lines(page)[0], line);
-  }
+test("without a key one line says so, nothing is sent and nothing throws", async () => {
+  const page = startTag({ data: { writeKey: undefined, auto: "page links" } });
+  assert.equal(await outcome(page.tag.track("A")), "no consent");
+  page.tag.consent({ analytics: true });
+  await page.advance(60_000);
+  assert.deepEqual(page.collector.batches, []);
+  assert.equal(lines(page).length, 1);
+  assert.match(lines(page)[0], /no write key.*data-write-key.*\(no-write-key\)$/);
 });
 
 test("a slash at the end of the host does no harm, and a path of the site's own proxy is a host", async () => {
@@ -220,6 +215,30 @@ test("an unknown key is told once, and ends the page's requests", async () => {
   assert.deepEqual(page.collector.beacons, []);
   assert.equal(lines(page).length, 1);
   assert.match(lines(page)[0], /No source has this write key\. This page has "KEY".*\(unknown-write-key\)$/);
+});
+
+test("events that other pages left are not lost to a page with an unknown key", async () => {
+  const before = startTag();
+  before.collector.answers = [new Error("offline")];
+  for (let n = 0; n < 60; n++) before.tag.track("E" + n);
+  await before.advance(10);
+  const wrong = startTag({ disk: before.disk, data: { writeKey: "OTHER" } });
+  wrong.collector.answers = [respond(401, { error: { code: "unknown-write-key", message: "No." } })];
+  await wrong.advance(100_000);
+  assert.equal(wrong.collector.batches.length, 1);
+  const right = startTag({ disk: before.disk });
+  await right.advance(5000);
+  assert.equal(right.collector.events().length, 60);
+});
+
+test("a decision that is no list of categories decides nothing", async () => {
+  for (const given of ["granted", true, null, undefined, 1]) {
+    const page = startTag({ data: { requireConsent: "" } });
+    page.tag.track("A");
+    await page.tag.consent(given);
+    await page.advance(10);
+    assert.deepEqual([page.collector.batches, page.disk], [[], {}]);
+  }
 });
 
 test("what the collector refuses is told once of each kind, and a withdrawal is not told", async () => {
@@ -276,7 +295,23 @@ test("what answers and is no collector is told", async () => {
   page.collector.answers = [respond(404, "<html>")];
   page.tag.track("A");
   await page.advance(10);
-  assert.match(lines(page)[0], /https:\/\/c\.example answers 404.*\(404\)$/);
+  assert.match(lines(page)[0], /https:\/\/c\.example answers 404.*dropped.*\(404\)$/);
+
+  const portal = startTag();
+  portal.collector.answers = [respond(200, "<html>"), respond(200, "<html>")];
+  const taken = outcome(portal.tag.track("A"));
+  await portal.advance(10_000);
+  assert.equal(await taken, "taken");
+  assert.equal(lines(portal).length, 1);
+  assert.match(lines(portal)[0], /https:\/\/c\.example answers 200.*kept.*\(200\)$/);
+
+  for (const answer of [respond(404, "<html>"), respond(200, "<html>")]) {
+    const wrong = startTag({ data: { host: "data.example.com" } });
+    wrong.collector.answers = [answer];
+    wrong.tag.track("A");
+    await wrong.advance(10);
+    assert.match(lines(wrong)[0], /"data\.example\.com" and must begin with https/);
+  }
 });
 
 test("where the second file is missing the developer reads a code, and the page view is sent", async () => {

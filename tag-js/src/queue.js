@@ -103,10 +103,12 @@ const giveWay = (isLate) => {
 
 const bodyOf = (keys) => `{"batch":[${keys.map(read)}],"sentAt":"${iso()}","writeKey":${JSON.stringify(settings.writeKey)}}`;
 
+const takeOff = (keys) => keys.forEach((key) => flying.add(key));
+
 // Send these events.
 const post = async (keys) => {
   const body = bodyOf(keys); // as text/plain, for which the browser asks no preflight
-  keys.forEach((key) => flying.add(key));
+  takeOff(keys);
   const answer = await ask(PATH, {
     method: "POST",
     body,
@@ -119,15 +121,18 @@ const post = async (keys) => {
   if (success || /^4(?!08|29)/.test(status)) {
     delay = RETRY_MS_MIN;
     const refusal = error || { code: status };
+    const isKeyUnknown = refusal.code == "unknown-write-key";
     keys.forEach((key, at) => {
       const problem = success ? rejected.find((item) => item.index == at) : refusal;
       // Of the withdrawal it is known: nobody waits for it.
       problem && pending[key] && say(problem.code, { key: settings.writeKey, ...problem });
-      settle(key, problem);
+      isKeyUnknown || settle(key, problem);
     });
-    if (refusal.code == "unknown-write-key") settings.writeKey = refuseAll(refusal);
+    // Then nothing can be sent, and what other pages have left may be for another key.
+    if (isKeyUnknown) settings.writeKey = onAnswer = refuseAll(refusal);
     me && onAnswer(me);
   } else {
+    status < 300 && say(status, {});
     // Exponential, with jitter so that a crowd of browsers does not return all at once.
     set("wait", Date.now() + (seconds * 1e3 || 0) + (delay = Math.min(delay * 2, RETRY_MS_MAX)) * Math.random());
   }
@@ -140,7 +145,7 @@ export const hurry = () => {
   if (!onAnswer || !keys[0] || pause() > 0) return;
   // A beacon would bring the cookie.
   if (!isGone || isAnonymous() || !navigator.sendBeacon) post(keys);
-  else if (navigator.sendBeacon(settings.host + PATH, bodyOf(keys))) keys.forEach((key) => flying.add(key));
+  else if (navigator.sendBeacon(settings.host + PATH, bodyOf(keys))) takeOff(keys);
 };
 
 export const leave = () => {

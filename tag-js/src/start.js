@@ -25,8 +25,7 @@ const core = [
 // `more` gives the second file.
 export const start = ({ auto: words, host = "", ...options }, more) => {
   Object.assign(settings, options, { host: host.replace(/\/+$/, ""), words: words.split(/[\s,]+/), more });
-  if (/^[^/]+$/.test(host)) settings.writeKey = say("host", host);
-  else settings.writeKey || say("no-write-key");
+  settings.writeKey || say("no-write-key");
   startTag();
   attempt(watchMarks);
   if (isDebug() || settings.words.some((word) => !/^(page|anonymous|)$/.test(word))) {

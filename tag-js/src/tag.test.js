@@ -325,6 +325,7 @@ test("toJSON() and methods that an old library gives to all arrays and objects c
   const change = (window) => {
     window.addLibrary = new Script(`
       Array.prototype.toJSON = function () { return "[" + this.join(", ") + "]"; };
+      Date.prototype.toJSON = function () { return '"' + this + '"'; };
       Object.prototype.toJSON = function () { return "{}"; };
       Object.prototype.each = function (run) { for (var key in this) run(this[key]); };
       Array.prototype.entries = Array.prototype.toArray = function () { return this; };`);
@@ -332,14 +333,15 @@ test("toJSON() and methods that an old library gives to all arrays and objects c
   const { window, tag, collector, advance } = startTag({ data: { auto: "page spa links forms engagement datalayer gcm" }, change });
   window.addLibrary.runInContext(window);
   await advance(10);
-  const taken = window.tributary.track("A", { products: [{ id: "a" }], at: new Date(0) });
+  const at = new window.Date("1970-01-01T00:00:00.000Z");
+  const taken = window.tributary.track("A", { products: [{ id: "a" }], at, never: new window.Date(NaN) });
   window.dataLayer.push({ event: "purchase", ecommerce: { transaction_id: "T1", items: [{ item_id: "P1" }] } });
   await advance(1000);
   await taken;
   assert.equal(typeof tag.each, "function", "the library is there");
   const [page, event, order] = collector.events();
   assert.equal(page.type, "page");
-  assert.deepEqual(event.properties, { products: [{ id: "a" }], at: "1970-01-01T00:00:00.000Z" });
+  assert.deepEqual(event.properties, { products: [{ id: "a" }], at: "1970-01-01T00:00:00.000Z", never: null });
   assert.deepEqual(order.properties, { order_id: "T1", products: [{ product_id: "P1" }] });
 });
 

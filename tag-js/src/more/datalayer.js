@@ -50,14 +50,19 @@ const trackCommerce = (event, commerce) => {
   else core.track("datalayer", event, { ...properties, products, total: properties.value });
 };
 
-let told = {}; // about the commerce in the entries so far: what was pushed holds until null takes it away
+// What was pushed holds until another value, or null, takes its place: in "ecommerce", and where shops leave that
+// out beside it.
+let told = {};
+let beside = {};
+const BESIDE = /^(transaction_id|affiliation|value|tax|shipping|currency|coupon|items|search_term|payment_type|shipping_tier)$|^(item_list|promotion|creative)_/;
 
 const read = (entry) => {
   if (entry[0]) return readCommand(entry);
   const commerce = parsed(entry.ecommerce);
   if (commerce === null) told = {};
   else if (commerce) told = { ...told, ...commerce };
-  if (EVENTS[entry.event]) trackCommerce(EVENTS[entry.event], Object.keys(told)[0] ? told : entry);
+  Object.keys(entry).forEach((name) => BESIDE.test(name) && (beside[name] = entry[name]));
+  if (EVENTS[entry.event]) trackCommerce(EVENTS[entry.event], Object.keys(told)[0] ? told : { ...beside });
 };
 
 // gtag(command, name, values)
