@@ -218,12 +218,13 @@ test("a view has the title that its page gets, however late, and its own time", 
 });
 
 test("a replaced address is a view where its path is another, and else the same view", async () => {
-  const { step, views } = await application();
+  const { step, views, collector } = await application();
   const replace = (to) => step(({ history }) => history.replaceState({}, "", to));
   for (const to of ["/a", "/a?q=1", "/b?q=1", "/b", "/b#/one", "/b#/two", "/b#part"]) await replace(to);
   await step(({ history }) => history.pushState({}, "", "/old"), 20);
   await replace("/old?clean");
   assert.deepEqual(views().map(([url]) => url), ["/a?b=1", "/b?q=1", "/b#/one", "/b#/two", "/b#part", "/old?clean"]);
+  assert.equal(collector.events().pop().properties.search, "?clean");
 });
 
 test("the browser's Navigation API tells of every change", async () => {

@@ -53,7 +53,7 @@ const check = (isReplaced) => {
   const { href } = location;
   const isNew = isReplaced ? placeNow() != last : href != address;
   if (isNew) begin();
-  else if (waiting) waiting.page.url = cut(href);
+  else if (waiting) Object.assign(waiting.page, { url: cut(href), search: cut(location.search) });
   last = placeNow();
   address = href;
 };
