@@ -29,14 +29,14 @@ LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lgnutls -ls
 CLI_LIBS := -lcurl
 
 library = $(filter-out %_test.c,$(wildcard $(1)))
-SHARED_SRC    := $(call library,shared/*.c shared/*.cc)
+SHARED_SRC    := $(call library,shared/*.c shared/*/*.c shared/*.cc shared/*/*.cc)
 # Made of the npm package crawler-user-agents, for the collector's bot filter.
 CRAWLERS      := build/generated/crawlers.c
 CRAWLER_TESTS := build/generated/crawler_vectors.c
 COLLECTOR_SRC := $(filter-out collector/main.c,$(call library,collector/*.c collector/*/*.c)) $(CRAWLERS)
 HUB_SRC       := $(filter-out hub/main.c hub/cli/%,$(call library,hub/*.c hub/*/*.c))
 CLI_SRC       := $(call library,hub/cli/*.c)
-UNIT_TESTS    := $(wildcard shared/*_test.c collector/*/*_test.c hub/*_test.c hub/*/*_test.c)
+UNIT_TESTS    := $(wildcard shared/*_test.c shared/*/*_test.c collector/*/*_test.c hub/*_test.c hub/*/*_test.c)
 SIM_TESTS     := $(wildcard tests/simulation/*_test.c)
 FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 

@@ -79,7 +79,8 @@ struct store_options {
     size_t cache_bytes;        /* uncompressed blocks kept for reading */
     size_t table_bytes;        /* size of a table file */
     int open_files_max;
-    bool compress; /* off where values are compressed or sealed already */
+    size_t check_bytes_max; /* of tables, the newest first, that are read whole when it is opened */
+    bool compress;          /* off where values are compressed or sealed already */
     /* Faster to read at random; but what was read counts as resident memory, whatever its size. */
     bool maps_tables;
     /* LevelDB takes no more writes after one that failed, and what it would write behind one may
@@ -89,9 +90,19 @@ struct store_options {
     bool reopens;
 };
 
-/* Open or create the LevelDB in folder `path`, for this process alone. */
+/* Open or create the LevelDB in folder `path`, for this process alone.
+ *
+ * Guarantee: what was acknowledged is read back as it was written, or said to be damaged
+ * (ERROR_CORRUPT): checksums are held to at every read, in compactions, and when it is opened,
+ * where what a power cut left torn is no damage (damage/store_check.h). */
 MUST_CHECK bool store_leveldb_open(const char *path, const struct store_options *options,
                                    struct store **ret_store, struct error *err);
+
+/* Make a LevelDB that is damaged one that can be opened, as store_salvage() says, which also tells
+ * what of it is lost. Nobody may have it open. */
+struct salvage_report;
+MUST_CHECK bool store_leveldb_salvage(const char *path, const struct store_options *options,
+                                      struct salvage_report *report, struct error *err);
 
 /* Delete the LevelDB in folder `path`, which nobody may have open. */
 MUST_CHECK bool store_leveldb_destroy(const char *path, struct error *err);

@@ -12,8 +12,13 @@
  * and in the next log; so what was not synced is, before a record begins in another block or log.
  * A log that could not be written once takes nothing more: the store has to be opened anew.
  *
- * Tables are mapped into memory or read. Mapped they need no copy, and what was touched of them
- * counts as resident memory of the process, however large the store is.
+ * Tables are mapped into memory or read. Mapped they need no copy and no descriptor, and what was
+ * touched of them counts as resident memory of the process, however large the store is. A table is
+ * opened only if its footer can be true, which LevelDB believes without a checksum.
+ *
+ * Where the process, or the machine, has no descriptor left, a file is opened with one of a few
+ * that are kept back, or waited for, up to a minute: for LevelDB the first failure would be the
+ * last.
  */
 #ifndef TRIBUTARY_SHARED_STORE_FILES_H
 #define TRIBUTARY_SHARED_STORE_FILES_H

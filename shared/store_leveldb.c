@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include "shared/clock.h"
+#include "shared/damage/store_check.h"
+#include "shared/damage/store_salvage.h"
 #include "shared/store_files.h"
 
 enum { REOPEN_MS = 1000 };
@@ -19,8 +21,9 @@ struct store_leveldb {
     leveldb_readoptions_t *read;
     leveldb_writeoptions_t *write;
     leveldb_writeoptions_t *write_sync;
-    bool reopens; /* what follows is for that alone */
     char *path;
+    _Atomic bool is_suspect;    /* damage was met, and marked for the next start */
+    bool reopens;               /* what follows is for that alone */
     uint64_t reopen_bytes_free; /* what opening may write */
     pthread_rwlock_t lock;      /* read while `db` is used, written while it is replaced */
     _Atomic bool has_failed;
@@ -33,6 +36,7 @@ struct iterator_leveldb {
     struct store_leveldb *store;
     leveldb_iterator_t *it;
     leveldb_readoptions_t *read; /* owned when a snapshot is read, else NULL */
+    bool has_failed;
 };
 
 static struct store_leveldb *self(struct store *store)
@@ -47,6 +51,17 @@ static bool fail(struct error *err, char *text, const char *what)
     error_set(err, corrupt ? ERROR_CORRUPT : ERROR_UNAVAILABLE, "%s: %s", what, text);
     leveldb_free(text);
     return false;
+}
+
+/* The same of an open store: after damage its next start reads it whole, and says where. */
+static bool fail_open(struct store_leveldb *s, struct error *err, char *text, const char *what)
+{
+    (void)fail(err, text, what);
+    if (err->kind == ERROR_CORRUPT && !s->is_suspect) {
+        s->is_suspect = true;
+        store_check_suspect(s->path);
+    }
+    return error_add_context(err, "%s", s->path);
 }
 
 /* ---- Opening anew after a failed write ---- */
@@ -95,6 +110,11 @@ static bool reopen(struct store_leveldb *s, struct error *err)
     s->tried_ns = now;
     if (s->db != NULL) {
         leveldb_close(s->db);
+        s->db = NULL;
+    }
+    /* What was written of a record that failed is torn, and LevelDB would take it for damage. */
+    if (!store_check(s->path, 0, err)) {
+        return false;
     }
     s->db = leveldb_open(s->options, s->path, &text);
     s->has_failed = text != NULL;
@@ -134,12 +154,13 @@ static bool leveldb_write_batch(struct store *store, const struct store_batch *b
         s->has_failed = true;
     }
     leave(s);
-    return text == NULL || fail(err, text, "writing the store");
+    return text == NULL || fail_open(s, err, text, "writing");
 }
 
 static leveldb_readoptions_t *read_options(const struct store_snapshot *snapshot)
 {
     leveldb_readoptions_t *read = leveldb_readoptions_create();
+    leveldb_readoptions_set_verify_checksums(read, 1);
     leveldb_readoptions_set_snapshot(read, (const leveldb_snapshot_t *)(const void *)snapshot);
     return read;
 }
@@ -160,7 +181,7 @@ static bool leveldb_get_value(struct store *store, const struct store_snapshot *
     }
     leave(s);
     if (text != NULL) {
-        return fail(err, text, "reading the store");
+        return fail_open(s, err, text, "reading");
     }
     *ret_found = value != NULL;
     bool fits = value == NULL || buf_append(ret, value, len);
@@ -211,6 +232,17 @@ static leveldb_iterator_t *raw(const struct store_iterator *iterator)
     return ((const struct iterator_leveldb *)(const void *)iterator)->it;
 }
 
+/* Behind a block that cannot be read LevelDB goes on with the next one. */
+static void note_failure(struct store_iterator *iterator)
+{
+    char *text = NULL;
+    leveldb_iter_get_error(raw(iterator), &text);
+    if (text != NULL) {
+        ((struct iterator_leveldb *)iterator)->has_failed = true;
+        leveldb_free(text);
+    }
+}
+
 /* An iterator over a database that is closed at the moment has nothing below it: it is never valid,
  * and says why when it is checked. */
 static void it_seek(struct store_iterator *iterator, struct slice key)
@@ -219,6 +251,7 @@ static void it_seek(struct store_iterator *iterator, struct slice key)
         return;
     }
     leveldb_iter_seek(raw(iterator), (const char *)key.data, key.len);
+    note_failure(iterator);
 }
 
 static void it_seek_before(struct store_iterator *iterator, struct slice key)
@@ -232,21 +265,25 @@ static void it_seek_before(struct store_iterator *iterator, struct slice key)
     } else {
         leveldb_iter_seek_to_last(raw(iterator));
     }
+    note_failure(iterator);
 }
 
 static void it_next(struct store_iterator *iterator)
 {
     leveldb_iter_next(raw(iterator));
+    note_failure(iterator);
 }
 
 static void it_prev(struct store_iterator *iterator)
 {
     leveldb_iter_prev(raw(iterator));
+    note_failure(iterator);
 }
 
 static bool it_valid(const struct store_iterator *iterator)
 {
-    return raw(iterator) != NULL && leveldb_iter_valid(raw(iterator)) != 0;
+    const struct iterator_leveldb *i = (const struct iterator_leveldb *)(const void *)iterator;
+    return i->it != NULL && !i->has_failed && leveldb_iter_valid(i->it) != 0;
 }
 
 static struct slice it_key(const struct store_iterator *iterator)
@@ -270,7 +307,9 @@ static bool it_check(const struct store_iterator *iterator, struct error *err)
         return error_set(err, ERROR_UNAVAILABLE, "reading the store: closed after a failed write");
     }
     leveldb_iter_get_error(raw(iterator), &text);
-    return text == NULL || fail(err, text, "reading the store");
+    return text == NULL ||
+           fail_open(((const struct iterator_leveldb *)(const void *)iterator)->store, err, text,
+                     "reading");
 }
 
 static const struct store_iterator_methods iterator_methods = {
@@ -351,6 +390,8 @@ static void set_options(struct store_leveldb *s, const struct store_options *o)
     s->cache = leveldb_cache_create_lru(o->cache_bytes);
     leveldb_options_set_env(s->options, store_files_env(o->maps_tables));
     leveldb_options_set_create_if_missing(s->options, 1);
+    /* Checksums count for compactions, and for the index and the filter of a table, too. */
+    leveldb_options_set_paranoid_checks(s->options, 1);
     leveldb_options_set_filter_policy(s->options, s->filter);
     leveldb_options_set_cache(s->options, s->cache);
     leveldb_options_set_write_buffer_size(s->options, o->write_buffer_bytes);
@@ -359,16 +400,16 @@ static void set_options(struct store_leveldb *s, const struct store_options *o)
     leveldb_options_set_compression(s->options, o->compress ? leveldb_snappy_compression
                                                             : leveldb_no_compression);
     s->read = leveldb_readoptions_create();
+    leveldb_readoptions_set_verify_checksums(s->read, 1);
     s->write = leveldb_writeoptions_create();
     s->write_sync = leveldb_writeoptions_create();
     leveldb_writeoptions_set_sync(s->write_sync, 1);
 }
 
-bool store_leveldb_open(const char *path, const struct store_options *options,
-                        struct store **ret_store, struct error *err)
+static struct store_leveldb *store_leveldb_new(const char *path,
+                                               const struct store_options *options)
 {
     struct store_leveldb *s = memory_allocate_zeroed(sizeof *s);
-    char *text = NULL;
     s->store.methods = &methods;
     s->reopens = options->reopens;
     s->path = strdup(path);
@@ -377,6 +418,17 @@ bool store_leveldb_open(const char *path, const struct store_options *options,
     s->reopen_bytes_free = 2 * options->write_buffer_bytes + options->table_bytes / 4;
     pthread_rwlock_init(&s->lock, NULL);
     set_options(s, options);
+    return s;
+}
+
+bool store_leveldb_open(const char *path, const struct store_options *options,
+                        struct store **ret_store, struct error *err)
+{
+    char *text = NULL;
+    if (!store_check(path, options->check_bytes_max, err)) {
+        return false;
+    }
+    struct store_leveldb *s = store_leveldb_new(path, options);
     s->db = leveldb_open(s->options, path, &text);
     if (text != NULL) {
         leveldb_close_store(&s->store);
@@ -384,6 +436,36 @@ bool store_leveldb_open(const char *path, const struct store_options *options,
     }
     *ret_store = &s->store;
     return true;
+}
+
+/* LevelDB's repair puts all tables into level 0, where the newer file hides the older; merged, the
+ * newer write does. And once it was opened, the logs are tables, and what they lack is no gap any
+ * more. */
+static bool settle(struct store_leveldb *s, bool needs_repair, struct error *err)
+{
+    char *text = NULL;
+    if (needs_repair) {
+        leveldb_repair_db(s->options, s->path, &text);
+    }
+    if (text == NULL) {
+        s->db = leveldb_open(s->options, s->path, &text);
+    }
+    if (text == NULL && needs_repair) {
+        leveldb_compact_range(s->db, NULL, 0, NULL, 0);
+    }
+    return text == NULL || fail(err, text, "opening what was saved");
+}
+
+bool store_leveldb_salvage(const char *path, const struct store_options *options,
+                           struct salvage_report *report, struct error *err)
+{
+    if (!store_salvage(path, report, err)) {
+        return false;
+    }
+    struct store_leveldb *s = store_leveldb_new(path, options);
+    bool fine = report->damaged_files == 0 || settle(s, report->needs_repair, err);
+    leveldb_close_store(&s->store);
+    return fine || error_add_context(err, "%s", path);
 }
 
 bool store_leveldb_destroy(const char *path, struct error *err)
