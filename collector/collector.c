@@ -6,6 +6,7 @@
 #include "collector/api/api.h"
 #include "collector/edge/edge_key.h"
 #include "collector/spool/shipper.h"
+#include "shared/damage/store_salvage.h"
 #include "shared/daemon.h"
 #include "shared/localtime.h"
 #include "shared/log.h"
@@ -18,6 +19,7 @@ static const struct store_options spool_options = {
     .cache_bytes = 256 * 1024,
     .table_bytes = 8 * 1024 * 1024,
     .open_files_max = 74,
+    .check_bytes_max = 32 * 1024 * 1024,
     .compress = false,
     .reopens = true,
 };
@@ -26,9 +28,30 @@ static const struct store_options edge_options = {
     .cache_bytes = 1024 * 1024,
     .table_bytes = 2 * 1024 * 1024,
     .open_files_max = 74,
+    .check_bytes_max = 8 * 1024 * 1024,
     .compress = false,
     .reopens = true,
 };
+
+static void on_salvaged(void *user, const char *sentence)
+{
+    (void)user;
+    log_warn("salvaged", "In the spool: %s", sentence);
+}
+
+static bool salvage_spool(const char *path, struct error *err)
+{
+    struct salvage_report report = {.say = on_salvaged};
+    if (!store_leveldb_salvage(path, &spool_options, &report, err)) {
+        return false;
+    }
+    log_info("salvage-done",
+             "What could not be read of the spool is left out, and kept in its folder \"lost\". "
+             "files=%llu bits_mended=%llu changes_lost=%llu bytes_lost=%llu",
+             (unsigned long long)report.damaged_files, (unsigned long long)report.mended,
+             (unsigned long long)report.lost_changes, (unsigned long long)report.lost_bytes);
+    return true;
+}
 
 static bool open_spool(struct collector *c, struct error *err)
 {
@@ -108,8 +131,8 @@ static bool open_or_empty_edge(struct collector *c, struct error *err)
     bool fine = open_edge(c, path, key, err);
     if (!fine && err->kind == ERROR_CORRUPT) {
         log_warn("edge-emptied",
-                 "The edge cache is emptied and filled by the hub anew, because it cannot be read "
-                 "with this key: %s",
+                 "The edge cache is emptied and filled by the hub anew, because it is damaged, or "
+                 "was written with another key: %s",
                  err->message);
         fine = store_leveldb_destroy(path, err) && open_edge(c, path, key, err);
     }
@@ -124,7 +147,8 @@ static bool open_stores(struct collector *c, struct error *err)
         return false;
     }
     snprintf(path, sizeof path, "%s/spool", c->settings.data_dir);
-    if (!store_leveldb_open(path, &spool_options, &c->spool_store, err) || !open_spool(c, err)) {
+    if ((c->settings.salvage && !salvage_spool(path, err)) ||
+        !store_leveldb_open(path, &spool_options, &c->spool_store, err) || !open_spool(c, err)) {
         return false;
     }
     return open_or_empty_edge(c, err);

@@ -7,6 +7,10 @@
 /* How soon a new certificate is noticed without a SIGHUP. */
 enum { LOOK_EVERY_MS = 5000 };
 
+static const char way[] =
+    "Nothing was changed. Copy the folder, then start once with --salvage: a turned bit is turned "
+    "back, what cannot be read is left out and counted.";
+
 static void look(void *collector)
 {
     collector_look(collector);
@@ -30,8 +34,7 @@ int main(int argc, char **argv)
     daemon_prepare();
     daemon_save_memory();
     if (!collector_open(&settings, &collector, &err)) {
-        log_error("start-failed", "%s", err.message);
-        return 1;
+        return daemon_report_failed_start(&err, way);
     }
     log_info("ready", "Listening. http=%s port=%u https_port=%u collector=%s", settings.http_listen,
              collector_port(collector), collector_https_port(collector), collector->enrolment.id);

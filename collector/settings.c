@@ -183,7 +183,12 @@ static bool check_paths_and_cookie(const struct settings *settings, struct error
 bool settings_read(int argc, char *const *argv, struct settings *ret, bool *ret_done,
                    struct error *err)
 {
-    struct daemon_settings table = {"tributary-collector", rows, ROWS, help};
+    static const struct daemon_switch switches[] = {
+        {"salvage", offsetof(struct settings, salvage),
+         "Where the spool is damaged, keep what can be read of it, and say what is lost."},
+    };
+    struct daemon_settings table = {"tributary-collector", rows, ROWS, help, switches, 1};
+    ret->salvage = false;
     return daemon_read_settings(&table, argc, argv, ret, ret_done, err) && check_words(ret, err) &&
            check_paths_and_cookie(ret, err);
 }

@@ -49,6 +49,7 @@ struct settings {
     int64_t drop_settle_ms;
     int64_t drop_keep_days;
     int64_t verbose;
+    bool salvage; /* for this start alone */
 };
 
 /* What the enrolment file says; secrets are in guarded memory. */

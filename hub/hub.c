@@ -4,17 +4,9 @@
 #include <stdlib.h>
 #include "hub/api/api.h"
 #include "hub/own_key.h"
+#include "hub/stores.h"
 #include "shared/daemon.h"
 #include "shared/log.h"
-
-static const struct store_options log_options = {
-    .write_buffer_bytes = 8 * 1024 * 1024,
-    .cache_bytes = 1024 * 1024,
-    .table_bytes = 32 * 1024 * 1024,
-    .open_files_max = 200,
-    .compress = false, /* sealed blocks do not compress */
-    .maps_tables = true,
-};
 
 static bool read_keys(struct hub *h, struct error *err)
 {
@@ -31,10 +23,7 @@ static bool read_keys(struct hub *h, struct error *err)
 
 static bool open_log(struct hub *h, struct error *err)
 {
-    char path[CONFIG_TEXT_BYTES + 32];
-    snprintf(path, sizeof path, "%s/log", h->settings.data_dir);
-    return daemon_make_folder(h->settings.data_dir, err) &&
-           store_leveldb_open(path, &log_options, &h->log_store, err) &&
+    return stores_prepare(&h->settings, err) && stores_open_log(&h->settings, &h->log_store, err) &&
            eventlog_open(h->log_store, &h->log, err);
 }
 
@@ -65,24 +54,8 @@ static bool check_partitions(struct hub *h, struct error *err)
 
 static bool open_stores(struct hub *h, struct error *err)
 {
-    char path[CONFIG_TEXT_BYTES + 32];
-    size_t count = (size_t)h->settings.partitions;
-    struct store_options options = {
-        .write_buffer_bytes = (size_t)h->settings.write_buffer_bytes / count,
-        .cache_bytes = 1024 * 1024,
-        .table_bytes = 8 * 1024 * 1024,
-        .open_files_max = 500,
-        .compress = true,
-        .maps_tables = true,
-    };
-    h->stores = memory_allocate_zeroed(count * sizeof(struct store *));
-    for (size_t i = 0; i < count; i++) {
-        snprintf(path, sizeof path, "%s/partition-%04zu", h->settings.data_dir, i);
-        if (!store_leveldb_open(path, &options, &h->stores[i], err)) {
-            return false;
-        }
-    }
-    return true;
+    h->stores = memory_allocate_zeroed((size_t)h->settings.partitions * sizeof(struct store *));
+    return stores_open_partitions(&h->settings, h->stores, err);
 }
 
 static void on_edge(void *user, uint32_t collector)
@@ -223,6 +196,18 @@ static bool open_link(struct hub *h, struct error *err)
     return link_server_open(&options, &h->link, err) || error_add_context(err, "link_listen");
 }
 
+static void open_scrub(struct hub *h)
+{
+    struct scrub_options options = {
+        .data_dir = h->settings.data_dir,
+        .partitions = (uint32_t)h->settings.partitions,
+        .log = h->log,
+        .bytes_per_second = (uint64_t)h->settings.scrub_bytes_per_second,
+        .pause_ms = h->settings.scrub_every_ms,
+    };
+    h->scrub = scrub_open(&options);
+}
+
 static bool open_parts(struct hub *h, struct error *err)
 {
     h->definitions = definitions_new();
@@ -243,6 +228,7 @@ static bool open_parts(struct hub *h, struct error *err)
         return false;
     }
     h->messages = messages_new(h->collectors, h->intake, h->edges);
+    open_scrub(h);
     return open_link(h, err) && api_open(h, &h->api, err);
 }
 
@@ -266,6 +252,7 @@ void hub_close(struct hub **hub)
         return;
     }
     api_close(&h->api);
+    scrub_close(&h->scrub);
     if (h->link != NULL) {
         link_server_stop(h->link);
     }

@@ -7,6 +7,7 @@
 #include "hub/incarnations.h"
 #include "hub/messages.h"
 #include "hub/router.h"
+#include "hub/scrub.h"
 #include "hub/reports.h"
 #include "hub/settings.h"
 #include "hub/suppressions.h"
@@ -43,6 +44,7 @@ struct hub {
     struct workers *workers;
     struct router *router;
     struct messages *messages;
+    struct scrub *scrub;
     struct link_server *link;
     struct api *api;
 };

@@ -8,6 +8,11 @@
 /* How soon the log tells what it left out. */
 enum { LOOK_EVERY_MS = 5000 };
 
+static const char way[] =
+    "Nothing was changed. Copy the folder, then start once with --salvage: a turned bit is turned "
+    "back, what cannot be read is left out and counted. Where partitions alone are damaged, or "
+    "--salvage lost something of them, --rebuild makes all of them anew from the log.";
+
 int main(int argc, char **argv)
 {
     struct hub_settings settings;
@@ -25,8 +30,7 @@ int main(int argc, char **argv)
     seal_start();
     daemon_prepare();
     if (!hub_open(&settings, &hub, &err)) {
-        log_error("start-failed", "%s", err.message);
-        return 1;
+        return daemon_report_failed_start(&err, way);
     }
     log_info("ready", "Listening. http=%s port=%u link=%s", settings.http_listen,
              api_port(hub->api), settings.link_listen);

@@ -385,6 +385,13 @@ static void route_record(struct router *r, uint64_t number, const struct eventlo
     case EVENTLOG_RELEASE:
         route_release(r, number, record);
         break;
+    default:
+        r->failed++;
+        log_error("record-unknown",
+                  "A record of the log is of a kind that this version does not "
+                  "know. record=%llu kind=%d",
+                  (unsigned long long)number, (int)record->kind);
+        break;
     case EVENTLOG_SUPPRESSION: /* in force since it was written; profiles do not change by it */
         break;
     }
@@ -417,6 +424,11 @@ static void *run(void *arg)
         }
         if (found) {
             route_record(r, number, &record);
+        } else {
+            log_error("record-missing",
+                      "A record of the log is missing; its events are lost here. "
+                      "record=%llu",
+                      (unsigned long long)number);
         }
         r->next = number + 1;
         if (r->next - r->marked >= MARK_EVERY) {

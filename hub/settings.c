@@ -46,9 +46,22 @@ static const struct config_row rows[] = {
         "People that one collector may look up, on average."),
     ROW(lookups_outside_per_minute, CONFIG_NUMBER, "120", 1, 1000000,
         "Of these, nobodies and people outside its scope, or whom it has not seen."),
+    ROW(scrub_bytes_per_second, CONFIG_BYTES, "4MiB", 0, 1LL << 40,
+        "How fast everything on disk is read, again and again, to find damage; 0: it is not."),
+    ROW(scrub_every_ms, CONFIG_DURATION, "1h", 1000, 365LL * 24 * 3600 * 1000,
+        "How long it rests between two times."),
     ROW(verbose, CONFIG_FLAG, "no", 0, 0, "Log what only developers want to know."),
 };
 enum { ROWS = sizeof rows / sizeof *rows };
+
+static const struct daemon_switch switches[] = {
+    {"salvage", offsetof(struct hub_settings, salvage),
+     "Where stores are damaged, keep what can be read of them, and say what is lost."},
+    {"rebuild", offsetof(struct hub_settings, rebuild),
+     "Put the partitions aside and make them anew from the log."},
+    {"trust-clock", offsetof(struct hub_settings, trust_clock),
+     "Go by this machine's clock, whatever the collectors' say."},
+};
 
 static const char help[] =
     "tributary-hub - takes sealed events from collectors, keeps one profile per person\n"
@@ -64,7 +77,9 @@ static const char help[] =
 bool hub_settings_read(int argc, char *const *argv, struct hub_settings *ret, bool *ret_done,
                        struct error *err)
 {
-    struct daemon_settings table = {"tributary-hub", rows, ROWS, help};
+    struct daemon_settings table = {
+        "tributary-hub", rows, ROWS, help, switches, sizeof switches / sizeof *switches};
+    ret->salvage = ret->rebuild = ret->trust_clock = false;
     return daemon_read_settings(&table, argc, argv, ret, ret_done, err);
 }
 

@@ -24,7 +24,13 @@ struct hub_settings {
     int64_t queue_bytes;
     int64_t lookups_per_second;
     int64_t lookups_outside_per_minute;
+    int64_t scrub_bytes_per_second;
+    int64_t scrub_every_ms;
     int64_t verbose;
+    /* For this start alone. */
+    bool salvage;
+    bool rebuild;
+    bool trust_clock;
 };
 
 /* Defaults, then arguments (and the files that they name). --help and --print-config are handled:

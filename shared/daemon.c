@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "shared/buf.h"
 #include "shared/log.h"
 #include "shared/version.h"
 
@@ -32,12 +34,52 @@ static void print_help(const struct daemon_settings *table)
         printf("  --%-20s %s [%s]\n", table->rows[i].name, table->rows[i].sentence,
                table->rows[i].initial);
     }
+    printf("%s", table->switch_count > 0 ? "\nfor one start:\n" : "");
+    for (size_t i = 0; i < table->switch_count; i++) {
+        printf("  --%-20s %s\n", table->switches[i].name, table->switches[i].sentence);
+    }
+}
+
+/* The switches are carried out and left out of the list, which is the caller's to free. */
+static char **take_switches(const struct daemon_settings *table, int *argc, char *const *argv,
+                            void *settings)
+{
+    char **left = memory_allocate(((size_t)*argc + 1) * sizeof *left);
+    int count = 0;
+    for (int i = 0; i < *argc; i++) {
+        const struct daemon_switch *found = NULL;
+        for (size_t s = 0; s < table->switch_count && found == NULL; s++) {
+            bool is_it =
+                strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, table->switches[s].name) == 0;
+            found = is_it ? &table->switches[s] : NULL;
+        }
+        if (found != NULL) {
+            *(bool *)((uint8_t *)settings + found->offset) = true;
+        } else {
+            left[count++] = argv[i];
+        }
+    }
+    left[count] = NULL;
+    *argc = count;
+    return left;
+}
+
+static bool read_arguments(const struct daemon_settings *table, int argc, char *const *argv,
+                           void *settings, struct error *err)
+{
+    int used = 0;
+    char **left = take_switches(table, &argc, argv, settings);
+    bool fine =
+        config_read_arguments(table->rows, table->count, argc, left, settings, &used, err) &&
+        (used == argc ||
+         error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", left[used]));
+    free(left);
+    return fine;
 }
 
 bool daemon_read_settings(const struct daemon_settings *table, int argc, char *const *argv,
                           void *settings, bool *ret_done, struct error *err)
 {
-    int used = 0;
     config_defaults(table->rows, table->count, settings);
     *ret_done = true;
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
@@ -50,11 +92,8 @@ bool daemon_read_settings(const struct daemon_settings *table, int argc, char *c
     }
     *ret_done = argc >= 2 && strcmp(argv[argc - 1], "--print-config") == 0;
     argc -= *ret_done;
-    if (!config_read_arguments(table->rows, table->count, argc, argv, settings, &used, err)) {
+    if (!read_arguments(table, argc, argv, settings, err)) {
         return false;
-    }
-    if (used != argc) {
-        return error_set(err, ERROR_INVALID, "\"%s\" is no option; --help lists them", argv[used]);
     }
     if (*ret_done) {
         config_print(table->rows, table->count, settings, stdout);
@@ -70,11 +109,32 @@ static void awaited_signals(sigset_t *ret)
     sigaddset(ret, SIGHUP);
 }
 
+int daemon_report_failed_start(const struct error *err, const char *way)
+{
+    log_error("start-failed", "%s", err->message);
+    if (err->kind != ERROR_CORRUPT) {
+        return 1;
+    }
+    log_error("damaged", "%s", way);
+    return EXIT_DAMAGED;
+}
+
+static void on_bus_error(int signal)
+{
+    static const char line[] =
+        "error disk-failed  A file of a store, which is mapped, could not be read from the disk.\n";
+    ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)ignored;
+    (void)signal;
+    _exit(70);
+}
+
 void daemon_prepare(void)
 {
     sigset_t signals;
     awaited_signals(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGBUS, on_bus_error);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write that fails is a result too */
     /* An arena for each thread would keep several MiB for nothing. */

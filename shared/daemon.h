@@ -8,12 +8,21 @@
 #include <pthread.h>
 #include "shared/config.h"
 
+/* An option without a value, for one start, which no file can set: "--salvage". */
+struct daemon_switch {
+    const char *name;
+    size_t offset; /* of a bool */
+    const char *sentence;
+};
+
 /* A program's settings: its name, the table, and what --help says before it. */
 struct daemon_settings {
     const char *program;
     const struct config_row *rows;
     size_t count;
     const char *help;
+    const struct daemon_switch *switches;
+    size_t switch_count;
 };
 
 /* Defaults, then arguments and the files that they name. --help or --version alone, and
@@ -23,8 +32,14 @@ MUST_CHECK bool daemon_read_settings(const struct daemon_settings *table, int ar
                                      char *const *argv, void *settings, bool *ret_done,
                                      struct error *err);
 
+/* Say why the start failed; the exit code for it. Where something is damaged on disk, `way` says
+ * how to go on, and nothing should start the program again by itself: EXIT_DAMAGED. */
+enum { EXIT_DAMAGED = 65 };
+int daemon_report_failed_start(const struct error *err, const char *way);
+
 /* Before the first thread: SIGINT, SIGTERM and SIGHUP are left to daemon_wait_for_end(), a closed
- * connection is a result, and memory arenas are few. */
+ * connection is a result, memory arenas are few, and a mapped file that the disk cannot read ends
+ * the process with a line and exit code 70. */
 void daemon_prepare(void);
 /* Where memory counts more than the last twentieth of speed: what is over 96 KiB goes back to the
  * system as soon as it is free. Saves 2 of 25 MiB of a collector under full load. */

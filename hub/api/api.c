@@ -204,11 +204,14 @@ static void handle_v1(struct api *api, struct http_request *http, struct slice m
     msgpack_zone_destroy(&call.zone);
 }
 
-static void answer_metrics(struct api *api, struct http_request *http)
+/* Without a token. */
+static void answer_openly(struct api *api, struct http_request *http,
+                          void (*answer)(struct call *call))
 {
     struct call call = {.hub = api->hub, .http = http};
     buf_init(&call.body, ANSWER_BYTES_MAX);
-    api_metrics(&call);
+    json_writer_init(&call.w, &call.body);
+    answer(&call);
     buf_done(&call.body);
 }
 
@@ -221,7 +224,7 @@ static void answer_no_such_path(struct http_request *http)
 static void on_metrics_request(void *user, struct http_request *http)
 {
     if (slice_is(http_path(http), "/metrics")) {
-        answer_metrics(user, http);
+        answer_openly(user, http, api_metrics);
     } else {
         answer_no_such_path(http);
     }
@@ -239,9 +242,9 @@ static void on_request(void *user, struct http_request *http)
     } else if (slice_is(path, "/healthz")) {
         http_answer_static(http, 200, "application/json", slice_text("{\"ok\":true}"));
     } else if (slice_is(path, "/readyz")) {
-        http_answer_static(http, 200, "application/json", slice_text("{\"ready\":true}"));
+        answer_openly(api, http, api_ready);
     } else if (slice_is(path, "/metrics") && api->hub->settings.metrics_listen[0] == 0) {
-        answer_metrics(api, http);
+        answer_openly(api, http, api_metrics);
     } else {
         answer_no_such_path(http);
     }

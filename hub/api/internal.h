@@ -51,6 +51,8 @@ void api_suppressions(struct call *call, struct slice method);
 void api_quarantine(struct call *call, struct slice method, struct slice rest);
 void api_refusals(struct call *call, struct slice method);
 void api_metrics(struct call *call);
+/* Whether the hub does its work, and what keeps it from it. */
+void api_ready(struct call *call);
 
 void api_write_profile(struct json_writer *w, const struct profile *profile,
                        const struct catalog *catalog);

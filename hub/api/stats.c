@@ -34,6 +34,7 @@ static void show_overview(struct call *call)
         call_answer_failure(call, &err);
         return;
     }
+    struct scrub_figures scrub = scrub_figures(hub->scrub);
     const struct {
         const char *name;
         uint64_t value;
@@ -55,6 +56,10 @@ static void show_overview(struct call *call)
         {"provenEvents", evidence.proven},
         {"claimedEvents", evidence.claimed},
         {"invalidProofs", trust_invalid(&evidence)},
+        {"missingRecords", scrub.missing_records},
+        {"missingBlocks", scrub.missing_blocks},
+        {"damagedFiles", scrub.faults},
+        {"scrubbedBytes", scrub.bytes},
         {"queuedBytes", workers_queued_bytes(hub->workers)},
         {"strangersRefused", messages_strangers(hub->messages)},
     };
@@ -63,9 +68,47 @@ static void show_overview(struct call *call)
         json_key(w, figures[i].name);
         json_int(w, (int64_t)figures[i].value);
     }
+    json_key(w, "scrubbedAt");
+    if (scrub.completed_ms > 0) {
+        json_time(w, scrub.completed_ms);
+    } else {
+        json_null(w);
+    }
     json_close_object(w);
     call_answer(call, 200);
 }
+
+/* ---- Ready ---- */
+
+static void put_problem(struct json_writer *w, const char *code, const char *message)
+{
+    json_open_object(w);
+    json_key(w, "code");
+    json_cstr(w, code);
+    json_key(w, "message");
+    json_cstr(w, message);
+    json_close_object(w);
+}
+
+void api_ready(struct call *call)
+{
+    struct json_writer *w = &call->w;
+    struct scrub_figures scrub = scrub_figures(call->hub->scrub);
+    bool is_ready = scrub.faults == 0;
+    json_open_object(w);
+    json_key(w, "ready");
+    json_bool(w, is_ready);
+    if (!is_ready) {
+        json_key(w, "problems");
+        json_open_array(w);
+        put_problem(w, "damage-found", scrub.fault);
+        json_close_array(w);
+    }
+    json_close_object(w);
+    call_answer(call, is_ready ? 200 : 503);
+}
+
+/* ---- Profiles ---- */
 
 struct profiles {
     struct json_writer *w;
@@ -192,6 +235,23 @@ static void put_refused_collectors(struct hub *hub, struct buf *out)
     collectors_each(hub->collectors, put_lookups, out);
 }
 
+static void put_scrub_metrics(struct buf *out, struct hub *hub)
+{
+    struct scrub_figures scrub = scrub_figures(hub->scrub);
+    metrics_put(out, "tributary_scrubbed_bytes_total", "counter",
+                "Bytes on disk that were read to find damage.", (double)scrub.bytes);
+    metrics_put(out, "tributary_scrub_completed_seconds", "gauge",
+                "When everything was last read, in Unix time; 0: not since the start.",
+                (double)scrub.completed_ms / 1000);
+    metrics_put(out, "tributary_damaged_files", "gauge", "Files on disk that are damaged.",
+                (double)scrub.faults);
+    metrics_put(out, "tributary_missing_log_records", "gauge",
+                "Numbers of the log that no record has.", (double)scrub.missing_records);
+    metrics_put(out, "tributary_missing_blocks", "gauge",
+                "Blocks of collectors' past epochs that have not come.",
+                (double)scrub.missing_blocks);
+}
+
 void api_metrics(struct call *call)
 {
     struct hub *hub = call->hub;
@@ -230,6 +290,7 @@ void api_metrics(struct call *call)
                 (double)router_suppressed(hub->router));
     metrics_put(out, "tributary_quarantined_events_total", "counter",
                 "Events that were put into quarantine.", (double)router_quarantined(hub->router));
+    put_scrub_metrics(out, hub);
     metrics_put(out, "tributary_queued_bytes", "gauge", "Messages waiting for partitions.",
                 (double)workers_queued_bytes(hub->workers));
     metrics_put(out, "tributary_partition_commits_total", "counter", "Commits of partitions.",

@@ -7,6 +7,7 @@
 #include "hub/cli/refusals.h"
 #include "hub/cli/render.h"
 #include "shared/clock.h"
+#include "shared/json.h"
 
 enum { NAME_BYTES_MAX = 256, DEPTH_MAX = 3 };
 
@@ -85,6 +86,26 @@ static bool print_overview(struct client *client, struct error *err)
     return got;
 }
 
+static void print_problems(struct client_reply *reply)
+{
+    struct slice message;
+    struct error unread;
+    const msgpack_object *problems = json_read_value(buf_slice(&reply->body), &reply->json_bytes,
+                                                     &reply->zone, &reply->json, &unread)
+                                         ? value_member_c(&reply->json, "problems")
+                                         : NULL;
+    for (uint32_t i = 0; value_is(problems, MSGPACK_OBJECT_ARRAY) && i < problems->via.array.size;
+         i++) {
+        if (value_text(value_member_c(&problems->via.array.ptr[i], "message"), &message)) {
+            struct buf line;
+            buf_init(&line, 1024);
+            render_text(&line, message);
+            printf("  %.*s\n", SLICE_ARGS(buf_slice(&line)));
+            buf_done(&line);
+        }
+    }
+}
+
 static bool print_ready(const struct cli *cli, struct client *client, bool *ret_ready,
                         struct error *err)
 {
@@ -94,6 +115,7 @@ static bool print_ready(const struct cli *cli, struct client *client, bool *ret_
     *ret_ready = got && reply.status == 200;
     if (got) {
         printf("Hub %s is %s.\n", cli->hub, *ret_ready ? "ready" : "NOT READY");
+        print_problems(&reply);
     }
     client_reply_done(&reply);
     return got;

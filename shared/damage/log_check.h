@@ -8,10 +8,11 @@
  * torn, and no loss, if nothing like that follows, if zeros or the end of the file stand where a
  * sector of it should be, and if no single bit explains it. Everything else is damage.
  *
- * Guarantee: one turned bit in a record is damage, not a torn tail, wherever it is; a log that is
- * cut at any byte, or zeros from any byte on, is torn, not damaged (but for a chance of one in
- * 100,000). Of records behind damage all are found whose bytes are right.
- * Pure; any thread.
+ * Guarantee: a log that is cut at any byte, or zeros from any byte on, is torn, not damaged (but
+ * for a chance of one in 100,000); one turned bit in a record is damage, not a torn tail, wherever
+ * it is, but for the very last bit that is set in the very last record, as without it the record is
+ * as if it had not been written to its end. Of records behind damage all are found whose bytes are
+ * right. Pure; any thread.
  */
 #ifndef TRIBUTARY_SHARED_DAMAGE_LOG_CHECK_H
 #define TRIBUTARY_SHARED_DAMAGE_LOG_CHECK_H

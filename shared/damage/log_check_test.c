@@ -162,18 +162,6 @@ static size_t records_before(const struct fixture *f, size_t at)
     return n;
 }
 
-/* Where one byte with one bit is lost of a record, that looks as if the bit was turned; sectors
- * never end there. */
-static bool is_as_one_bit(const struct fixture *f, size_t at)
-{
-    size_t end = f->begins[records_before(f, at) + 1];
-    int bits = 0;
-    for (size_t i = at; i < end; i++) {
-        bits += __builtin_popcount(f->log.data[i]);
-    }
-    return bits == 1;
-}
-
 /* What was not synced begins in the last block: the end of the file, or zeros, may begin anywhere
  * in the records that do. */
 static void cut_everywhere(struct fixture *f, size_t from, bool leaves_zeros)
@@ -181,9 +169,6 @@ static void cut_everywhere(struct fixture *f, size_t from, bool leaves_zeros)
     struct log_report report;
     size_t end = f->begins[f->records];
     for (size_t at = from; at < end; at += at < 5000 || at > end - 2000 ? 1 : 11) {
-        if (leaves_zeros && is_as_one_bit(f, at)) {
-            continue;
-        }
         copy_log(f, leaves_zeros ? f->log.len : at);
         memset(f->copy.data + at, 0, f->copy.len - at);
         (void)check_copy(f, alone, &report);
@@ -250,6 +235,9 @@ static void test_a_turned_bit_is_damage_wherever_it_is(void **state)
             copy_log(f, f->log.len);
             flip(f, bit);
             (void)check_copy(f, alone, &report);
+            if (bit / 8 == end - 1 && f->copy.data[end - 1] == 0) {
+                continue; /* as if the last byte had not been written */
+            }
             bool is_trailer = report.state == LOG_WHOLE && report.records == f->records;
             size_t hit = records_before(f, bit / 8);
             if (!is_trailer && (report.state != LOG_DAMAGED || report.at != f->begins[hit] ||
