@@ -321,7 +321,7 @@ static bool open_parts(struct collector *c, struct error *err)
         return error_add_context(err, "trusted_proxies");
     }
     c->refusals = refusals_new(c->clock);
-    c->report = report_open(c->refusals, c->spool, c->clock, &rand_secure);
+    c->report = report_open(c->refusals, c->spool, c->clock, &clock_real, &rand_secure);
     c->bots = bots_new();
     c->clock_offset = clock_offset_new(c->clock);
     c->standing = standing_new(c->clock);

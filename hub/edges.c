@@ -263,9 +263,19 @@ static void note_contact(struct collector_figures *f, void *user)
     f->cache_profiles = refill_profiles(&c->poll->cache.place);
 }
 
+static void hear_clock(struct edges *e, const struct collector_keys *keys,
+                       const struct wire_poll *poll)
+{
+    int64_t shown_ms;
+    if (e->parts.clock_guard != NULL && report_read_clock(poll->report, &shown_ms)) {
+        clock_guard_hear(e->parts.clock_guard, keys->number, shown_ms);
+    }
+}
+
 void edges_poll(struct edges *e, struct slice collector_id, const struct collector_keys *keys,
                 const struct wire_poll *poll, struct edges_waiter waiter)
 {
+    hear_clock(e, keys, poll);
     struct contact contact = {clock_now_ms(e->parts.clock), poll};
     collectors_note(e->parts.collectors, collector_id, note_contact, &contact);
     reports_take(e->parts.reports, collector_id, poll->report, contact.now_ms);

@@ -8,6 +8,7 @@
 #ifndef TRIBUTARY_HUB_EDGES_H
 #define TRIBUTARY_HUB_EDGES_H
 
+#include "hub/clock_guard.h"
 #include "hub/collectors.h"
 #include "hub/definitions.h"
 #include "hub/incarnations.h"
@@ -36,6 +37,7 @@ struct edges_parts {
     struct reader reader;
     struct lookups_limits lookups;
     const struct clock *clock;
+    struct clock_guard *clock_guard; /* hears the collectors' clocks; may be NULL */
 };
 
 /* Everything is borrowed; `workers` may be set later, before the first poll. */

@@ -27,6 +27,16 @@ static bool open_log(struct hub *h, struct error *err)
            eventlog_open(h->log_store, &h->log, err);
 }
 
+/* From here on the hub goes by a clock that is believed. */
+static bool open_clock(struct hub *h, struct error *err)
+{
+    if (!clock_guard_open(h->log, &clock_real, h->settings.trust_clock, &h->clock_guard, err)) {
+        return false;
+    }
+    h->clock = clock_guard_clock(h->clock_guard);
+    return true;
+}
+
 /* How many partitions there are is decided once: identifiers and ids depend on it. */
 static bool check_partitions(struct hub *h, struct error *err)
 {
@@ -89,9 +99,24 @@ static void check_fleet(struct hub *h)
     }
 }
 
+static bool note_collector(void *user, const struct registry_entry *entry)
+{
+    (void)entry;
+    *(bool *)user = true;
+    return true;
+}
+
+static void tell_clock_guard(struct hub *h)
+{
+    bool has_collectors = false;
+    registry_each(h->registry, REGISTRY_COLLECTOR, note_collector, &has_collectors);
+    clock_guard_set_collectors(h->clock_guard, has_collectors);
+}
+
 static void on_registry_changed(void *user)
 {
     struct hub *h = user;
+    tell_clock_guard(h);
     definitions_reload(h->definitions, h->registry);
     collectors_reload(h->collectors);
     check_fleet(h);
@@ -111,6 +136,7 @@ struct reader hub_reader(const struct hub *h)
 static void open_services(struct hub *h)
 {
     definitions_reload(h->definitions, h->registry);
+    tell_clock_guard(h);
     h->collectors = collectors_new(h->registry, h->secret_key);
     collectors_reload(h->collectors);
     h->reports = reports_new();
@@ -124,8 +150,9 @@ static void open_services(struct hub *h)
         .definitions = h->definitions,
         .reader = hub_reader(h),
         .lookups = {h->settings.lookups_per_second, h->settings.lookups_outside_per_minute},
-        .clock = &clock_real};
-    h->intake = intake_open(h->log, h->collectors, h->public_key, h->secret_key, &clock_real);
+        .clock = h->clock,
+        .clock_guard = h->clock_guard};
+    h->intake = intake_open(h->log, h->collectors, h->public_key, h->secret_key, h->clock);
     h->edges = edges_open(&parts);
 }
 
@@ -155,7 +182,7 @@ static bool open_partitions(struct hub *h, struct error *err)
         .threads = (unsigned)h->settings.workers,
         .cache_bytes = (size_t)h->settings.cache_bytes,
         .queued_bytes_max = (size_t)h->settings.queue_bytes,
-        .clock = &clock_real,
+        .clock = h->clock,
         .edge = on_edge,
         .user = h,
     };
@@ -174,6 +201,7 @@ static bool open_partitions(struct hub *h, struct error *err)
                                  .suppressions = h->suppressions,
                                  .trust_counts = h->trust_counts,
                                  .quarantine = h->quarantine,
+                                 .clock_guard = h->clock_guard,
                                  .refused = on_refused,
                                  .user = h};
     bool fine = router_open(&parts, buf_slice(&catalog), &h->router, err);
@@ -211,15 +239,15 @@ static void open_scrub(struct hub *h)
 static bool open_parts(struct hub *h, struct error *err)
 {
     h->definitions = definitions_new();
-    if (!read_keys(h, err) || !open_log(h, err) ||
+    if (!read_keys(h, err) || !open_log(h, err) || !open_clock(h, err) ||
         !own_key_check(h->log_store, h->public_key, h->secret_key, err) ||
         !check_partitions(h, err) || !open_stores(h, err) ||
-        !registry_open(h->log, &clock_real, on_registry_changed, h, &h->registry, err) ||
-        !suppressions_open(h->log, h->secret_key, &clock_real, on_suppressions_changed, h,
+        !registry_open(h->log, h->clock, on_registry_changed, h, &h->registry, err) ||
+        !suppressions_open(h->log, h->secret_key, h->clock, on_suppressions_changed, h,
                            &h->suppressions, err) ||
         !incarnations_open(h->log, h->registry, h->suppressions, &rand_secure, &h->incarnations,
                            err) ||
-        !quarantine_open(h->log, &clock_real, &h->quarantine, err)) {
+        !quarantine_open(h->log, h->clock, &h->quarantine, err)) {
         return false;
     }
     registry_set_link_key(h->registry, h->secret_key);
@@ -243,6 +271,11 @@ bool hub_open(const struct hub_settings *settings, struct hub **ret, struct erro
     }
     *ret = h;
     return true;
+}
+
+void hub_look(struct hub *h)
+{
+    clock_guard_look(h->clock_guard);
 }
 
 void hub_close(struct hub **hub)
@@ -273,6 +306,7 @@ void hub_close(struct hub **hub)
     trust_counts_free(&h->trust_counts);
     registry_close(&h->registry);
     definitions_free(&h->definitions);
+    clock_guard_close(&h->clock_guard);
     eventlog_close(&h->log);
     for (size_t i = 0; h->stores != NULL && i < (size_t)h->settings.partitions; i++) {
         store_close(&h->stores[i]);

@@ -31,6 +31,8 @@ struct hub {
     struct store *log_store;
     struct store **stores; /* of the partitions */
     struct eventlog *log;
+    struct clock_guard *clock_guard;
+    const struct clock *clock; /* the guard's */
     struct registry *registry;
     struct definitions *definitions;
     struct collectors *collectors;
@@ -56,6 +58,9 @@ void hub_close(struct hub **hub);
 
 /* `files` may be open. Pure. */
 struct hub_files hub_share_files(const struct hub_settings *settings, size_t files);
+
+/* Every few seconds: what is to be noted and said now and then. */
+void hub_look(struct hub *hub);
 
 struct reader hub_reader(const struct hub *hub);
 

@@ -342,3 +342,17 @@ void reports_each_refusal(struct reports *reports, struct slice collector,
     }
     pthread_mutex_unlock(&reports->lock);
 }
+
+bool report_read_clock(struct slice report, int64_t *ret_ms)
+{
+    msgpack_zone zone;
+    msgpack_object map;
+    struct error err;
+    bool made = msgpack_zone_init(&zone, 1024);
+    ensure(made);
+    bool told = report.len > 0 && value_unpack(report, &zone, &map, &err) &&
+                value_int(value_member_c(&map, "clock"), ret_ms) && *ret_ms >= 0 &&
+                *ret_ms <= LIMIT_TIME_MS;
+    msgpack_zone_destroy(&zone);
+    return told;
+}

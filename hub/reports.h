@@ -27,6 +27,9 @@ struct report_version {
 };
 struct report_version reports_version(struct reports *reports, struct slice collector);
 
+/* What the collector's clock showed when it wrote the report. False: it does not tell. Pure. */
+bool report_read_clock(struct slice report, int64_t *ret_ms);
+
 /* Age of the oldest block in the collector's spool when it reported last; -1: not known. */
 int64_t reports_lag_ms(struct reports *reports, struct slice collector);
 

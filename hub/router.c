@@ -11,7 +11,7 @@
 #include "shared/log.h"
 
 /* A router's position is the record's number and the event's place in it. */
-enum { POSITION_SHIFT = 15, WAIT_MS = 500, MARK_EVERY = 256 };
+enum { POSITION_SHIFT = 15, WAIT_MS = 500, HELD_WAIT_MS = 200, MARK_EVERY = 256 };
 
 struct router {
     struct router_parts parts;
@@ -165,14 +165,16 @@ static int64_t correct(int64_t ms, int64_t offset)
     return corrected < 0 ? 0 : corrected > LIMIT_TIME_MS ? LIMIT_TIME_MS : corrected;
 }
 
-/* What was stamped by the collector's clock is set right by its offset; a client's own time stands,
- * if it can be true. */
+/* What was stamped by the collector's clock is set right by its offset; a client's own time stands.
+ * Neither is believed where it cannot be true. */
 static void correct_times(struct event *event, int64_t offset)
 {
     event->received_ms = correct(event->received_ms, offset);
     if (!event->has_client_time) {
         event->timestamp_ms = correct(event->timestamp_ms, offset);
-    } else if (event->timestamp_ms > event->received_ms + LIMIT_AHEAD_MS) {
+    }
+    if (event->timestamp_ms > event->received_ms + LIMIT_AHEAD_MS ||
+        event->timestamp_ms < event->received_ms - LIMIT_BEHIND_MS) {
         event->timestamp_ms = event->received_ms;
     }
 }
@@ -397,6 +399,11 @@ static void route_record(struct router *r, uint64_t number, const struct eventlo
     }
 }
 
+static bool is_held(struct router *r)
+{
+    return r->parts.clock_guard != NULL && clock_guard_decide(r->parts.clock_guard).is_held;
+}
+
 static void *run(void *arg)
 {
     struct router *r = arg;
@@ -411,6 +418,10 @@ static void *run(void *arg)
         bool found = false;
         uint64_t number = r->next;
         msgpack_zone_clear(&zone);
+        if (is_held(r)) {
+            eventlog_wait(r->parts.log, UINT64_MAX, HELD_WAIT_MS);
+            continue;
+        }
         if (number >= eventlog_next(r->parts.log)) {
             eventlog_wait(r->parts.log, number, WAIT_MS);
             if (number >= eventlog_next(r->parts.log)) {

@@ -14,6 +14,7 @@
 #include "hub/admission.h"
 #include "hub/eventlog.h"
 #include "hub/partition/workers.h"
+#include "hub/clock_guard.h"
 #include "hub/quarantine.h"
 #include "hub/suppressions.h"
 #include "hub/trust/trust_counts.h"
@@ -29,6 +30,7 @@ struct router_parts {
     struct suppressions *suppressions; /* whose events are refused */
     struct trust_counts *trust_counts; /* what became of proofs and claims, by source */
     struct quarantine *quarantine;     /* where events go that may not count yet */
+    struct clock_guard *clock_guard;   /* while it is held nothing is routed; may be NULL */
     /* Called on the router's thread: so many events of this collector were not admitted. */
     void (*refused)(void *user, struct slice collector_id, enum admission_verdict why,
                     uint64_t events);

@@ -590,6 +590,26 @@ static void test_a_block_whose_header_lies_about_its_events_is_passed_over(void 
     assert_int_equal(router_failed_blocks(f->router), 1);
 }
 
+/* No older than ten years, and no more than 23 hours ahead. */
+static void test_times_are_bounded_by_what_the_box_itself_saw(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t times[] = {start_ms - LIMIT_BEHIND_MS, start_ms - LIMIT_BEHIND_MS - 1,
+                             start_ms + LIMIT_AHEAD_MS, start_ms + LIMIT_AHEAD_MS + 1};
+    for (int i = 0; i < 4; i++) {
+        const char user[3] = {'u', (char)('0' + i)};
+        struct event event = event_of(user, user);
+        event.has_client_time = true;
+        event.timestamp_ms = times[i];
+        event.received_ms = start_ms;
+        add(f, event);
+    }
+    append_block(f, 0);
+    wait_until_read(f);
+    const int64_t expected[] = {times[0], start_ms, times[2], start_ms};
+    assert_times(f, expected, 4);
+}
+
 static void test_definitions_reach_every_partition_in_the_order_of_the_log(void **state)
 {
     struct fixture *f = *state;
@@ -760,6 +780,7 @@ int main(void)
         WITH(test_events_over_the_limits_are_passed_over_and_the_hub_goes_on),
         WITH(test_times_are_corrected_and_stay_times_whatever_the_offset),
         WITH(test_a_clients_own_time_stands_where_it_can_be_true),
+        WITH(test_times_are_bounded_by_what_the_box_itself_saw),
         WITH(test_events_of_the_suppressed_stop_here_whenever_they_were_sent),
         WITH(test_quarantined_events_are_kept_once_whatever_crashes_and_count_when_released),
         WITH(test_a_release_that_cannot_be_stored_leaves_the_event_where_it_is),

@@ -21,6 +21,8 @@
 
 /* A timestamp that is further ahead of the time of receipt is wrong: the receipt counts. */
 #define LIMIT_AHEAD_MS (23 * 3600 * 1000)
+/* And how far back. */
+#define LIMIT_BEHIND_MS (3653LL * 24 * 3600 * 1000)
 
 /* Times are milliseconds since 1970; years 1970 to 9999, so that each has an RFC 3339 form. */
 #define LIMIT_TIME_MS 253402300799999LL

@@ -18,6 +18,7 @@ struct report {
     struct refusals *refusals;
     struct spool *spool;
     const struct clock *clock;
+    const struct clock *wall;
     uint64_t start;
     int64_t opened_ms;  /* monotonic */
     int64_t backlog_ms; /* age of the oldest block then; 0: there was none */
@@ -65,13 +66,14 @@ static int64_t backlog_age_ms(const struct report *r)
 }
 
 struct report *report_open(struct refusals *refusals, struct spool *spool,
-                           const struct clock *clock, struct rand *rand)
+                           const struct clock *clock, const struct clock *wall, struct rand *rand)
 {
     struct report *r = memory_allocate_zeroed(sizeof *r);
     uint8_t start[8];
     r->refusals = refusals;
     r->spool = spool;
     r->clock = clock;
+    r->wall = wall;
     rand_fill(rand, start, sizeof start);
     r->start = read_u64(start) >> 1;
     r->backlog_ms = backlog_age_ms(r);
@@ -201,11 +203,13 @@ void report_write(struct report *r, struct buf *out)
                              .bytes_max = WIRE_REPORT_BYTES - 1024 - counts.len,
                              .now_ms = clock_now_ms(r->clock)};
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, is_news ? 6 : 5);
+    msgpack_pack_map(&k, is_news ? 7 : 6);
     value_pack_cstr(&k, "start");
     msgpack_pack_uint64(&k, r->start);
     value_pack_cstr(&k, "version");
     value_pack_cstr(&k, TRIBUTARY_VERSION);
+    value_pack_cstr(&k, "clock");
+    msgpack_pack_int64(&k, clock_now_ms(r->wall));
     value_pack_cstr(&k, "lag");
     msgpack_pack_int64(&k, report_lag_ms(r));
     value_pack_cstr(&k, "dropped");

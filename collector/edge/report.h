@@ -13,10 +13,11 @@
 
 struct report;
 
-/* Everything is borrowed. `rand` gives the id of this start, which tells the hub that counts begin
+/* Everything is borrowed. `wall` is what the machine's clock shows, which the hub compares its own
+ * with. `rand` gives the id of this start, which tells the hub that counts begin
  * at 0 again. */
 struct report *report_open(struct refusals *refusals, struct spool *spool,
-                           const struct clock *clock, struct rand *rand);
+                           const struct clock *clock, const struct clock *wall, struct rand *rand);
 void report_close(struct report **report);
 
 /* Append the map, at most WIRE_REPORT_BYTES. */

@@ -26,7 +26,7 @@ static void open_report(struct fixture *f)
 {
     struct spool_options options = {.bytes_max = 1 << 30};
     assert_true(spool_open(f->store, &options, &f->spool, &f->err));
-    f->report = report_open(f->refusals, f->spool, &f->clock.clock, &f->rand);
+    f->report = report_open(f->refusals, f->spool, &f->clock.clock, &f->clock.clock, &f->rand);
 }
 
 static int set_up(void **state)

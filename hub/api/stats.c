@@ -94,14 +94,22 @@ void api_ready(struct call *call)
 {
     struct json_writer *w = &call->w;
     struct scrub_figures scrub = scrub_figures(call->hub->scrub);
-    bool is_ready = scrub.faults == 0;
+    struct clock_decision clock = clock_guard_decide(call->hub->clock_guard);
+    bool is_ready = scrub.faults == 0 && !clock.is_held;
     json_open_object(w);
     json_key(w, "ready");
     json_bool(w, is_ready);
     if (!is_ready) {
         json_key(w, "problems");
         json_open_array(w);
-        put_problem(w, "damage-found", scrub.fault);
+        if (scrub.faults > 0) {
+            put_problem(w, "damage-found", scrub.fault);
+        }
+        if (clock.is_held) {
+            char sentence[CLOCK_GUARD_SENTENCE_BYTES];
+            clock_guard_describe(&clock, sentence);
+            put_problem(w, "clock-held", sentence);
+        }
         json_close_array(w);
     }
     json_close_object(w);
@@ -291,6 +299,11 @@ void api_metrics(struct call *call)
     metrics_put(out, "tributary_quarantined_events_total", "counter",
                 "Events that were put into quarantine.", (double)router_quarantined(hub->router));
     put_scrub_metrics(out, hub);
+    struct clock_decision clock = clock_guard_decide(hub->clock_guard);
+    metrics_put(out, "tributary_clock_held", "gauge",
+                "1: the hub's clock is not believed, and nothing is routed.", clock.is_held);
+    metrics_put(out, "tributary_clock_ahead_seconds", "gauge",
+                "While it is not believed: how far it is ahead.", (double)clock.ahead_ms / 1000);
     metrics_put(out, "tributary_queued_bytes", "gauge", "Messages waiting for partitions.",
                 (double)workers_queued_bytes(hub->workers));
     metrics_put(out, "tributary_partition_commits_total", "counter", "Commits of partitions.",
