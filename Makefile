@@ -23,7 +23,7 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS   += -std=c17 -fPIE $(MODE) $(WARN)
 CXX      := $(if $(findstring clang,$(CC)),$(CC:clang%=clang++%),$(if $(filter cc,$(CC)),g++,$(CC:gcc%=g++%)))
-CXXFLAGS += -std=c++17 -fPIE $(MODE) -fno-exceptions -fno-sanitize=vptr -Wall -Wextra -Wshadow $(if $(WERROR),-Werror)
+CXXFLAGS += -std=c++17 -fPIE $(MODE) -fno-exceptions -fno-sanitize=vptr $(if $(findstring clang,$(CC)),-fno-sanitize=function) -Wall -Wextra -Wshadow $(if $(WERROR),-Werror)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LDLIBS   := -lnng -lmsgpackc -lleveldb -lzstd -lsodium -lmicrohttpd -lgnutls -lsimdjson -lstdc++ -lyajl -lpcre2-8 -lz -lutf8proc -lpthread -lm
 CLI_LIBS := -lcurl

@@ -58,7 +58,10 @@ static void take_catalog(struct router *r, struct slice catalog)
     buf_put_slice(&r->rules_bytes, catalog);
     bool fine = value_unpack(buf_slice(&r->rules_bytes), &r->rules_zone, &root, &err) &&
                 identity_rules_read(value_member_c(&root, "rules"), rules, &err);
-    ensure(fine); /* it was compiled before it was logged */
+    if (!fine) { /* it was compiled before it was logged */
+        log_error("catalog-unreadable", "Definitions on disk cannot be read: %s", err.message);
+        _Exit(70);
+    }
     admission_free(&r->admission);
     r->admission = admission_new(&root);
     free(r->rules);

@@ -248,12 +248,16 @@ static void find_newest_manifest(struct salvage *s, char ret[FOLDER_NAME_BYTES])
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     ret[0] = '\0';
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        unsigned long long number;
-        int used = 0;
-        if (sscanf(entry->d_name, "MANIFEST-%llu%n", &number, &used) == 1 &&
-            entry->d_name[used] == '\0' && used < FOLDER_NAME_BYTES && number >= newest) {
+        static const char prefix[] = "MANIFEST-";
+        size_t len = strlen(entry->d_name);
+        char *end = entry->d_name;
+        uint64_t number = 0;
+        if (strncmp(entry->d_name, prefix, sizeof prefix - 1) == 0 && len < FOLDER_NAME_BYTES) {
+            number = strtoull(entry->d_name + sizeof prefix - 1, &end, 10);
+        }
+        if (end != entry->d_name && *end == '\0' && number >= newest) {
             newest = number;
-            memcpy(ret, entry->d_name, (size_t)used + 1);
+            memcpy(ret, entry->d_name, len + 1);
         }
     }
     if (dir != NULL) {
@@ -264,7 +268,8 @@ static void find_newest_manifest(struct salvage *s, char ret[FOLDER_NAME_BYTES])
 /* CURRENT says too little: it is made anew. */
 static bool salvage_current(struct salvage *s, struct error *err)
 {
-    char name[FOLDER_NAME_BYTES + 1];
+    char name[FOLDER_NAME_BYTES];
+    char line[FOLDER_NAME_BYTES + 1];
     char text[256];
     if (s->folder.state != FOLDER_DAMAGED || s->folder.manifest_name[0] != 0) {
         return true;
@@ -275,10 +280,10 @@ static bool salvage_current(struct salvage *s, struct error *err)
     }
     snprintf(text, sizeof text, "%s; the newest is taken, %s", s->folder.why, name);
     say(s, text);
-    strcat(name, "\n");
+    snprintf(line, sizeof line, "%s\n", name);
     store_folder_close(&s->folder);
     return store_folder_open(s->path, &s->folder, err) &&
-           file_replace(s->folder.fd, "CURRENT", 0600, slice_text(name), err);
+           file_replace(s->folder.fd, "CURRENT", 0600, slice_text(line), err);
 }
 
 static bool salvage_manifest(struct salvage *s, struct error *err)
