@@ -70,7 +70,8 @@ static void begin(struct http_request *r, struct MHD_Connection *connection, con
     r->status = 0;
     r->header_count = 0;
     r->answer_static = slice_make(NULL, 0);
-    r->is_gzip = is_word(http_header(r, "Content-Encoding"), "gzip");
+    struct slice coding = http_header(r, "Content-Encoding");
+    r->is_gzip = is_word(coding, "gzip") || is_word(coding, "x-gzip"); /* RFC 9110, 8.4.1.3 */
     http_enter(r->owner, HTTP_READING);
 }
 
@@ -89,6 +90,13 @@ static enum MHD_Result receive(struct http_request *r, const char *data, size_t 
     }
     *size = 0;
     return MHD_YES;
+}
+
+/* RFC 1952: a file may be several members, one behind the other; some clients write one a chunk.
+ * True: another one begins behind the one that ended. */
+static bool begin_next_member(z_stream *z)
+{
+    return z->avail_in > 0 && z->next_in[0] == 0x1f && inflateReset(z) == Z_OK;
 }
 
 /* Inflate the body within the limit. False: damaged (ERROR_CORRUPT) or too large (ERROR_FULL). */
@@ -110,6 +118,10 @@ static bool unpack(struct http_request *r, struct error *err)
         z.avail_out = (uInt)want;
         rv = inflate(&z, Z_NO_FLUSH);
         r->unpacked.len += want - z.avail_out;
+        if (rv == Z_STREAM_END && begin_next_member(&z)) {
+            rv = Z_OK;
+            continue;
+        }
         if (rv == Z_BUF_ERROR || (rv == Z_OK && z.avail_in == 0 && z.avail_out > 0)) {
             break;
         }
@@ -273,6 +285,21 @@ struct slice http_header(const struct http_request *r, const char *name)
 struct slice http_query(const struct http_request *r, const char *name)
 {
     return optional(MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name));
+}
+
+struct slice http_credentials(const struct http_request *r, const char *scheme)
+{
+    struct slice header = http_header(r, "Authorization");
+    size_t len = strlen(scheme);
+    if (header.len <= len || header.data[len] != ' ' ||
+        !is_word(slice_make(header.data, len), scheme)) {
+        return slice_make(NULL, 0);
+    }
+    header = slice_skip(header, len);
+    while (header.len > 0 && header.data[0] == ' ') {
+        header = slice_skip(header, 1);
+    }
+    return header;
 }
 
 struct slice http_cookie(const struct http_request *r, const char *name)

@@ -95,6 +95,10 @@ bool http_is_secure(const struct http_request *request);
 struct slice http_body(const struct http_request *request);
 /* Empty where there is none. Header names are compared without case. */
 struct slice http_header(const struct http_request *request, const char *name);
+/* What the Authorization header says for this scheme, such as "Bearer", whose name has no case. */
+struct slice http_credentials(const struct http_request *request, const char *scheme);
+/* Decoded; a path or query in which %00 stands stays as it was sent, so that no name or value ends
+ * where the client did not end it. */
 struct slice http_query(const struct http_request *request, const char *name);
 struct slice http_cookie(const struct http_request *request, const char *name);
 /* The address that the request came from, 4 or 16 bytes; empty where it is not known. */

@@ -257,6 +257,14 @@ static int have_no_other_certificate(gnutls_session_t session,
     return -1;
 }
 
+/* Names and values are texts that end with a zero: one of the client's own would cut off the rest,
+ * and the request be about somebody else than it says. Nobody is called %00, so it stays. */
+static size_t unescape(void *user, struct MHD_Connection *connection, char *text)
+{
+    (void)user, (void)connection;
+    return strstr(text, "%00") == NULL ? MHD_http_unescape(text) : strlen(text);
+}
+
 static struct MHD_Daemon *start(struct http_loop *loop, const struct http_options *o)
 {
     bool has_tls = o->tls != NULL;
@@ -269,6 +277,7 @@ static struct MHD_Daemon *start(struct http_loop *loop, const struct http_option
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)o->connections_max + 1, NULL}, /* the door's */
         {MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds_max, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)unescape, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     return MHD_start_daemon(flags, 0, NULL, NULL, http_on_access, loop, MHD_OPTION_ARRAY, options,

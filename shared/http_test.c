@@ -86,7 +86,9 @@ static void handle(void *user, struct http_request *request)
         return;
     }
     buf_init(&text, 64 * 1024);
-    if (slice_is(http_path(request), "/lines")) {
+    if (slice_is(http_path(request), "/credentials")) {
+        buf_put_format(&text, "|%.*s|", SLICE_ARGS(http_credentials(request, "Basic")));
+    } else if (slice_is(http_path(request), "/lines")) {
         describe_lines(request, &text);
     } else {
         describe(request, &text);
@@ -383,6 +385,80 @@ static void test_gzip_is_known_in_any_case_and_other_codings_are_left_alone(void
     assert_int_equal(post(*state, "Content-Encoding: gzipped\r\n", "abc", 3, answer, sizeof answer),
                      200);
     assert_non_null(strstr(answer, "|| 3 294"));
+}
+
+static void test_the_name_of_a_scheme_has_no_case_and_is_followed_by_its_credentials(void **state)
+{
+    static const struct {
+        const char *header;
+        const char *credentials;
+    } rows[] = {
+        {"Authorization: Basic YTpi\r\n", "|YTpi|"},
+        {"Authorization: basic YTpi\r\n", "|YTpi|"},
+        {"authorization: BASIC   YTpi\r\n", "|YTpi|"},
+        {"Authorization: BasicYTpi\r\n", "||"},
+        {"Authorization: Basic\r\n", "||"},
+        {"Authorization: Bearer YTpi\r\n", "||"},
+        {"", "||"},
+    };
+    char answer[4096];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int fd = dial(*state);
+        send_text(fd, "GET /credentials HTTP/1.1\r\nHost: x\r\n");
+        send_text(fd, rows[i].header);
+        send_text(fd, "\r\n");
+        assert_int_equal(receive(fd, answer, sizeof answer), 200);
+        if (strstr(answer, rows[i].credentials) == NULL) {
+            fail_msg("%s gave %s", rows[i].header, answer);
+        }
+        close(fd);
+    }
+}
+
+/* A text that ends where the client did not end it would be another name. */
+static void test_a_zero_in_an_address_ends_nothing(void **state)
+{
+    static const struct {
+        const char *target;
+        const char *seen;
+    } rows[] = {
+        {"/a%00b", " /a%00b "},
+        {"/a?email=j%40x.org%00zz", " email:j%40x.org%00zz;"},
+        {"/a?email=j%40x.org", " email:j@x.org;"},
+    };
+    char answer[4096];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int fd = dial(*state);
+        send_text(fd, "GET ");
+        send_text(fd, rows[i].target);
+        send_text(fd, " HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_int_equal(receive(fd, answer, sizeof answer), 200);
+        if (strstr(answer, rows[i].seen) == NULL) {
+            fail_msg("%s gave %s", rows[i].target, answer);
+        }
+        close(fd);
+    }
+}
+
+static void test_gzip_in_several_members_is_unpacked_whole(void **state)
+{
+    uint8_t packed[8192];
+    char answer[4096];
+    size_t len = pack_gzip(100, packed, sizeof packed);
+    len += pack_gzip(0, packed + len, sizeof packed - len);
+    len += pack_gzip(BODY_MAX - 300, packed + len, sizeof packed - len);
+    size_t whole = len + pack_gzip(100, packed + len, sizeof packed - len);
+    assert_int_equal(
+        post(*state, "Content-Encoding: x-gzip\r\n", packed, whole, answer, sizeof answer), 200);
+    char expected[64];
+    snprintf(expected, sizeof expected, "|| %d %d", BODY_MAX - 100, (BODY_MAX - 100) * 'x');
+    assert_non_null(strstr(answer, expected));
+    /* A member that is cut is damage like any other, and the limit is that of all members. */
+    assert_int_equal(
+        post(*state, "Content-Encoding: gzip\r\n", packed, whole - 1, answer, sizeof answer), 400);
+    len += pack_gzip(301, packed + len, sizeof packed - len);
+    assert_int_equal(post(*state, "Content-Encoding: gzip\r\n", packed, len, answer, sizeof answer),
+                     413);
 }
 
 static void test_gzip_that_is_damaged_or_cut_gets_400(void **state)
@@ -880,6 +956,9 @@ int main(void)
         TEST(test_a_chunked_body_is_bounded_as_well),
         TEST(test_gzip_is_unpacked_within_the_limit),
         TEST(test_gzip_is_known_in_any_case_and_other_codings_are_left_alone),
+        TEST(test_the_name_of_a_scheme_has_no_case_and_is_followed_by_its_credentials),
+        TEST(test_a_zero_in_an_address_ends_nothing),
+        TEST(test_gzip_in_several_members_is_unpacked_whole),
         TEST(test_gzip_that_is_damaged_or_cut_gets_400),
         TEST(test_what_the_server_refuses_by_itself_is_told_and_may_get_headers),
         TEST(test_a_body_that_drips_past_the_deadline_is_cut_off),

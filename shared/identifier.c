@@ -28,18 +28,44 @@ enum identifier_normalizer identifier_normalizer_default(struct slice type)
     return slice_is(type, "phone") ? NORMALIZE_PHONE : NORMALIZE_TRIM;
 }
 
-static bool is_space(uint8_t c)
+/* How many bytes of white space the text begins with: ASCII's, the no-break space, those from
+ * U+2000 to U+200F (zero-width ones among them), the narrow and the ideographic one, a byte-order
+ * mark. */
+static size_t space_at(const uint8_t *at, size_t room)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
+    if (*at == ' ' || (*at >= '\t' && *at <= '\r')) {
+        return 1;
+    }
+    if (*at == 0xC2 && room >= 2 && at[1] == 0xA0) {
+        return 2;
+    }
+    bool is_space =
+        room >= 3 &&
+        ((at[0] == 0xE2 && at[1] == 0x80 && ((at[2] >= 0x80 && at[2] <= 0x8F) || at[2] == 0xAF)) ||
+         (at[0] == 0xE3 && at[1] == 0x80 && at[2] == 0x80) ||
+         (at[0] == 0xEF && at[1] == 0xBB && at[2] == 0xBF));
+    return is_space ? 3 : 0;
 }
 
-static struct slice trim(struct slice value)
+/* The same at its end. */
+static size_t space_before(struct slice text)
 {
-    while (value.len > 0 && is_space(value.data[0])) {
-        value = slice_skip(value, 1);
+    for (size_t len = 1; len <= 3 && len <= text.len; len++) {
+        if (space_at(text.data + text.len - len, len) == len) {
+            return len;
+        }
     }
-    while (value.len > 0 && is_space(value.data[value.len - 1])) {
-        value.len--;
+    return 0;
+}
+
+struct slice identifier_trim(struct slice value)
+{
+    size_t space = 0;
+    while (value.len > 0 && (space = space_at(value.data, value.len)) > 0) {
+        value = slice_skip(value, space);
+    }
+    while (value.len > 0 && (space = space_before(value)) > 0) {
+        value.len -= space;
     }
     return value;
 }
@@ -47,7 +73,7 @@ static struct slice trim(struct slice value)
 struct slice identifier_normalize(enum identifier_normalizer normalizer, struct slice value,
                                   struct arena *arena)
 {
-    value = trim(value);
+    value = identifier_trim(value);
     if (value.len > LIMIT_IDENTIFIER_BYTES) {
         return slice_make(NULL, 0);
     }

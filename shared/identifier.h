@@ -20,6 +20,9 @@ enum identifier_normalizer {
     NORMALIZE_PHONE = 2, /* digits, and a leading + */
 };
 
+/* Without the white space around it, that of Unicode and byte-order marks too. */
+struct slice identifier_trim(struct slice value);
+
 /* The normaliser of a name ("trim", "email", "phone"), and back; false for another name. */
 bool identifier_normalizer_from(struct slice name, enum identifier_normalizer *ret);
 const char *identifier_normalizer_name(enum identifier_normalizer normalizer);

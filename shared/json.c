@@ -36,7 +36,7 @@ const char *json_fault_sentence(enum json_fault fault)
     case JSON_BAD_TEXT:
         return "A text is not valid UTF-8.";
     case JSON_BAD_NUMBER:
-        return "A number is too large to be kept as a 64-bit float.";
+        return "A number is NaN, Infinity, or too large to be kept as a 64-bit float.";
     case JSON_NOT_JSON:
         return "The body is not valid JSON.";
     }

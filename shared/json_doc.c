@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <yajl/yajl_parse.h>
 #include "shared/buf.h"
+#include "shared/json_mend.h"
 #include "shared/json_tape.h"
 #include "shared/utf8.h"
 
@@ -16,6 +17,7 @@ struct json_parser {
     /* What yajl's calls make. */
     struct buf words;
     struct buf texts;
+    struct buf mended; /* what yajl reads where the client's text is not quite JSON */
     size_t open; /* the container that is being filled; 0: none, the root is complete or to come */
     bool is_complete; /* the root has ended; only white space may follow */
 };
@@ -26,6 +28,7 @@ struct json_parser *json_parser_new(void)
     p->tape = json_tape_reader_new();
     buf_init(&p->words, SIZE_MAX / 2);
     buf_init(&p->texts, SIZE_MAX / 2);
+    buf_init(&p->mended, SIZE_MAX / 2);
     return p;
 }
 
@@ -34,6 +37,7 @@ static void release_memory(struct json_parser *p)
     json_tape_reader_free(&p->tape);
     buf_done(&p->words);
     buf_done(&p->texts);
+    buf_done(&p->mended);
 }
 
 void json_parser_free(struct json_parser **parser)
@@ -195,6 +199,13 @@ static int on_end(void *ctx)
     return end_value(p);
 }
 
+/* Windows' tools put it before every text. */
+static struct slice skip_byte_order_mark(struct slice text)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    return slice_starts_with(text, slice_text(mark)) ? slice_skip(text, sizeof mark - 1) : text;
+}
+
 bool json_parse_slowly(struct json_parser *p, struct slice text, struct json_doc *ret)
 {
     static const yajl_callbacks callbacks = {
@@ -208,6 +219,8 @@ bool json_parse_slowly(struct json_parser *p, struct slice text, struct json_doc
         .yajl_start_array = on_start_array,
         .yajl_end_array = on_end,
     };
+    text = skip_byte_order_mark(text);
+    text = json_mend(text, &p->mended) ? buf_slice(&p->mended) : text;
     buf_clear(&p->words);
     buf_clear(&p->texts);
     p->open = 0;
@@ -274,9 +287,13 @@ static bool has_costly_number(struct slice text)
 bool json_parse(struct json_parser *p, struct slice text, struct json_doc *ret)
 {
     p->is_large = p->is_large || text.len > KEPT_BYTES;
+    text = skip_byte_order_mark(text);
     ret->words =
         has_costly_number(text) ? NULL : json_tape_read(p->tape, text.data, text.len, &ret->texts);
-    return ret->words != NULL || json_parse_slowly(p, text, ret);
+    if (ret->words != NULL) {
+        return true;
+    }
+    return json_parse_slowly(p, text, ret);
 }
 
 void json_parser_trim(struct json_parser *p)

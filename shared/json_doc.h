@@ -3,7 +3,8 @@
  * Two libraries read. simdjson does so at about a byte a cycle, but says of a text with one fault
  * anywhere only that it has one. What it refuses is read by yajl, which takes a text that is no
  * UTF-8 and a number out of range for what they are: these spoil the event they stand in, not its
- * neighbours.
+ * neighbours. Before that json_mend.h puts right what has one reading; a byte-order mark at the
+ * start is passed over.
  *
  * A document is what simdjson calls a tape (doc/tape.md of simdjson): words, the top byte of which
  * says what stands there, and a run of bytes with the texts. A value is the index of its first
@@ -65,7 +66,7 @@ void json_parser_trim(struct json_parser *parser);
 
 /* False: it is not JSON. *ret is the parser's until its next text, and needs nothing of `text`. */
 MUST_CHECK bool json_parse(struct json_parser *parser, struct slice text, struct json_doc *ret);
-/* The same by yajl alone, for tests that compare. */
+/* The same by yajl alone, with json_mend() before it, for tests that compare. */
 MUST_CHECK bool json_parse_slowly(struct json_parser *parser, struct slice text,
                                   struct json_doc *ret);
 

@@ -169,7 +169,7 @@ static void test_what_is_no_json_is_refused(void **state)
         "'a'",        "01",
         "+1",         ".5",
         "1.",         "1e",
-        "-",          "NaN",
+        "-",          "Nan",
         "nul",        "[1 2]",
         "{} {}",      "{} \"x",
         "[]tru",      "{}-",
@@ -179,7 +179,8 @@ static void test_what_is_no_json_is_refused(void **state)
         "{\"a\"}",    "\"a\nb\"",
         "\"\t\"",     "{1:2}",
         "tru",        "0x10",
-        "[Infinity]", "\xef\xbb\xbf[]x",
+        "[Infinit]",  "\xef\xbb\xbf[]x",
+        "[--Inf]",    "[]\xef\xbb\xbf",
         "{\"a\":1,}", "]",
         "// x\n1",
     };
@@ -215,22 +216,67 @@ static void test_escapes_are_undone(void **state)
     }
 }
 
-/* Clients cut texts in the middle of a pair. What is taken is valid UTF-8 all the same. */
-static void test_a_lone_surrogate_never_becomes_invalid_text(void **state)
+#define HALF "\xef\xbf\xbd" /* U+FFFD */
+
+/* Clients cut texts in the middle of a pair. */
+static void test_half_a_character_becomes_u_fffd_and_nothing_else_changes(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *text;
+    } rows[] = {
+        {"\"\\ud83d\"", HALF},
+        {"\"\\ud83dx\"", HALF "x"},
+        {"\"\\ude00\"", HALF},
+        {"\"\\ude00\\ud83d\"", HALF HALF},
+        {"\"ab\\ud83d\\u0041YZ\"", "ab" HALF "AYZ"},
+        {"\"\\uD83D\\uD83D\\uDE00\"", HALF "\xf0\x9f\x98\x80"},
+        {"\"\\ud83d\\n\"", HALF "\n"},
+        {"\"\\ud83d\\\\ude00\"", HALF "\\ude00"},
+        {"\"\\\\ud83d\"", "\\ud83d"},
+        {"\"\\ud83d\xc3\xa9\"", HALF "\xc3\xa9"},
+        {"\"\xed\xa0\xbdx\"", HALF "x"},
+        {"\"x\xed\xb8\x80\"", "x" HALF},
+        {"\"\xed\xa0\xbd\xed\xb8\x80\"", "\xf0\x9f\x98\x80"},
+        {"\"\xed\x9f\xbf\"", "\xed\x9f\xbf"},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct slice text = slice_text("");
+        if (read_text(f, rows[i].json) != JSON_FINE || !value_text(&f->value, &text) ||
+            !slice_is(text, rows[i].text)) {
+            fail_msg("%s became %.*s", rows[i].json, SLICE_ARGS(text));
+        }
+    }
+    assert_int_equal(read_text(f, "{\"\\ude00\":1}"), JSON_FINE); /* in a key, too */
+    assert_true(slice_is(written(f, &f->value), "{\"" HALF "\":1}"));
+}
+
+static void test_what_programs_print_for_no_number_is_one_out_of_range(void **state)
+{
+    static const char *const rows[] = {"NaN",         "[NaN]",        "{\"a\":NaN}",
+                                       "[-Infinity]", "[ Infinity ]", "[1,nan,2]",
+                                       "[-NaN]",      "[+Inf]",       "{\"a\":[{\"b\":-inf}]}"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (read_text(*state, rows[i]) != JSON_BAD_NUMBER) {
+            fail_msg("%s was taken for something else", rows[i]);
+        }
+    }
+    assert_int_equal(read_text(*state, "[\"NaN\",\"\\\"NaN\"]"), JSON_FINE);
+}
+
+static void test_a_byte_order_mark_before_the_text_is_passed_over(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(read_text(f, "[\"\\ud83d\"]"), JSON_FINE);
-    assert_true(slice_is(written(f, &f->value), "[\"?\"]"));
-    assert_int_equal(read_text(f, "[\"\\ud83dx\"]"), JSON_FINE);
-    assert_true(slice_is(written(f, &f->value), "[\"?x\"]"));
-    assert_int_equal(read_text(f, "[\"\\ude00\"]"), JSON_BAD_TEXT);
-    assert_int_equal(read_text(f, "{\"\\ude00\":1}"), JSON_BAD_TEXT);
+    assert_int_equal(read_text(f, "\xef\xbb\xbf[1]"), JSON_FINE);
+    assert_int_equal(read_text(f, "\xef\xbb\xbf \"\\ud83d\""), JSON_FINE);
+    assert_int_equal(read_text(f, "\xef\xbb\xbf"), JSON_NOT_JSON);
 }
 
 static void test_text_that_is_no_utf8_is_refused_in_values_and_keys(void **state)
 {
     static const char *const rows[] = {
-        "[\"\xff\"]", "[\"\xc0\x80\"]", "[\"\xed\xa0\x80\"]", "[\"\xc3\"]", "{\"\x80\":1}",
+        "[\"\xff\"]", "[\"\xc0\x80\"]", "[\"\xed\xa0\"]", "[\"\xc3\"]", "{\"\x80\":1}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(read_text(*state, rows[i]), JSON_BAD_TEXT);
@@ -466,7 +512,9 @@ int main(void)
         TEST(test_short_decimals_are_what_strtod_makes_of_them),
         TEST(test_what_is_no_json_is_refused),
         TEST(test_escapes_are_undone),
-        TEST(test_a_lone_surrogate_never_becomes_invalid_text),
+        TEST(test_half_a_character_becomes_u_fffd_and_nothing_else_changes),
+        TEST(test_what_programs_print_for_no_number_is_one_out_of_range),
+        TEST(test_a_byte_order_mark_before_the_text_is_passed_over),
         TEST(test_text_that_is_no_utf8_is_refused_in_values_and_keys),
         TEST(test_depth_is_bounded),
         TEST(test_a_container_holds_as_many_members_as_its_count_can_say),

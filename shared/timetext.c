@@ -107,45 +107,120 @@ static bool read_offset(struct cursor *c, int64_t *ret_minutes)
     return true;
 }
 
-static bool parse(struct slice text, int64_t year_min, int64_t *ret_ms)
+/* What RFC 3339 leaves open or forbids and clients write all the same. */
+enum { STRICT, LENIENT };
+
+static bool read_date(struct cursor *c, int64_t year_min, int64_t *ret_days)
 {
     static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    struct cursor c = {text.data, text.len == 0 ? text.data : text.data + text.len};
     int64_t year;
     int64_t month;
     int64_t day;
-    int64_t hour;
-    int64_t minute;
-    int64_t second;
-    int64_t fraction;
-    int64_t offset;
-    if (!read_number(&c, 4, year_min, 9999, &year) || !read_char(&c, "-") ||
-        !read_number(&c, 2, 1, 12, &month) || !read_char(&c, "-") ||
-        !read_number(&c, 2, 1, month_days[month - 1], &day) || !read_char(&c, "Tt ") ||
-        !read_number(&c, 2, 0, 23, &hour) || !read_char(&c, ":") ||
-        !read_number(&c, 2, 0, 59, &minute) || !read_char(&c, ":") ||
-        !read_number(&c, 2, 0, 60, &second) || !read_fraction(&c, &fraction) ||
-        !read_offset(&c, &offset) || c.at != c.end) {
+    if (!read_number(c, 4, year_min, 9999, &year) || !read_char(c, "-") ||
+        !read_number(c, 2, 1, 12, &month) || !read_char(c, "-") ||
+        !read_number(c, 2, 1, month_days[month - 1], &day)) {
         return false;
     }
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (month == 2 && day == 29 && !leap) {
+    *ret_days = days_from_date(year, month, day);
+    return month != 2 || day != 29 || leap;
+}
+
+static bool read_clock(struct cursor *c, int leniency, int64_t *ret_ms)
+{
+    int64_t hour;
+    int64_t minute;
+    int64_t second = 0;
+    int64_t fraction = 0;
+    if (!read_number(c, 2, 0, 23, &hour) || !read_char(c, ":") ||
+        !read_number(c, 2, 0, 59, &minute)) {
         return false;
     }
-    int64_t seconds = days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-    *ret_ms = (seconds - offset * 60) * 1000 + fraction;
+    bool has_seconds = read_char(c, ":");
+    if ((!has_seconds && leniency == STRICT) ||
+        (has_seconds && (!read_number(c, 2, 0, 60, &second) || !read_fraction(c, &fraction)))) {
+        return false;
+    }
+    *ret_ms = (hour * 3600 + minute * 60 + second) * 1000 + fraction;
     return true;
+}
+
+static bool parse(struct slice text, int64_t year_min, int leniency, int64_t *ret_ms)
+{
+    struct cursor c = {text.data, text.len == 0 ? text.data : text.data + text.len};
+    int64_t days;
+    int64_t in_day_ms = 0;
+    int64_t offset = 0;
+    if (!read_date(&c, year_min, &days)) {
+        return false;
+    }
+    bool has_clock = c.at != c.end || leniency == STRICT;
+    if (has_clock && (!read_char(&c, "Tt ") || !read_clock(&c, leniency, &in_day_ms))) {
+        return false;
+    }
+    if (leniency == LENIENT) {
+        (void)read_char(&c, " ");
+    }
+    bool has_offset = c.at != c.end || leniency == STRICT;
+    if ((has_offset && !read_offset(&c, &offset)) || c.at != c.end) {
+        return false;
+    }
+    *ret_ms = days * 86400000 + in_day_ms - offset * 60000;
+    return true;
+}
+
+static bool is_kept(int64_t ms)
+{
+    return ms >= 0 && ms <= LIMIT_TIME_MS;
 }
 
 bool time_text_parse(struct slice text, int64_t *ret_ms)
 {
-    return parse(text, 1969, ret_ms) && *ret_ms >= 0 && *ret_ms <= LIMIT_TIME_MS;
+    return parse(text, 1969, STRICT, ret_ms) && is_kept(*ret_ms);
+}
+
+/* A number since 1970. Which unit it counts is seen by its size: no two readings of one number are
+ * both between 1973 and 5138. */
+static bool read_epoch(struct slice text, int64_t *ret_ms)
+{
+    static const struct {
+        int64_t below;
+        int64_t per_second;
+    } units[] = {{100000000LL, 0},
+                 {100000000000LL, 1},
+                 {100000000000000LL, 1000},
+                 {100000000000000000LL, 1000000},
+                 {INT64_MAX, 1000000000}};
+    struct cursor c = {text.data, text.len == 0 ? text.data : text.data + text.len};
+    int64_t value = 0;
+    int64_t fraction = 0;
+    size_t unit = 0;
+    while (c.at < c.end && *c.at >= '0' && *c.at <= '9' && value < INT64_MAX / 10 - 10) {
+        value = value * 10 + (*c.at++ - '0');
+    }
+    if (!read_fraction(&c, &fraction) || c.at != c.end) {
+        return false;
+    }
+    while (value >= units[unit].below) {
+        unit++;
+    }
+    int64_t per_second = units[unit].per_second;
+    *ret_ms = per_second == 0      ? -1
+              : per_second == 1    ? value * 1000 + fraction
+              : per_second == 1000 ? value
+                                   : value / (per_second / 1000);
+    return per_second > 0;
+}
+
+bool time_text_read(struct slice text, int64_t *ret_ms)
+{
+    return (parse(text, 1969, LENIENT, ret_ms) || read_epoch(text, ret_ms)) && is_kept(*ret_ms);
 }
 
 bool time_text_is_valid(struct slice text)
 {
     int64_t ms;
-    return parse(text, 0, &ms);
+    return parse(text, 0, STRICT, &ms);
 }
 
 bool duration_parse(struct slice text, int64_t *ret_ms)

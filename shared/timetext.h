@@ -17,6 +17,11 @@ struct time_text time_text_format(int64_t ms);
  * milliseconds) and 'Z' or an offset. False for anything else and outside 1970 to 9999. */
 bool time_text_parse(struct slice text, int64_t *ret_ms);
 
+/* Also what clients write in place of RFC 3339: without an offset (which is UTC then), without
+ * seconds, a date alone (its midnight), or a number since 1970 in seconds, milli-, micro- or
+ * nanoseconds. False for what has no such reading, as 20/11/2026. */
+bool time_text_read(struct slice text, int64_t *ret_ms);
+
 /* Is the text RFC 3339, of any year from 0000 on? */
 bool time_text_is_valid(struct slice text);
 

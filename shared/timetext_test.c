@@ -93,6 +93,60 @@ static void test_what_is_no_time_is_refused(void **state)
     assert_false(time_text_parse(slice_make("2026-11-21T20:15:03\0Z", 21), &ms));
 }
 
+static void test_what_clients_write_in_place_of_a_time_is_read(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: has no reading */
+    } rows[] = {
+        {"2026-11-21T20:15:03.120Z", 1795292103120},
+        {"2026-11-21T20:15:03.120", 1795292103120},
+        {"2026-11-21 20:15:03", 1795292103000},
+        {"2026-11-21 20:15:03 +0000", 1795292103000},
+        {"2026-11-21 21:15:03 +01:00", 1795292103000},
+        {"2026-11-21T20:15Z", 1795292100000},
+        {"2026-11-21T20:15", 1795292100000},
+        {"2026-11-21T21:15+01:00", 1795292100000},
+        {"2026-11-21", 1795219200000},
+        {"1795292103", 1795292103000},
+        {"1795292103.5", 1795292103500},
+        {"1795292103120", 1795292103120},
+        {"1795292103120.75", 1795292103120},
+        {"1795292103120999", 1795292103120},
+        {"1795292103120999999", 1795292103120},
+        {"99999999", -1},
+        {"100000000", 100000000000},
+        {"99999999999", 99999999999000},
+        {"100000000000", 100000000000},
+        {"20261121", -1},
+        {"9223372036854775807", -1},
+        {"18446744073709551616", -1},
+        {"99999999999999999999999999", -1},
+        {"-1795292103", -1},
+        {"1795292103.", -1},
+        {"", -1},
+        {" ", -1},
+        {"2026-11-21T", -1},
+        {"2026-11-21 ", -1},
+        {"2026-11-21T20", -1},
+        {"2026-11-21T20:15:", -1},
+        {"2026-11-21T20:15:03 Paris", -1},
+        {"2026-02-29", -1},
+        {"0001-01-01T00:00:00Z", -1},
+        {"0000-00-00 00:00:00", -1},
+        {"21/11/2026 20:15", -1},
+        {"Sat, 21 Nov 2026 20:15:03 GMT", -1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int64_t ms = -1;
+        bool read = time_text_read(slice_text(rows[i].text), &ms);
+        if (read != (rows[i].ms >= 0) || (read && ms != rows[i].ms)) {
+            fail_msg("\"%s\": read=%d ms=%lld", rows[i].text, read, (long long)ms);
+        }
+    }
+}
+
 static void test_each_prefix_of_a_time_is_refused(void **state)
 {
     static const char text[] = "2026-11-21T20:15:03.120+01:00";
@@ -196,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_times_read_as_they_should),
         cmocka_unit_test(test_what_is_no_time_is_refused),
+        cmocka_unit_test(test_what_clients_write_in_place_of_a_time_is_read),
         cmocka_unit_test(test_each_prefix_of_a_time_is_refused),
         cmocka_unit_test(test_every_time_reads_back_as_it_was_written),
         cmocka_unit_test(test_every_day_from_1970_to_2110_follows_the_one_before),

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <strings.h>
 #include "shared/buf.h"
 
 enum { SLOTS = 1024, NETWORK_BYTES = 8 };
@@ -45,11 +46,13 @@ static struct slot *slot_of(struct token_guard *g, struct slice address)
 
 static bool is_right(struct slice authorization, struct slice wanted)
 {
-    struct slice bearer = slice_text("Bearer ");
-    if (!slice_starts_with(authorization, bearer) || wanted.len == 0) {
+    static const char bearer[] = "Bearer "; /* in any case, as all schemes */
+    size_t len = sizeof bearer - 1;
+    if (authorization.len < len || wanted.len == 0 ||
+        strncasecmp((const char *)authorization.data, bearer, len) != 0) {
         return false;
     }
-    struct slice given = slice_skip(authorization, bearer.len);
+    struct slice given = slice_skip(authorization, len);
     return given.len == wanted.len && sodium_memcmp(given.data, wanted.data, wanted.len) == 0;
 }
 

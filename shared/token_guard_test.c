@@ -49,6 +49,7 @@ static void test_what_is_a_token_and_what_is_the_right_one(void **state)
         enum token_verdict verdict;
     } cases[] = {
         {"Bearer secret", "secret", TOKEN_RIGHT},
+        {"bearer secret", "secret", TOKEN_RIGHT},
         {"", "secret", TOKEN_MISSING},
         {"Bearer ", "secret", TOKEN_WRONG},
         {"Bearer secre", "secret", TOKEN_WRONG},

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "collector/api/api_internal.h"
+#include "shared/blocked.h"
 
 enum { LOOKUP_MS_MAX = 2000 };
 
@@ -266,6 +267,9 @@ void api_get_customer(struct api *api, struct http_request *http)
     if (id.value.len == 0) {
         http_answer_error(http, 400, "invalid-identifier",
                           "The value does not look like an identifier of this type.", NULL);
+    } else if (blocked_value(q.name, normalizer, q.value)) {
+        http_answer_error(http, 404, "unknown-customer", "A value such as this one names nobody.",
+                          NULL);
     } else if (api_read_card(api, id, s, &card)) {
         answer_customer(api, http, s, &card);
     } else {

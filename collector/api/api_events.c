@@ -6,13 +6,8 @@
 /* The user name of Basic authorization, decoded into `ret`. */
 static struct slice basic_user(struct http_request *http, char *ret, size_t size)
 {
-    struct slice header = http_header(http, "Authorization");
-    struct slice basic = slice_text("Basic ");
+    struct slice header = http_credentials(http, "Basic");
     size_t len = 0;
-    if (!slice_starts_with(header, basic)) {
-        return slice_make(NULL, 0);
-    }
-    header = slice_skip(header, basic.len);
     if (sodium_base642bin((uint8_t *)ret, size, (const char *)header.data, header.len, " \r\n",
                           &len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0) {
         return slice_make(NULL, 0);

@@ -103,14 +103,16 @@ static enum field field_from(struct slice key)
     }
 }
 
-static bool take_time(struct parser *p, enum field field, struct slice text, int64_t *ret)
+/* An event is never lost for a time that nobody can read: request_finish() marks it. */
+static void take_time(struct parser *p, struct slice text, int64_t *ret)
 {
-    return time_text_parse(text, ret) ||
-           refuse_event(p, "invalid-time", "A time is not RFC 3339 of the years 1970 to 9999.",
-                        field_pointers[field]);
+    if (!time_text_read(text, ret)) {
+        *ret = TIME_ABSENT;
+        p->event->has_unreadable_time = true;
+    }
 }
 
-static bool take_text(struct parser *p, enum field field, struct slice text)
+static void take_text(struct parser *p, enum field field, struct slice text)
 {
     struct request_event *e = p->event;
     switch (field) {
@@ -128,30 +130,57 @@ static bool take_text(struct parser *p, enum field field, struct slice text)
         e->event.message_id = text;
         break;
     case FIELD_ANONYMOUS_ID:
-        e->event.anonymous_id = request_take_id(p->request, text);
+        e->event.anonymous_id = request_take_id(p->request, e, text);
         break;
     case FIELD_USER_ID:
-        e->event.user_id = request_take_id(p->request, text);
+        e->event.user_id = request_take_id(p->request, e, text);
         break;
     case FIELD_TIMESTAMP:
-        return take_time(p, field, text, &e->timestamp_ms);
+        take_time(p, text, &e->timestamp_ms);
+        break;
     case FIELD_ORIGINAL:
-        return take_time(p, field, text, &e->original_ms);
+        take_time(p, text, &e->original_ms);
+        break;
     case FIELD_SENT:
-        return take_time(p, field, text, &e->sent_ms);
+        take_time(p, text, &e->sent_ms);
+        break;
     case FIELD_WRITE_KEY:
         p->request->write_key = text;
         break;
     case FIELD_NONE:
         break;
     }
-    return true;
 }
 
-/* Ids come as numbers from some clients. */
+static bool is_id(enum field field)
+{
+    return field == FIELD_USER_ID || field == FIELD_ANONYMOUS_ID;
+}
+
+static bool is_time(enum field field)
+{
+    return field == FIELD_TIMESTAMP || field == FIELD_ORIGINAL || field == FIELD_SENT;
+}
+
+/* Ids and times come as numbers from some clients. */
 static bool takes_numbers(enum field field)
 {
-    return field == FIELD_USER_ID || field == FIELD_ANONYMOUS_ID || field == FIELD_MESSAGE_ID;
+    return is_id(field) || is_time(field) || field == FIELD_MESSAGE_ID;
+}
+
+/* What is neither text nor number: false, [] or {} in place of an id name nobody, and are no time.
+ */
+static bool take_other(struct parser *p, enum field field)
+{
+    if (is_id(field)) {
+        p->event->names_nobody = true;
+    } else if (is_time(field)) {
+        p->event->has_unreadable_time = true;
+    } else {
+        return refuse_event(p, "invalid-shape", "A member of the event has the wrong type.",
+                            field_pointers[field]);
+    }
+    return true;
 }
 
 static bool take_field(struct parser *p, enum field field, size_t at)
@@ -160,7 +189,8 @@ static bool take_field(struct parser *p, enum field field, size_t at)
     case JSON_NULL:
         return true; /* as if absent */
     case JSON_TEXT:
-        return take_text(p, field, json_doc_text(p->doc, at));
+        take_text(p, field, json_doc_text(p->doc, at));
+        return true;
     case JSON_NO_UTF8:
         return refuse_for(p, JSON_BAD_TEXT, field_pointers[field]);
     case JSON_INT:
@@ -168,19 +198,19 @@ static bool take_field(struct parser *p, enum field field, size_t at)
     case JSON_DIGITS:
     case JSON_DOUBLE:
         if (takes_numbers(field)) {
-            return take_text(p, field, json_number_text(p->doc, at, &p->request->arena));
+            take_text(p, field, json_number_text(p->doc, at, &p->request->arena));
+            return true;
         }
         break;
     case JSON_HUGE:
-        if (takes_numbers(field)) {
+        if (takes_numbers(field) && !is_time(field)) {
             return refuse_for(p, JSON_BAD_NUMBER, field_pointers[field]);
         }
         break;
     default:
         break;
     }
-    return refuse_event(p, "invalid-shape", "A member of the event has the wrong type.",
-                        field_pointers[field]);
+    return take_other(p, field);
 }
 
 /* ---- The body: all other members ---- */
@@ -248,16 +278,22 @@ static bool pack_context(struct parser *p, size_t context)
     return true;
 }
 
-/* These three are objects, or null: whoever reads them later may rely on it. */
+/* These four are objects, or null: whoever reads them later may rely on it. */
 static const char *pointer_to_object(struct slice key)
 {
-    static const char *const pointers[] = {"/properties", "/traits", "/context"};
+    static const char *const pointers[] = {"/properties", "/traits", "/context", "/integrations"};
     for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
         if (slice_is(key, pointers[i] + 1)) {
             return pointers[i];
         }
     }
     return NULL;
+}
+
+/* PHP's way to write an empty map. */
+static bool is_empty_array(const struct parser *p, size_t at)
+{
+    return is_kind(p, at, JSON_ARRAY) && json_doc_count(p->doc, at) == 0;
 }
 
 static bool pack_member(struct parser *p, size_t key)
@@ -267,6 +303,9 @@ static bool pack_member(struct parser *p, size_t key)
     const char *pointer = pointer_to_object(name);
     bool is_object = is_kind(p, value, JSON_OBJECT);
     bool is_context = slice_is(name, "context");
+    if (pointer != NULL && is_empty_array(p, value)) {
+        return pack(p, key, 1) && check_fault(p, json_pack_map(p->bodies, 0));
+    }
     if (pointer != NULL && !is_object && !is_kind(p, value, JSON_NULL)) {
         return refuse_event(p, "invalid-shape", "A member of the event must be an object.",
                             pointer);

@@ -42,6 +42,8 @@ struct request_event {
     int64_t sent_ms;
     bool has_external_id;  /* looked for where there is neither user nor anonymous id */
     bool lacks_identifier; /* its refusal, which request_adopt() can lift */
+    bool names_nobody;     /* some id of it is one that names nobody, and was not taken */
+    bool has_unreadable_time;
     bool has_type;
     bool has_preferences;
     size_t user_agent_at; /* context.userAgent, in the body; its length is 0 where there is none */
@@ -93,9 +95,10 @@ void request_parse(struct request *request, enum event_type type, struct slice j
 void request_reset(struct request *request);
 struct request_event *request_add(struct request *request);
 void request_finish(struct request *request, enum event_type type, struct rand *rand);
-/* An id as it is kept, out of a text that stays as long as the request: white space around it is
- * nobody's intention, an id of nothing else is none. */
-struct slice request_take_id(struct request *request, struct slice text);
+/* An event's id as it is kept, out of a text that stays as long as the request: white space around
+ * it is nobody's intention. Empty where it names nobody (shared/blocked.h), which is noted. */
+struct slice request_take_id(struct request *request, struct request_event *event,
+                             struct slice text);
 
 /* Give this anonymous id, known from a cookie or a header, to each event that has none. An event
  * that was refused for want of an identifier is then fine. An id that cannot be one is ignored. */
@@ -103,8 +106,8 @@ void request_adopt(struct request *request, struct slice anonymous_id);
 
 /* Set source and times of every event: Segment's rule
  * timestamp = receivedAt - (sentAt - originalTimestamp), unless that is before 1970 or more than 23
- * hours ahead; without sentAt the time as given, marked as the client's own; without any,
- * receivedAt. */
+ * hours ahead; without sentAt the time as given, marked as the client's own; without any that can
+ * be read, receivedAt. */
 void request_stamp(struct request *request, struct slice source, int64_t received_ms);
 
 /* Something of it is to be stored. */

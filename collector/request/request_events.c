@@ -1,6 +1,8 @@
 /* The events of a request, whatever protocol they came by. */
 #include <stdlib.h>
 #include "collector/request/request_internal.h"
+#include "collector/request/body.h"
+#include "shared/blocked.h"
 #include "shared/identifier.h"
 #include "shared/utf8.h"
 #include "shared/uuid.h"
@@ -80,14 +82,39 @@ struct request_event *request_add(struct request *r)
     return event;
 }
 
-struct slice request_take_id(struct request *r, struct slice text)
+struct slice request_take_id(struct request *r, struct request_event *e, struct slice text)
 {
-    bool is_too_long = text.len > LIMIT_IDENTIFIER_BYTES; /* check_ids() refuses it */
-    return is_too_long ? text : identifier_normalize(NORMALIZE_TRIM, text, &r->arena);
+    if (text.len > LIMIT_IDENTIFIER_BYTES) {
+        return text; /* check_ids() refuses it */
+    }
+    text = identifier_normalize(NORMALIZE_TRIM, text, &r->arena);
+    if (text.len > 0 && !blocked_value(slice_text("user_id"), NORMALIZE_TRIM, text)) {
+        return text;
+    }
+    e->names_nobody = e->names_nobody || text.len > 0;
+    return slice_make(NULL, 0);
 }
 
-/* Is there an external id that the hub could use: a type, and an id as text or number? */
-static bool has_external_id(struct request *r, const struct request_event *e)
+/* Is it an external id that names somebody, in text or number? */
+static bool is_somebody(const msgpack_object *pair, bool *ret_nobody)
+{
+    const msgpack_object *id = value_member_c(pair, "id");
+    struct slice type;
+    struct slice text = slice_make(NULL, 0);
+    int64_t number;
+    if (!value_text(value_member_c(pair, "type"), &type) || type.len == 0) {
+        return false;
+    }
+    bool is_number = value_int(id, &number);
+    bool is_taken = is_number ? number != 0
+                              : value_text(id, &text) &&
+                                    !blocked_value(type, identifier_normalizer_default(type), text);
+    *ret_nobody = *ret_nobody || (!is_taken && (is_number || text.len > 0));
+    return is_taken;
+}
+
+/* Is there an external id that the hub could use? */
+static bool has_external_id(struct request *r, struct request_event *e)
 {
     struct error err;
     msgpack_object body;
@@ -99,12 +126,7 @@ static bool has_external_id(struct request *r, const struct request_event *e)
     const msgpack_object *ids = value_member_c(value_member_c(&body, "context"), "externalIds");
     uint32_t count = value_is(ids, MSGPACK_OBJECT_ARRAY) ? ids->via.array.size : 0;
     for (uint32_t i = 0; i < count && i < LIMIT_EXTERNAL_IDS && !found; i++) {
-        const msgpack_object *id = value_member_c(&ids->via.array.ptr[i], "id");
-        struct slice type;
-        struct slice text;
-        int64_t number;
-        found = value_text(value_member_c(&ids->via.array.ptr[i], "type"), &type) && type.len > 0 &&
-                ((value_text(id, &text) && text.len > 0) || value_int(id, &number));
+        found = is_somebody(&ids->via.array.ptr[i], &e->names_nobody);
     }
     return found;
 }
@@ -150,6 +172,12 @@ static struct refusal check_ids(struct request *r, struct request_event *e)
         event->user_id.len == 0 && event->anonymous_id.len == 0 && has_external_id(r, e);
     e->lacks_identifier =
         event->user_id.len == 0 && event->anonymous_id.len == 0 && !e->has_external_id;
+    if (e->lacks_identifier && e->names_nobody) {
+        return refusal_make("nobody",
+                            "The event's ids name nobody: they are what programs write where there "
+                            "is no value, such as null, None, 0 or N/A.",
+                            NULL);
+    }
     if (e->lacks_identifier) {
         return refusal_make("missing-identifier",
                             "The event has neither userId nor anonymousId nor an external id.",
@@ -180,6 +208,35 @@ static void finish_event(struct request *r, struct request_event *e, enum event_
     e->event.body = slice_make(r->bodies.data + e->body_at, e->body_len);
 }
 
+static bool is_time_lost(const struct request_event *e)
+{
+    return e->has_unreadable_time && e->timestamp_ms == TIME_ABSENT &&
+           e->original_ms == TIME_ABSENT;
+}
+
+/* context.timeUnreadable: true, in a copy of the body behind the others. */
+static void mark_unreadable_time(struct request *r, struct request_event *e)
+{
+    const struct slice names[] = {slice_text("context"), slice_text("timeUnreadable")};
+    const struct slice agent_names[] = {slice_text("context"), slice_text("userAgent")};
+    const uint8_t yes = 0xc3;
+    struct slice agent;
+    struct slice old = arena_copy(&r->arena, slice_make(r->bodies.data + e->body_at, e->body_len));
+    size_t start = r->bodies.len;
+    if (!body_put(old, (struct body_path){names, 2}, slice_make(&yes, 1), &r->bodies)) {
+        r->bodies.len = start;
+        e->refusal = refusal_make("request-too-large", "The request is over the size limit.", NULL);
+        return;
+    }
+    e->body_at = start;
+    e->body_len = r->bodies.len - start;
+    struct slice body = slice_make(r->bodies.data + start, e->body_len);
+    if (e->user_agent_len > 0 && body_get(body, (struct body_path){agent_names, 2}, &agent) &&
+        body_text(agent, &agent)) {
+        e->user_agent_at = (size_t)(agent.data - body.data);
+    }
+}
+
 void request_finish(struct request *r, enum event_type type, struct rand *rand)
 {
     if (r->refusal.code == NULL && r->count == 0) {
@@ -190,6 +247,12 @@ void request_finish(struct request *r, enum event_type type, struct rand *rand)
         return;
     }
     for (size_t i = 0; i < r->count; i++) {
+        if (r->events[i].refusal.code == NULL && is_time_lost(&r->events[i])) {
+            mark_unreadable_time(r, &r->events[i]);
+        }
+    }
+    /* The bodies stay where they are from here on. */
+    for (size_t i = 0; i < r->count; i++) {
         if (r->events[i].refusal.code == NULL) {
             finish_event(r, &r->events[i], type, rand);
         }
@@ -198,8 +261,9 @@ void request_finish(struct request *r, enum event_type type, struct rand *rand)
 
 void request_adopt(struct request *r, struct slice anonymous_id)
 {
+    struct request_event nobodys = {0};
     struct slice id = utf8_is_valid(anonymous_id)
-                          ? request_take_id(r, arena_copy(&r->arena, anonymous_id))
+                          ? request_take_id(r, &nobodys, arena_copy(&r->arena, anonymous_id))
                           : slice_make(NULL, 0);
     if (id.len == 0 || id.len > LIMIT_IDENTIFIER_BYTES) {
         return;

@@ -53,36 +53,30 @@ static bool sort_parameters(struct snowplow_reading *r, const struct snowplow_pa
 }
 
 /* Milliseconds since 1970. */
-static bool take_time(struct snowplow_reading *r, enum snowplow_head head, const char *pointer,
-                      int64_t *ret)
+static int64_t take_time(struct snowplow_reading *r, enum snowplow_head head)
 {
     struct slice text = r->heads[head];
     int64_t ms = 0;
-    bool fine = text.len <= 15; /* LIMIT_TIME_MS has as many digits */
+    bool fine = text.len > 0 && text.len <= 15; /* LIMIT_TIME_MS has as many digits */
     for (size_t i = 0; fine && i < text.len; i++) {
         fine = text.data[i] >= '0' && text.data[i] <= '9';
         ms = ms * 10 + (text.data[i] - '0');
     }
-    if (!fine || ms > LIMIT_TIME_MS) {
-        return refuse(r, "invalid-time", "A time is not in milliseconds since 1970.", pointer);
-    }
-    *ret = text.len == 0 ? TIME_ABSENT : ms;
-    return true;
+    fine = fine && ms <= LIMIT_TIME_MS;
+    r->event->has_unreadable_time = r->event->has_unreadable_time || (!fine && text.len > 0);
+    return fine ? ms : TIME_ABSENT;
 }
 
-static bool take_times(struct snowplow_reading *r)
+static void take_times(struct snowplow_reading *r)
 {
     struct request_event *e = r->event;
-    if (!take_time(r, HEAD_TTM, "/ttm", &e->timestamp_ms) ||
-        !take_time(r, HEAD_DTM, "/dtm", &e->original_ms) ||
-        !take_time(r, HEAD_STM, "/stm", &e->sent_ms)) {
-        return false;
-    }
+    e->timestamp_ms = take_time(r, HEAD_TTM);
+    e->original_ms = take_time(r, HEAD_DTM);
+    e->sent_ms = take_time(r, HEAD_STM);
     if (e->timestamp_ms != TIME_ABSENT) {
         e->original_ms = TIME_ABSENT;
         e->sent_ms = TIME_ABSENT;
     }
-    return true;
 }
 
 /* ---- JSON in parameters ---- */
@@ -304,8 +298,8 @@ static void take_names(struct snowplow_reading *r)
     struct arena *arena = &request->arena;
     e->event_name = arena_copy(arena, e->event_name);
     e->event.message_id = arena_copy(arena, r->heads[HEAD_EID]);
-    e->event.user_id = request_take_id(request, arena_copy(arena, r->heads[HEAD_UID]));
-    e->event.anonymous_id = request_take_id(request, arena_copy(arena, r->heads[HEAD_DUID]));
+    e->event.user_id = request_take_id(request, e, arena_copy(arena, r->heads[HEAD_UID]));
+    e->event.anonymous_id = request_take_id(request, e, arena_copy(arena, r->heads[HEAD_DUID]));
 }
 
 void snowplow_read_event(struct snowplow_reader *reader, struct request_event *event,
@@ -320,9 +314,9 @@ void snowplow_read_event(struct snowplow_reader *reader, struct request_event *e
     r.schema = slice_make(NULL, 0);
     r.data = NULL;
     msgpack_zone_clear(&reader->request->zone);
-    bool fine = sort_parameters(&r, parameters, count) && take_times(&r) && take_contexts(&r) &&
-                take_kind(&r);
+    bool fine = sort_parameters(&r, parameters, count) && take_contexts(&r) && take_kind(&r);
     if (fine) {
+        take_times(&r);
         take_names(&r);
         take_consent(&r);
         take_proof(&r);

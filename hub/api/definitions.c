@@ -5,6 +5,7 @@
 #include "hub/trust/proof_keys.h"
 #include "hub/trust/proof_secrets.h"
 #include "hub/trust/source.h"
+#include "shared/blocked.h"
 #include "shared/tracking_plan.h"
 
 static const char *name_of(enum registry_kind kind)
@@ -40,11 +41,16 @@ static void write_member(struct json_writer *w, enum registry_kind kind, struct 
     }
 }
 
-/* Is this what the definition is found by, which stands before its members? */
+/* Shown beside the identity rules, and passed over where they come back. */
+static const char always_blocked[] = "alwaysBlocked";
+
+/* Is this what the definition is found by, which stands before its members, or what is said behind
+ * them? */
 static bool is_head(enum registry_kind kind, struct slice name)
 {
     return kind == REGISTRY_BUSINESS_KEY ? slice_is(name, "event")
-                                         : slice_is(name, "key") || slice_is(name, "id");
+                                         : slice_is(name, "key") || slice_is(name, "id") ||
+                                               slice_is(name, always_blocked);
 }
 
 static void write_members(struct json_writer *w, msgpack_zone *zone, enum registry_kind kind,
@@ -88,6 +94,26 @@ static void write_source_head(struct call *call, const struct registry_entry *en
     api_write_evidence(call, entry->key, source.proof != NULL);
 }
 
+static void write_texts(struct json_writer *w, const char *name, const char *const *texts)
+{
+    json_key(w, name);
+    json_open_array(w);
+    for (size_t i = 0; texts[i] != NULL; i++) {
+        json_cstr(w, texts[i]);
+    }
+    json_close_array(w);
+}
+
+/* What names nobody whatever the rules say. */
+static void write_always_blocked(struct json_writer *w)
+{
+    json_key(w, always_blocked);
+    json_open_object(w);
+    write_texts(w, "values", blocked_words);
+    write_texts(w, "kinds", blocked_kinds);
+    json_close_object(w);
+}
+
 static bool write_definition(void *user, const struct registry_entry *entry)
 {
     struct call *call = user;
@@ -102,6 +128,9 @@ static bool write_definition(void *user, const struct registry_entry *entry)
         json_text(&call->w, entry->key);
     }
     write_members(&call->w, &call->zone, entry->kind, entry->body);
+    if (entry->kind == REGISTRY_RULES) {
+        write_always_blocked(&call->w);
+    }
     json_close_object(&call->w);
     return true;
 }

@@ -33,11 +33,11 @@ static const struct member traits[] = {MEMBER("key"), MEMBER("name"), MEMBER("de
                                        MEMBER("edge"), MEMBERS_END};
 
 static const struct member rule[] = {
-    MEMBER("type"),       MEMBER("priority"), MEMBER("limit"), MEMBER("known"),
-    MEMBER("normalizer"), MEMBER("blocked"),  MEMBERS_END,
+    MEMBER("type"),       MEMBER("priority"), MEMBER("limit"),           MEMBER("known"),
+    MEMBER("normalizer"), MEMBER("blocked"),  MEMBER("blockedPatterns"), MEMBERS_END,
 };
-static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBER("me_for"),
-                                      MEMBERS_END};
+static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBER("alwaysBlocked"),
+                                      MEMBER("me_for"), MEMBERS_END};
 
 static const struct member purchases[] = {MEMBER("events"), MEMBER("sources"), MEMBERS_END};
 

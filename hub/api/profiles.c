@@ -360,10 +360,9 @@ static void find_profile(struct call *call)
     bool is_claim = slice_starts_with(q.name, of_claims);
     q.name = is_claim ? slice_skip(q.name, of_claims.len) : q.name;
     const struct catalog *catalog = definitions_borrow(call->hub->definitions);
-    enum identifier_normalizer normalizer =
-        identity_rule_of(catalog_rules(catalog), q.name).normalizer;
+    struct identity_rule rule = identity_rule_of(catalog_rules(catalog), q.name);
+    struct identifier id = {q.name, identity_normalize(&rule, q.value, &call->arena)};
     definitions_release(call->hub->definitions);
-    struct identifier id = {q.name, identifier_normalize(normalizer, q.value, &call->arena)};
     struct reader reader = hub_reader(call->hub);
     if (id.value.len == 0) {
         call_answer_not_found(call, "profile");

@@ -13,23 +13,18 @@ struct wanted {
     struct slice reason;
 };
 
-static enum identifier_normalizer normalizer_of(struct call *call, struct slice type)
-{
-    const struct catalog *catalog = definitions_borrow(call->hub->definitions);
-    enum identifier_normalizer normalizer =
-        identity_rule_of(catalog_rules(catalog), type).normalizer;
-    definitions_release(call->hub->definitions);
-    return normalizer;
-}
-
+/* False: it is no identifier, or one that names nobody. Suppressing "null" would refuse everybody
+ * whose shop writes that. */
 static bool hash_identifier(struct call *call, struct slice type, struct slice value,
                             struct suppression_hash *ret)
 {
     if (type.len == 0 || type.len > LIMIT_NAME_BYTES) {
         return false;
     }
-    struct identifier id = {type,
-                            identifier_normalize(normalizer_of(call, type), value, &call->arena)};
+    const struct catalog *catalog = definitions_borrow(call->hub->definitions);
+    struct identity_rule rule = identity_rule_of(catalog_rules(catalog), type);
+    struct identifier id = {type, identity_normalize(&rule, value, &call->arena)};
+    definitions_release(call->hub->definitions);
     *ret = suppressions_hash(call->hub->suppressions, id);
     return id.value.len > 0;
 }

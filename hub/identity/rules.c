@@ -1,30 +1,47 @@
 #include "hub/identity/rules.h"
 
 #include <sodium.h>
-
+#include <strings.h>
+#include "shared/blocked.h"
 #include "shared/timetext.h"
 
+enum { BLOCKED_MAX = 256 }; /* values and patterns of one type, each */
+
+/* A merge is for ever, so that each type has a limit: one address that a shop types for everybody
+ * must not make one person of them. */
 const char identity_rules_default[] =
     "{\"identifiers\":["
-    "{\"type\":\"user_id\",\"priority\":100,\"limit\":1,\"known\":true,\"normalizer\":\"trim\","
-    "\"blocked\":[\"null\",\"undefined\",\"none\",\"0\",\"anonymous\",\"guest\",\"unknown\","
-    "\"[object Object]\",\"NaN\",\"true\",\"false\"]},"
-    "{\"type\":\"loyalty_id\",\"priority\":80,\"limit\":0,\"known\":true,\"normalizer\":\"trim\","
-    "\"blocked\":[\"null\",\"undefined\",\"0\"]},"
-    "{\"type\":\"email\",\"priority\":70,\"limit\":0,\"known\":true,\"normalizer\":\"email\","
-    "\"blocked\":[\"null\",\"undefined\",\"none\",\"test@test.com\",\"noemail@noemail.com\"]},"
-    "{\"type\":\"phone\",\"priority\":60,\"limit\":0,\"known\":true,\"normalizer\":\"phone\","
-    "\"blocked\":[\"0\",\"0000000000\",\"+\"]},"
+    "{\"type\":\"user_id\",\"priority\":100,\"limit\":1,\"known\":true,\"normalizer\":\"trim\"},"
+    "{\"type\":\"loyalty_id\",\"priority\":80,\"limit\":5,\"known\":true,"
+    "\"normalizer\":\"trim\"},"
+    "{\"type\":\"email\",\"priority\":70,\"limit\":5,\"known\":true,\"normalizer\":\"email\"},"
+    "{\"type\":\"phone\",\"priority\":60,\"limit\":5,\"known\":true,\"normalizer\":\"phone\"},"
     "{\"type\":\"anonymous_id\",\"priority\":10,\"limit\":0,\"known\":false,"
-    "\"normalizer\":\"trim\",\"blocked\":[\"null\",\"undefined\",\"0\",\"[object Object]\"]}"
+    "\"normalizer\":\"trim\"}"
     "],\"me_for\":\"30d\"}";
 
 enum { ME_FOR_DEFAULT_DAYS = 30 };
 
+/* A list of texts, or NULL where there is none. */
+static bool read_texts(const msgpack_object *rule, const char *member, const msgpack_object **ret,
+                       struct error *err)
+{
+    const msgpack_object *list = value_member_c(rule, member);
+    bool fine =
+        list == NULL || (list->type == MSGPACK_OBJECT_ARRAY && list->via.array.size <= BLOCKED_MAX);
+    for (uint32_t i = 0; fine && list != NULL && i < list->via.array.size; i++) {
+        struct slice text;
+        fine = value_text(&list->via.array.ptr[i], &text) && text.len <= LIMIT_IDENTIFIER_BYTES;
+    }
+    *ret = list;
+    return fine ||
+           error_set(err, ERROR_INVALID, "\"%s\" must be up to %d texts of at most %d bytes",
+                     member, BLOCKED_MAX, LIMIT_IDENTIFIER_BYTES);
+}
+
 static bool read_rule(const msgpack_object *object, struct identity_rule *ret, struct error *err)
 {
     struct slice normalizer;
-    const msgpack_object *blocked = value_member_c(object, "blocked");
     *ret = (struct identity_rule){.priority = 50, .is_known = true};
     if (!value_text(value_member_c(object, "type"), &ret->type) || ret->type.len == 0 ||
         ret->type.len > LIMIT_NAME_BYTES) {
@@ -42,8 +59,8 @@ static bool read_rule(const msgpack_object *object, struct identity_rule *ret, s
         return error_set(err, ERROR_INVALID, "the normalizer of %.*s is none of trim, email, phone",
                          SLICE_ARGS(ret->type));
     }
-    ret->blocked = value_is(blocked, MSGPACK_OBJECT_ARRAY) ? blocked : NULL;
-    return true;
+    return read_texts(object, "blocked", &ret->blocked, err) &&
+           read_texts(object, "blockedPatterns", &ret->blocked_patterns, err);
 }
 
 static bool read_me_for(const msgpack_object *object, int64_t *ret, struct error *err)
@@ -90,15 +107,37 @@ struct identity_rule identity_rule_of(const struct identity_rules *rules, struct
                                   .normalizer = identifier_normalizer_default(type)};
 }
 
-static bool is_blocked(const struct identity_rule *rule, struct slice value)
+static bool is_listed(const msgpack_object *list, struct slice value,
+                      bool (*matches)(struct slice listed, struct slice value))
 {
-    for (uint32_t i = 0; rule->blocked != NULL && i < rule->blocked->via.array.size; i++) {
-        struct slice blocked;
-        if (value_text(&rule->blocked->via.array.ptr[i], &blocked) && slice_equal(blocked, value)) {
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        struct slice listed;
+        if (value_text(&list->via.array.ptr[i], &listed) && matches(listed, value)) {
             return true;
         }
     }
     return false;
+}
+
+static bool is_same(struct slice listed, struct slice value)
+{
+    return listed.len == value.len &&
+           strncasecmp((const char *)listed.data, (const char *)value.data, value.len) == 0;
+}
+
+struct slice identity_normalize(const struct identity_rule *rule, struct slice value,
+                                struct arena *arena)
+{
+    static const struct slice nobody = {0};
+    /* Before it is normalised, too: what a spreadsheet has rounded looks like a phone after it. */
+    if (blocked_value(rule->type, rule->normalizer, value)) {
+        return nobody;
+    }
+    value = identifier_normalize(rule->normalizer, value, arena);
+    bool is_blocked = value.len == 0 || blocked_value(rule->type, rule->normalizer, value) ||
+                      is_listed(rule->blocked, value, is_same) ||
+                      is_listed(rule->blocked_patterns, value, blocked_matches);
+    return is_blocked ? nobody : value;
 }
 
 struct extraction {
@@ -112,13 +151,14 @@ struct extraction {
 static void add(struct extraction *x, struct slice type, struct slice value)
 {
     struct identity_rule rule = identity_rule_of(x->rules, type);
-    value = identifier_normalize(rule.normalizer, value, x->arena);
-    if (type.len == 0 || type.len > LIMIT_NAME_BYTES || value.len == 0 ||
-        x->count == LIMIT_EVENT_IDENTIFIERS || is_blocked(&rule, value)) {
+    /* A NUL separates type and value in keys. */
+    if (type.len == 0 || type.len > LIMIT_NAME_BYTES || slice_is(type, identity_seat_type) ||
+        memchr(type.data, 0, type.len) != NULL || value.len == 0 ||
+        x->count == LIMIT_EVENT_IDENTIFIERS) {
         return;
     }
-    /* A NUL separates type and value in keys. */
-    if (slice_is(type, identity_seat_type) || memchr(type.data, 0, type.len) != NULL) {
+    value = identity_normalize(&rule, value, x->arena);
+    if (value.len == 0) {
         return;
     }
     bool is_anonymous = slice_is(type, "anonymous_id");

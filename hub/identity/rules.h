@@ -5,9 +5,12 @@
  * The rules are data: `PUT /v1/identity-rules` sets them and every partition gets them in the
  * order of the log. Immutable once made; any thread may read.
  *
- *     {"identifiers":[{"type":"user_id","priority":100,"limit":1,"known":true,
- *                      "normalizer":"trim","blocked":["null",…]}…],
+ *     {"identifiers":[{"type":"loyalty_id","priority":80,"limit":5,"known":true,
+ *                      "normalizer":"trim","blocked":["house account"],
+ *                      "blockedPatterns":["TEMP-*"]}…],
  *      "me_for":"30d"}
+ *
+ * Blocked values come on top of those that name nobody anywhere (shared/blocked.h).
  */
 #ifndef TRIBUTARY_HUB_IDENTITY_RULES_H
 #define TRIBUTARY_HUB_IDENTITY_RULES_H
@@ -22,7 +25,8 @@ struct identity_rule {
     int64_t limit;    /* of this type in one profile; 0: none */
     bool is_known;    /* whoever has one is known, not anonymous */
     enum identifier_normalizer normalizer;
-    const msgpack_object *blocked; /* array of values that identify nobody, or NULL */
+    const msgpack_object *blocked;          /* texts that name nobody, in any case; or NULL */
+    const msgpack_object *blocked_patterns; /* the same, with * and ?; or NULL */
 };
 
 enum { IDENTITY_RULES_MAX = LIMIT_IDENTIFIER_TYPES };
@@ -42,6 +46,11 @@ MUST_CHECK bool identity_rules_read(const msgpack_object *object, struct identit
 
 /* The rule of a type; types without one get a rule with priority 50, no limit, known. */
 struct identity_rule identity_rule_of(const struct identity_rules *rules, struct slice type);
+
+/* The value of an identifier as it is stored, in `arena` or the very slice. Empty: it names nobody.
+ */
+struct slice identity_normalize(const struct identity_rule *rule, struct slice value,
+                                struct arena *arena);
 
 /* The identifiers of an event, normalised, without blocked ones and without repeats, the
  * anonymous id first, then by falling priority. Of a type with a limit

@@ -11,8 +11,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice text = slice_make(data, size);
     int64_t ms;
     int64_t again = -1;
-    if (time_text_parse(text, &ms)) {
+    if (time_text_read(text, &ms)) {
         ensure(ms >= 0 && ms <= LIMIT_TIME_MS);
+    }
+    if (time_text_parse(text, &ms)) {
+        bool is_read = time_text_read(text, &again);
+        ensure(ms >= 0 && ms <= LIMIT_TIME_MS && is_read && again == ms);
         bool read = time_text_parse(slice_text(time_text_format(ms).text), &again);
         ensure(read && again == ms);
     }

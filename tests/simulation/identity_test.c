@@ -20,7 +20,15 @@
 #include "shared/json.h"
 #include "shared/rand.h"
 
-enum { IDS = 24, EVENTS_MAX = 60, PARTITIONS_MAX = 16, LINKS_MAX = 3, CACHE_BYTES = 4096 };
+/* Of four types; by the default rules a profile may have five of each. */
+enum {
+    IDS = 24,
+    IDS_WITHIN_LIMITS = 20,
+    EVENTS_MAX = 60,
+    PARTITIONS_MAX = 16,
+    LINKS_MAX = 3,
+    CACHE_BYTES = 4096
+};
 
 /* A message on its way to a partition. */
 struct mail {
@@ -66,8 +74,8 @@ static const char *const types[] = {"anonymous_id", "email", "phone", "loyalty_i
 
 static struct identifier id_of(const struct world *w, size_t i, char text[16])
 {
-    /* Phones keep their digits only, so all values are digits. */
-    int len = snprintf(text, 16, "%zu", 1000 + i);
+    /* Phones keep their digits only, and an address has an @. */
+    int len = snprintf(text, 16, "%zu%s", 1000 + i, i % 4 == 1 ? "@x" : "");
     const char *type = w->has_user_ids && i % 4 == 3 ? "user_id" : types[i % 4];
     return (struct identifier){slice_text(type), slice_make(text, (size_t)len)};
 }
@@ -154,7 +162,7 @@ static void make_event(struct world *w, size_t n)
     char text[16];
     e->count = 1 + rand_below(&w->rand, LINKS_MAX);
     for (size_t i = 0; i < e->count; i++) {
-        e->ids[i] = rand_below(&w->rand, IDS);
+        e->ids[i] = rand_below(&w->rand, w->has_user_ids ? IDS : IDS_WITHIN_LIMITS);
     }
     snprintf(message_id, sizeof message_id, "message-%zu", n);
     buf_init(&body, 4096);
@@ -422,9 +430,11 @@ static void on_profile(void *user, const struct profile *profile)
     struct tally *t = user;
     t->events += profile->event_count;
     t->profiles++;
-    if (profile->is_frozen || profile_count_identifiers(profile, slice_text("user_id")) > 1) {
+    if (profile->is_frozen || profile_count_identifiers(profile, slice_text("user_id")) > 1 ||
+        profile_count_identifiers(profile, slice_text("email")) > 5 ||
+        profile_count_identifiers(profile, slice_text("phone")) > 5) {
         fail_msg("seed %llu: a profile %s", (unsigned long long)t->seed,
-                 profile->is_frozen ? "stays frozen" : "has two user ids");
+                 profile->is_frozen ? "stays frozen" : "has more of a type than its limit");
     }
 }
 
