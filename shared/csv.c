@@ -117,6 +117,10 @@ enum csv_result csv_read(struct slice text, bool is_end, struct csv_record *reco
     for (;;) {
         size_t start = at;
         begin_cell(record);
+        /* ="00417" is how spreadsheets are told that a cell is text. */
+        bool is_marked =
+            at + 1 < text.len && text.data[at] == '=' && is_quote(record, text.data[at + 1]);
+        at += is_marked;
         if (at < text.len && is_quote(record, text.data[at])) {
             if (!read_quoted(text, record, &at)) {
                 return is_end ? give_up(text, start, is_end, CSV_UNCLOSED, ret_used)

@@ -1,6 +1,7 @@
 /* Reading CSV as RFC 4180 has it: cells in quotes may hold commas, line ends and doubled quotes;
- * lines end in LF or CRLF. Other delimiters and quotes can be chosen. A pure parser over the bytes
- * that the caller holds.
+ * lines end in LF or CRLF. A cell in quotes may have = before them, as spreadsheets write it for a
+ * cell that is text whatever it looks like. Other delimiters and quotes can be chosen. A pure
+ * parser over the bytes that the caller holds.
  *
  * Guarantee: any bytes are split into records without loss; a record that breaks the rules is
  * named as such, and reading goes on in the line behind the fault. One thread owns a record.

@@ -1,11 +1,13 @@
 #include "collector/drop/cell.h"
 
 #include <strings.h>
+#include "collector/drop/amount.h"
+#include "shared/identifier.h"
 #include "shared/json.h"
 #include "shared/timetext.h"
 #include "shared/utf8.h"
 
-enum { NUMBER_BYTES_MAX = 64, JSON_BYTES_PER_BYTE = 6, UTF8_BYTES_PER_BYTE = 3 };
+enum { JSON_BYTES_PER_BYTE = 6, UTF8_BYTES_PER_BYTE = 3 };
 
 int cell_type_from(struct slice text)
 {
@@ -46,20 +48,25 @@ bool cell_encoding_open(struct slice name, iconv_t *ret)
     return false;
 }
 
-static bool is_blank(uint8_t c)
+/* What a spreadsheet puts before a text that it would take for a number or a formula: ="00417", and
+ * an apostrophe before a digit or a sign. One before a letter, as in 't Hooft, belongs to the name.
+ */
+static struct slice without_text_mark(struct slice text)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    if (text.len >= 3 && text.data[0] == '=' && text.data[1] == '"' &&
+        text.data[text.len - 1] == '"') {
+        return slice_make(text.data + 2, text.len - 3);
+    }
+    bool is_marked = text.len >= 2 && text.data[0] == '\'' &&
+                     ((text.data[1] >= '0' && text.data[1] <= '9') ||
+                      (text.data[1] != 0 && strchr("+-=@", text.data[1]) != NULL));
+    return is_marked ? slice_skip(text, 1) : text;
 }
 
+/* Without white space and the spreadsheet's marks. */
 static struct slice trim(struct slice text)
 {
-    while (text.len > 0 && is_blank(text.data[text.len - 1])) {
-        text.len--;
-    }
-    while (text.len > 0 && is_blank(text.data[0])) {
-        text = slice_skip(text, 1);
-    }
-    return text;
+    return identifier_trim(without_text_mark(identifier_trim(text)));
 }
 
 static bool is_ascii(struct slice text)
@@ -75,12 +82,13 @@ static bool is_ascii(struct slice text)
 bool cell_decode(const struct cell_style *style, struct slice raw, struct buf *scratch,
                  struct slice *ret, struct error *err)
 {
-    *ret = trim(raw);
-    if (is_ascii(*ret)) {
+    *ret = raw;
+    if (is_ascii(raw) || (style->to_utf8 == (iconv_t)-1 && utf8_is_valid(raw))) {
+        *ret = trim(raw);
         return true;
     }
     if (style->to_utf8 == (iconv_t)-1) {
-        return utf8_is_valid(*ret) || error_set(err, ERROR_INVALID, "the text is no valid UTF-8");
+        return error_set(err, ERROR_INVALID, "the text is no valid UTF-8");
     }
     buf_clear(scratch);
     if (!buf_reserve(scratch, ret->len * UTF8_BYTES_PER_BYTE)) {
@@ -95,7 +103,7 @@ bool cell_decode(const struct cell_style *style, struct slice raw, struct buf *s
         return error_set(err, ERROR_INVALID, "the text has bytes that its encoding does not know");
     }
     scratch->len = scratch->capacity - out_left;
-    *ret = buf_slice(scratch);
+    *ret = trim(buf_slice(scratch));
     return true;
 }
 
@@ -115,90 +123,19 @@ static bool is_one_of(const struct slice *words, size_t count, struct slice text
     return false;
 }
 
-struct number {
-    char text[NUMBER_BYTES_MAX];
-    size_t len;
-    bool has_fraction;
-};
-
-static bool add_char(struct number *n, uint8_t c)
-{
-    if (n->len == sizeof n->text - 1) {
-        return false;
-    }
-    n->text[n->len++] = (char)c;
-    return true;
-}
-
-/* JSON has none of these. */
-static bool ends_in_leading_zero(const struct number *n)
-{
-    return n->text[n->len - 1] == '0' && (n->len == 1 || n->text[n->len - 2] == '-');
-}
-
-/* Digits, with thousands separators between two of them where `groups` is not empty. */
-static bool take_digits(struct slice *text, struct slice groups, struct number *n)
-{
-    bool any = false;
-    while (text->len > 0) {
-        if (any && groups.len > 0 && slice_starts_with(*text, groups) && text->len > groups.len &&
-            is_digit(text->data[groups.len])) {
-            *text = slice_skip(*text, groups.len);
-        }
-        if (!is_digit(text->data[0])) {
-            break;
-        }
-        if (any && !n->has_fraction && ends_in_leading_zero(n)) {
-            n->len--;
-        }
-        if (!add_char(n, text->data[0])) {
-            return false;
-        }
-        *text = slice_skip(*text, 1);
-        any = true;
-    }
-    return any;
-}
-
-/* The number as JSON writes it; one that begins with its decimal mark gets a zero before it. */
-static bool read_number(const struct cell_style *style, struct slice text, struct number *ret)
-{
-    ret->len = 0;
-    ret->has_fraction = false;
-    if (text.len > 0 && (text.data[0] == '-' || text.data[0] == '+')) {
-        if (text.data[0] == '-') {
-            (void)add_char(ret, '-');
-        }
-        text = slice_skip(text, 1);
-    }
-    bool is_bare_fraction = text.len > 1 && text.data[0] == (uint8_t)style->decimal;
-    if (is_bare_fraction) {
-        (void)add_char(ret, '0');
-    } else if (!take_digits(&text, style->thousands, ret)) {
-        return false;
-    }
-    if (text.len > 0 && text.data[0] == (uint8_t)style->decimal) {
-        ret->has_fraction = true;
-        text = slice_skip(text, 1);
-        if (!add_char(ret, '.') || !take_digits(&text, slice_make(NULL, 0), ret)) {
-            return false;
-        }
-    }
-    return text.len == 0;
-}
-
 static bool put_number(const struct cell_style *style, bool whole, struct slice text,
                        struct buf *out, struct error *err)
 {
-    struct number number;
-    if (!read_number(style, text, &number)) {
-        return error_set(err, ERROR_INVALID, "this is no number with '%c' before its decimals",
+    struct amount amount;
+    const char *wrong = amount_read(text, style->decimal, style->thousands, &amount);
+    if (wrong != NULL) {
+        return error_set(err, ERROR_INVALID, "%s; '%c' stands before its decimals", wrong,
                          style->decimal);
     }
-    if (whole && number.has_fraction) {
+    if (whole && amount.has_fraction) {
         return error_set(err, ERROR_INVALID, "this is no whole number");
     }
-    buf_put(out, number.text, number.len);
+    buf_put(out, amount.text, amount.len);
     return true;
 }
 
@@ -247,7 +184,7 @@ bool cell_put(const struct cell_style *style, enum cell_type type, const char *f
 {
     struct json_writer w;
     int64_t ms;
-    if (!buf_reserve(out, text.len * JSON_BYTES_PER_BYTE + NUMBER_BYTES_MAX)) {
+    if (!buf_reserve(out, text.len * JSON_BYTES_PER_BYTE + AMOUNT_BYTES_MAX)) {
         return error_set(err, ERROR_FULL, "the row makes an event that is too large");
     }
     json_writer_init(&w, out);

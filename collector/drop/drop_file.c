@@ -2,11 +2,19 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
+#include "collector/drop/order.h"
+#include "shared/identifier.h"
 
 /* An event of the allowed size takes no more, even if each of its bytes has to be escaped; and a
  * batch that has room for one more row has room for this. */
-enum { CHUNK_BYTES = 64 * 1024, EVENT_JSON_BYTES_MAX = 6 * LIMIT_EVENT_BYTES };
+enum { CHUNK_BYTES = 64 * 1024, EVENT_JSON_BYTES_MAX = 6 * LIMIT_EVENT_BYTES, CTRL_Z = 0x1a };
+
+struct taken {
+    struct mapping_row row;
+    const char *fault;
+};
 
 struct drop_file {
     int fd;
@@ -16,7 +24,13 @@ struct drop_file {
     struct buf data; /* read; [at, len) is still to be looked at */
     size_t at;
     struct drop_position position; /* of data[at] */
-    bool is_end;                   /* nothing follows data */
+    struct order order;            /* lines that the next may be one more of */
+    struct taken order_row;        /* the first of them, without its bytes */
+    struct drop_position order_at; /* where it began */
+    struct order_ids *ids;
+    bool is_end;      /* nothing follows data */
+    size_t end_marks; /* but for these bytes, which were dropped */
+    bool ends_in_cr;  /* its lines do, and are made to end in LF */
 };
 
 void drop_batch_init(struct drop_batch *batch)
@@ -51,6 +65,23 @@ static void consume(struct drop_file *f, size_t len)
     f->position.offset += len;
 }
 
+/* A file of old systems, whose lines end in CR alone: from here on in LF. */
+static void end_lines(struct drop_file *f, size_t from)
+{
+    for (size_t i = from; f->ends_in_cr && i < f->data.len; i++) {
+        f->data.data[i] = f->data.data[i] == '\r' ? '\n' : f->data.data[i];
+    }
+}
+
+/* Old programs end a file with Ctrl-Z, some fill up its last block with it. */
+static void drop_end_marks(struct drop_file *f)
+{
+    while (f->is_end && f->data.len > f->at && f->data.data[f->data.len - 1] == CTRL_Z) {
+        f->data.len--;
+        f->end_marks++;
+    }
+}
+
 /* Read more behind the rest: a whole row of the allowed size, if the file has it. */
 static bool read_more(struct drop_file *f, struct error *err)
 {
@@ -66,6 +97,8 @@ static bool read_more(struct drop_file *f, struct error *err)
         f->is_end = n == 0;
         f->data.len += n > 0 ? (size_t)n : 0;
     }
+    end_lines(f, left);
+    drop_end_marks(f);
     return true;
 }
 
@@ -76,11 +109,6 @@ enum take {
     TAKE_BLANK,
     TAKE_FAULT,
     TAKE_MORE, /* the row does not end in what is read */
-};
-
-struct taken {
-    struct mapping_row row;
-    const char *fault;
 };
 
 /* Drop a line that is too long; the rest of it may not be read yet. */
@@ -106,6 +134,18 @@ static struct slice without_line_end(struct slice text)
     return text;
 }
 
+/* Nothing but delimiters and white space, as spreadsheets leave rows that were emptied. */
+static bool is_blank(const struct csv_record *record)
+{
+    for (size_t i = 0; i < record->count; i++) {
+        struct slice cell = identifier_trim(csv_cell(record, i));
+        if (cell.len > 0 && !(record->count == 1 && cell.data[0] == CTRL_Z)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum take take_record(struct drop_file *f, struct taken *ret)
 {
     struct slice text = rest(f);
@@ -120,7 +160,7 @@ static enum take take_record(struct drop_file *f, struct taken *ret)
         ret->fault = csv_fault_sentence(result);
         return TAKE_FAULT;
     }
-    return f->record.count == 1 && f->record.cells[0].len == 0 ? TAKE_BLANK : TAKE_ROW;
+    return is_blank(&f->record) ? TAKE_BLANK : TAKE_ROW;
 }
 
 static enum take take_line(struct drop_file *f, struct taken *ret)
@@ -198,6 +238,32 @@ static bool check_start(struct drop_file *f, struct error *err)
     return true;
 }
 
+/* Lines that end in CR alone: no LF is in sight. */
+static void find_line_end(struct drop_file *f)
+{
+    struct slice text = rest(f);
+    f->ends_in_cr = text.len > 0 && memchr(text.data, '\n', text.len) == NULL &&
+                    memchr(text.data, '\r', text.len) != NULL;
+    end_lines(f, f->at);
+}
+
+/* The line sep=; before the header tells Excel the delimiter, and us. */
+static void take_delimiter(struct drop_file *f)
+{
+    struct slice text = rest(f);
+    size_t quote = text.len > 0 && text.data[0] == '"'; /* some quote the line */
+    if (text.len < quote + 6 || strncasecmp((const char *)text.data + quote, "sep=", 4) != 0) {
+        return;
+    }
+    size_t at = quote + 5;
+    at += quote > 0 && text.data[at] == '"';
+    at += at < text.len && text.data[at] == '\r';
+    if (at < text.len && text.data[at] == '\n') {
+        f->record.delimiter = (char)text.data[quote + 4];
+        consume(f, at + 1);
+    }
+}
+
 static bool read_header(struct drop_file *f, struct error *err)
 {
     struct taken header;
@@ -217,8 +283,14 @@ static bool read_header(struct drop_file *f, struct error *err)
 static bool start(struct drop_file *f, struct drop_position from, struct error *err)
 {
     f->position = (struct drop_position){.line = 1};
-    if (!read_more(f, err) || !check_start(f, err) ||
-        (mapping_has_header(f->mapping) && !read_header(f, err))) {
+    if (!read_more(f, err) || !check_start(f, err)) {
+        return false;
+    }
+    find_line_end(f);
+    if (mapping_is_csv(f->mapping)) {
+        take_delimiter(f);
+    }
+    if (mapping_has_header(f->mapping) && !read_header(f, err)) {
         return false;
     }
     if (from.offset <= f->position.offset) {
@@ -244,6 +316,8 @@ bool drop_file_open(int fd, const char *name, struct mapping *mapping, struct dr
     bool made = buf_reserve(&f->data, f->data.len_max);
     ensure(made);
     csv_record_init(&f->record);
+    order_init(&f->order);
+    f->ids = order_ids_new();
     mapping_prepare(mapping, &f->record);
     if (!start(f, from, err)) {
         drop_file_close(&f);
@@ -260,6 +334,8 @@ void drop_file_close(struct drop_file **file)
         close(f->fd);
         buf_done(&f->data);
         csv_record_done(&f->record);
+        order_done(&f->order);
+        order_ids_free(&f->ids);
         free(f);
         *file = NULL;
     }
@@ -270,34 +346,86 @@ static struct slice keep(struct drop_batch *batch, const char *text)
     return arena_copy(&batch->arena, slice_text(text));
 }
 
-static void add_row(struct drop_file *f, struct drop_batch *batch, const struct taken *taken)
+/* The event of some lines, or of a line of NDJSON, behind the others. */
+static bool put_event(struct drop_file *f, struct drop_batch *batch, const struct taken *taken,
+                      struct mapping_lines lines, struct slice *ret_column, struct error *err)
 {
-    struct drop_row *row = &batch->rows[batch->row_count++];
-    struct error err;
-    struct slice column;
     size_t start = batch->json.len;
-    *row = (struct drop_row){.line = taken->row.line};
-    if (taken->fault != NULL) {
-        row->fault = keep(batch, taken->fault);
-        return;
-    }
     if (batch->event_count > 0) {
         buf_put_u8(&batch->json, ',');
     }
+    size_t event_at = batch->json.len;
     bool fine =
         mapping_is_csv(f->mapping)
-            ? mapping_put_record(f->mapping, &f->record, &taken->row, &batch->json, &column, &err)
-            : mapping_put_line(f->mapping, &taken->row, &batch->json, &column, &err);
+            ? mapping_put_lines(f->mapping, lines, &taken->row, &batch->json, ret_column, err)
+            : mapping_put_line(f->mapping, &taken->row, &batch->json, ret_column, err);
     if (fine && batch->json.len - start > EVENT_JSON_BYTES_MAX) {
-        fine = error_set(&err, ERROR_FULL, "the row makes an event that is too large");
+        fine = error_set(err, ERROR_FULL, "the row makes an event that is too large");
     }
-    if (fine) {
+    if (fine && f->order.count > 0) {
+        struct slice id = slice_make(batch->json.data + event_at + MAPPING_ID_AT, UUID_TEXT_BYTES);
+        uint64_t other = order_ids_note(f->ids, id, f->order.hash, taken->row.line);
+        fine =
+            other == 0 ||
+            error_set(err, ERROR_INVALID,
+                      "its columns of messageId, and its time, are those of line %llu, which says "
+                      "something else: it would not be counted",
+                      (unsigned long long)other);
+    }
+    batch->json.len = fine ? batch->json.len : start;
+    return fine;
+}
+
+static void add_row(struct drop_file *f, struct drop_batch *batch, const struct taken *taken,
+                    struct mapping_lines lines)
+{
+    struct drop_row *row = &batch->rows[batch->row_count++];
+    struct error err;
+    struct slice column = slice_make(NULL, 0);
+    *row = (struct drop_row){.line = taken->row.line, .lines = lines.count > 0 ? lines.count : 1};
+    if (taken->fault != NULL) {
+        row->fault = keep(batch, taken->fault);
+    } else if (put_event(f, batch, taken, lines, &column, &err)) {
         batch->event_count++;
     } else {
-        batch->json.len = start;
         row->column = arena_copy(&batch->arena, column);
         row->fault = keep(batch, err.message);
     }
+}
+
+/* The order is complete. */
+static void end_order(struct drop_file *f, struct drop_batch *batch)
+{
+    if (f->order.count > 0) {
+        add_row(f, batch, &f->order_row, (struct mapping_lines){f->order.lines, f->order.count});
+        order_clear(&f->order);
+    }
+}
+
+/* One more line of the order at hand, or the first of another. */
+static void take_order_line(struct drop_file *f, struct drop_batch *batch,
+                            const struct taken *taken, struct drop_position at)
+{
+    bool continues = f->order.count > 0 && order_has_room(&f->order, taken->row.bytes.len) &&
+                     mapping_continues(f->mapping, &f->order.lines[0], &f->record);
+    if (!continues) {
+        end_order(f, batch);
+        f->order_row = *taken;
+        f->order_row.row.bytes = slice_make(NULL, 0);
+        f->order_at = at;
+    }
+    order_add(&f->order, &f->record, taken->row.bytes);
+}
+
+static void take_row(struct drop_file *f, struct drop_batch *batch, const struct taken *taken,
+                     struct drop_position at)
+{
+    if (taken->fault == NULL && mapping_has_orders(f->mapping)) {
+        take_order_line(f, batch, taken, at);
+        return;
+    }
+    end_order(f, batch);
+    add_row(f, batch, taken, (struct mapping_lines){&f->record, 1});
 }
 
 bool drop_file_read(struct drop_file *f, struct drop_batch *batch, struct error *err)
@@ -310,14 +438,18 @@ bool drop_file_read(struct drop_file *f, struct drop_batch *batch, struct error 
     buf_put_slice(&batch->json, slice_text("{\"batch\":["));
     while (!is_end && batch->row_count < DROP_BATCH_ROWS && batch->json.len < DROP_BATCH_BYTES) {
         struct taken taken = {.row = {.line = f->position.line}};
+        struct drop_position at = f->position;
         if (!next_row(f, &taken, &is_end, err)) {
             return false;
         }
-        if (!is_end) {
-            add_row(f, batch, &taken);
+        if (is_end) {
+            end_order(f, batch);
+        } else {
+            take_row(f, batch, &taken, at);
         }
     }
     buf_put_slice(&batch->json, slice_text("]}"));
-    batch->end = f->position;
+    batch->end = f->order.count > 0 ? f->order_at : f->position;
+    batch->end.offset += is_end ? f->end_marks : 0;
     return true;
 }

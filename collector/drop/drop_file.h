@@ -25,14 +25,15 @@ struct drop_position {
 
 struct drop_row {
     uint64_t line;
+    uint64_t lines;      /* of the order that it is the first of; 1: itself alone */
     struct slice column; /* to blame, where one is */
     struct slice fault;  /* why the row is no event; empty: it is one */
 };
 
 /* Some rows, and those that are events as a batch in Segment's form, in the same order. */
 struct drop_batch {
-    struct buf json; /* {"batch":[…]} */
-    struct drop_row rows[DROP_BATCH_ROWS];
+    struct buf json;                           /* {"batch":[…]} */
+    struct drop_row rows[DROP_BATCH_ROWS + 1]; /* a wrong row that ends an order makes two */
     size_t row_count;
     size_t event_count;
     struct drop_position end; /* behind these rows */

@@ -104,11 +104,128 @@ static void rows_keep_their_lines_and_blank_ones_do_not_count(void **state)
     check_text(lines_json, "{}\n\n  {\"a\":1}\r\n{}", "+1 +3 +4 ");
 }
 
+static const char orders_json[] =
+    "{\"files\": \"a\", \"source\": \"s\", \"delimiter\": \";\", \"decimal\": \",\","
+    "\"messageId\": [\"No\"], \"event\": {\"type\": \"track\", \"event\": \"Order Completed\","
+    "\"timestamp\": {\"column\": \"At\", \"as\": \"date\", \"format\": \"%d/%m/%Y\"},"
+    "\"properties\": {\"total\": {\"column\": \"Total\", \"as\": \"number\"},"
+    "\"item\": {\"column\": \"Item\"}},"
+    "\"userId\": {\"column\": \"Who\"}}}";
+#define HEADER "No;At;Who;Total;Item\n"
+
+static void rows_as_spreadsheets_and_old_programs_write_them(void **state)
+{
+    (void)state;
+    check_text(csv_json, "what;n\na;1\n;\n;;;\n \t;\nb;2\n", "!the header has no column \"what\"");
+    check_text(csv_json, "sep=;\nwhat;n\na;1\nb;2\n", "+3 +4 ");
+    check_text(csv_json, "\xef\xbb\xbfSEP=;\r\nwhat;n\r\na;1\r\n", "+3 ");
+    check_text(csv_json, "\"sep=\t\"\nwhat\tn\na\t1\n", "+3 ");
+    check_text(csv_json, "sep=\nwhat\na\n", "!the header has no column \"what\"");
+    check_text(csv_json, "what,n\na,1\n,\n\" \",\"\"\nb,2\n,\n\x1a", "+2 +5 ");
+    check_text(csv_json, "what,n\na,1\x1a\x1a\x1a", "+2 ");
+    check_text(csv_json, "what,n\r\na,1\r\n\x1a\r\n", "+2 ");
+    check_text(csv_json, "what,n\ra,1\r\rb,2\r", "+2 +4 ");
+    check_text(csv_json, "sep=;\rwhat;n\ra;\"1\r2\"\rb;2", "+3 +5 ");
+    check_text(csv_json, "what,n,\na,1,\nb,2\nc,3,,\nd,4,5\n",
+               "+2 +3 +4 -5:the row has 3 cells, the header 2 ");
+    check_text(csv_json, "what,n\n=\"007\",1\n\"=\"\"007\"\"\",1\n'007,1\n", "+2 +3 +4 ");
+    check_text(lines_json, "{}\r{}\r\x1a", "+1 +2 ");
+}
+
+/* The events of a file, with an x for each id. */
+static void check_events(const char *json, const char *contents, const char *expected)
+{
+    struct drop_position from = {0, 0};
+    struct buf rows;
+    struct buf events;
+    buf_init(&rows, 1024 * 1024);
+    buf_init(&events, SIZE_MAX);
+    read_rows(json, slice_text(contents), &from, &rows, &events);
+    buf_put_u8(&events, 0);
+    char *text = (char *)events.data;
+    static const char id[] = "{\"messageId\":\"";
+    for (char *at = text; (at = strstr(at, id)) != NULL; at++) {
+        char *behind = at + sizeof id - 1 + UUID_TEXT_BYTES;
+        memmove(at + 1, behind + 1, strlen(behind));
+    }
+    text[strlen(text) - strlen("{\"batch\":[]}")] = 0; /* the batch without rows at the end */
+    assert_string_equal(text, expected);
+    buf_done(&rows);
+    buf_done(&events);
+}
+
+static void lines_of_one_order_are_one_event(void **state)
+{
+    (void)state;
+    check_events(orders_json, HEADER "1;20/11/2026;u;30,00;Cup\n1;;;;Plate\n\n1;;;;\n2;;v;1;\n",
+                 "{\"batch\":[{,\"type\":\"track\",\"event\":\"Order Completed\","
+                 "\"timestamp\":\"2026-11-20T00:00:00.000Z\",\"properties\":{\"total\":30.00,"
+                 "\"item\":\"Cup\",\"products\":[{\"item\":\"Cup\"},{\"item\":\"Plate\"}]},"
+                 "\"userId\":\"u\"},{,\"type\":\"track\",\"event\":\"Order Completed\","
+                 "\"properties\":{\"total\":1},\"userId\":\"v\"}]}");
+    check_events(
+        "{\"files\": \"a\", \"source\": \"s\", \"messageId\": [\"No\"], \"event\": "
+        "{\"type\": \"track\", \"event\": \"Order Completed\", \"properties\": {\"products\":"
+        "{\"each_line\": {\"sku\": {\"column\": \"Sku\"}, \"price\": {\"column\": \"Price\","
+        "\"as\": \"number\"}, \"kind\": {\"of\": \"cup\"}}},"
+        "\"total\": {\"column\": \"Total\", \"as\": \"number\"}}}}",
+        "No,Total,Sku,Price\n1,30,A,10\n1,30,B,20\n2,,C,\n",
+        "{\"batch\":[{,\"type\":\"track\",\"event\":\"Order Completed\",\"properties\":{"
+        "\"products\":[{\"sku\":\"A\",\"price\":10,\"kind\":{\"of\":\"cup\"}},"
+        "{\"sku\":\"B\",\"price\":20,\"kind\":{\"of\":\"cup\"}}],\"total\":30}},"
+        "{,\"type\":\"track\",\"event\":\"Order Completed\",\"properties\":{"
+        "\"products\":[{\"sku\":\"C\",\"kind\":{\"of\":\"cup\"}}]}}]}");
+}
+
+/* Money that is swallowed is worse than a row that is named. */
+static void a_number_that_comes_again_is_another_order_or_is_named(void **state)
+{
+    (void)state;
+    check_text(orders_json, HEADER "1;20/11/2026;u;30;Cup\n1;21/11/2026;u;30;Cup\n", "+2 +3 ");
+    check_text(orders_json, HEADER "1;20/11/2026;u;30;Cup\n2;;v;1;\n1;20/11/2026;u;30;Cup\n",
+               "+2 +3 +4 "); /* the very same line: the hub counts it once */
+    check_text(orders_json, HEADER "1;20/11/2026;u;30;Cup\n1;20/11/2026;;45;\n",
+               "+2 -3:its columns of messageId, and its time, are those of line 2, which says "
+               "something else: it would not be counted ");
+    check_text(orders_json, HEADER "1;;u;30;Cup\n1;;v;;Plate\n",
+               "+2 -3:its columns of messageId, and its time, are those of line 2, which says "
+               "something else: it would not be counted ");
+    check_text(orders_json, HEADER "1;;u;30;Cup\n1;;;;a;b\n2;;u;1;\n",
+               "+2 -3:the row has 6 cells, the header 5 +4 ");
+}
+
+static void a_batch_never_ends_inside_an_order(void **state)
+{
+    struct buf text;
+    struct buf rows;
+    struct buf events;
+    (void)state;
+    buf_init(&text, SIZE_MAX);
+    buf_put_slice(&text, slice_text(HEADER));
+    for (int i = 0; i < DROP_BATCH_ROWS + 10; i++) {
+        buf_put_format(&text, "%d;;u;30;Cup\n%d;;;;Plate\n%d;;;;Pot\n", i, i, i);
+    }
+    struct drop_position from = {0, 0};
+    buf_init(&rows, SIZE_MAX);
+    buf_init(&events, SIZE_MAX);
+    read_rows(orders_json, buf_slice(&text), &from, &rows, &events);
+    assert_int_equal(from.line, 2 + 3 * DROP_BATCH_ROWS); /* the first line of the next order */
+    buf_clear(&rows);
+    struct drop_position ignored = from;
+    read_rows(orders_json, buf_slice(&text), &ignored, &rows, &events);
+    buf_put_u8(&rows, 0);
+    char start[32];
+    snprintf(start, sizeof start, "+%d +%d ", 2 + 3 * DROP_BATCH_ROWS, 5 + 3 * DROP_BATCH_ROWS);
+    assert_memory_equal(rows.data, start, strlen(start));
+    buf_done(&text);
+    buf_done(&rows);
+    buf_done(&events);
+}
+
 static void a_wrong_row_costs_no_other(void **state)
 {
     (void)state;
-    check_text(csv_json, "what\na\n \nb,c\nd\n",
-               "+2 -3:this is required and empty -4:the row has 2 cells, the header 1 +5 ");
+    check_text(csv_json, "what\na\n \nb,c\nd\n", "+2 -4:the row has 2 cells, the header 1 +5 ");
     check(csv_json, slice_make("what\na\0\nb\n", 10), "-2:the row has a zero byte +3 ");
     check_text(lines_json, "{}\n{\n[]\n{}",
                "+1 -2:the line is no JSON -3:the line is no JSON object +4 ");
@@ -219,6 +336,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_keep_their_lines_and_blank_ones_do_not_count),
+        cmocka_unit_test(rows_as_spreadsheets_and_old_programs_write_them),
+        cmocka_unit_test(lines_of_one_order_are_one_event),
+        cmocka_unit_test(a_number_that_comes_again_is_another_order_or_is_named),
+        cmocka_unit_test(a_batch_never_ends_inside_an_order),
         cmocka_unit_test(a_wrong_row_costs_no_other),
         cmocka_unit_test(a_file_that_cannot_be_read_at_all_is_refused),
         cmocka_unit_test(rows_without_end_are_passed_over_in_bounded_memory),

@@ -236,6 +236,7 @@ static void note_rows(struct drop_folder *d)
     const struct drop_batch *batch = &d->batch;
     const struct refusal *whole = d->request.refusal.code == NULL ? NULL : &d->request.refusal;
     uint64_t rejected = d->progress.rejected;
+    uint64_t taken = d->progress.taken;
     size_t event = 0;
     for (size_t i = 0; i < batch->row_count; i++) {
         const struct drop_row *row = &batch->rows[i];
@@ -247,14 +248,14 @@ static void note_rows(struct drop_folder *d)
         if (refusal->code != NULL) {
             reject_event(d, row->line, refusal);
         } else {
-            d->progress.taken++;
+            d->progress.taken += row->lines;
         }
     }
     rejected = d->progress.rejected - rejected;
     d->progress.position = batch->end;
     pthread_mutex_lock(&d->lock);
     d->stats.rows_rejected += rejected;
-    d->stats.rows_taken += batch->row_count - rejected;
+    d->stats.rows_taken += d->progress.taken - taken;
     pthread_mutex_unlock(&d->lock);
 }
 

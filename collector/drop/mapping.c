@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include "collector/drop/mapping_internal.h"
+#include "shared/identifier.h"
 #include "shared/json.h"
 #include "shared/limits.h"
 
@@ -15,6 +16,7 @@ bool mapping_new(struct slice name, struct slice json, struct mapping **ret, str
     arena_init(&m->arena, 4096);
     buf_init(&m->scratch, 4 * LIMIT_REQUEST_BYTES);
     buf_init(&m->line, 4 * LIMIT_REQUEST_BYTES);
+    buf_init(&m->other, 4 * LIMIT_REQUEST_BYTES);
     bool made = msgpack_zone_init(&m->zone, 8192);
     ensure(made);
     m->style.to_utf8 = (iconv_t)-1;
@@ -44,6 +46,7 @@ void mapping_free(struct mapping **mapping)
     arena_done(&m->arena);
     buf_done(&m->scratch);
     buf_done(&m->line);
+    buf_done(&m->other);
     msgpack_zone_destroy(&m->zone);
     free(m);
     *mapping = NULL;
@@ -120,6 +123,9 @@ static bool bind_node(struct mapping *m, const struct csv_record *header, struct
 bool mapping_bind(struct mapping *m, const struct csv_record *header, struct error *err)
 {
     m->cell_count = header->count;
+    while (m->cell_count > 1 && identifier_trim(csv_cell(header, m->cell_count - 1)).len == 0) {
+        m->cell_count--;
+    }
     for (size_t i = 0; i < m->id_count; i++) {
         if (!bind_node(m, header, &m->ids[i], err)) {
             return false;
@@ -132,7 +138,7 @@ bool mapping_bind(struct mapping *m, const struct csv_record *header, struct err
 
 struct filler {
     struct mapping *mapping;
-    const struct csv_record *record; /* or */
+    struct mapping_lines lines; /* of CSV, or */
     const msgpack_object *line;
     struct buf *out;
     struct slice column; /* to blame */
@@ -147,6 +153,22 @@ static bool add(struct filler *f, struct slice text)
            error_set(f->err, ERROR_FULL, "the row makes an event that is too large");
 }
 
+/* Of the lines of an order the first that says something. */
+static bool read_record_cell(struct filler *f, const struct node *node, struct slice *ret)
+{
+    for (size_t i = 0; i < f->lines.count && ret->len == 0; i++) {
+        const struct csv_record *record = &f->lines.records[i];
+        if (node->index >= record->count) {
+            return error_set(f->err, ERROR_INVALID, "the row has only %zu cells", record->count);
+        }
+        if (!cell_decode(&f->mapping->style, csv_cell(record, node->index), &f->mapping->scratch,
+                         ret, f->err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The text of a cell or of a member of a line; empty where there is none. *ret_json: a value of a
  * line that is no text, as it is. */
 static bool read_cell(struct filler *f, const struct node *node, struct slice *ret, bool *ret_json)
@@ -155,12 +177,8 @@ static bool read_cell(struct filler *f, const struct node *node, struct slice *r
     struct json_writer w;
     *ret_json = false;
     *ret = slice_text("");
-    if (f->record != NULL) {
-        return node->index < f->record->count
-                   ? cell_decode(&m->style, csv_cell(f->record, node->index), &m->scratch, ret,
-                                 f->err)
-                   : error_set(f->err, ERROR_INVALID, "the row has only %zu cells",
-                               f->record->count);
+    if (f->lines.count > 0) {
+        return read_record_cell(f, node, ret);
     }
     const msgpack_object *value = value_path(f->line, node->column);
     if (value == NULL || value->type == MSGPACK_OBJECT_NIL) {
@@ -238,23 +256,101 @@ static bool fill_children(struct filler *f, const struct node *node, bool needs_
     return true;
 }
 
+/* One element for each line of the order, of the node's children that `is_of_line` lets through; a
+ * line that has none of them makes none. */
+static bool fill_lines(struct filler *f, const struct node *item,
+                       bool (*is_of_line)(struct mapping *m, struct mapping_lines all,
+                                          const struct node *node))
+{
+    struct mapping_lines all = f->lines;
+    bool fine = add(f, slice_text("["));
+    bool needs_comma = false;
+    for (size_t i = 0; fine && i < all.count; i++) {
+        size_t start = f->out->len;
+        bool has_member = false;
+        f->lines = (struct mapping_lines){all.records + i, 1};
+        fine = add(f, slice_text(needs_comma ? ",{" : "{"));
+        for (size_t c = 0; fine && c < item->count; c++) {
+            bool is_incomplete = false;
+            size_t before = f->out->len;
+            if (!is_of_line(f->mapping, all, &item->children[c])) {
+                continue;
+            }
+            enum filled filled = has_member && !add(f, slice_text(","))
+                                     ? WRONG
+                                     : fill(f, &item->children[c], &is_incomplete);
+            fine = filled != WRONG;
+            has_member = has_member || filled == FILLED;
+            f->out->len = filled == LEFT_OUT ? before : f->out->len;
+        }
+        fine = fine && add(f, slice_text("}"));
+        f->out->len = has_member || !fine ? f->out->len : start;
+        needs_comma = needs_comma || has_member;
+    }
+    f->lines = all;
+    return fine && add(f, slice_text("]"));
+}
+
+static bool is_always_of_line(struct mapping *m, struct mapping_lines all, const struct node *node)
+{
+    (void)m, (void)all, (void)node;
+    return true;
+}
+
+static bool has_child(const struct node *node, const char *key)
+{
+    for (size_t i = 0; i < node->count; i++) {
+        if (slice_is(node->children[i].key, key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool fill_object(struct filler *f, const struct node *node, bool *ret_incomplete)
+{
+    if (!add(f, slice_text("{")) || !fill_children(f, node, false, ret_incomplete)) {
+        return false;
+    }
+    bool has_products = node == f->mapping->properties && f->lines.count > 1 &&
+                        !f->mapping->has_lines && !has_child(node, "\"products\":");
+    if (has_products) {
+        bool needs_comma = f->out->data[f->out->len - 1] != '{';
+        if (!add(f, slice_text(needs_comma ? ",\"products\":" : "\"products\":")) ||
+            !fill_lines(f, node, mapping_is_of_products)) {
+            return false;
+        }
+    }
+    return add(f, slice_text("}"));
+}
+
 static enum filled fill(struct filler *f, const struct node *node, bool *ret_incomplete)
 {
-    bool is_object = node->kind == NODE_OBJECT;
-    switch (node->kind) {
-    case NODE_COLUMN:
+    bool fine = false;
+    if (node->kind == NODE_COLUMN) {
         return fill_column(f, node);
+    }
+    if (!add(f, node->key)) {
+        return WRONG;
+    }
+    switch (node->kind) {
     case NODE_CONSTANT:
-        return add(f, node->key) && add(f, node->constant) ? FILLED : WRONG;
+        fine = add(f, node->constant);
+        break;
     case NODE_OBJECT:
+        fine = fill_object(f, node, ret_incomplete);
+        break;
     case NODE_ARRAY:
+        fine = add(f, slice_text("[")) && fill_children(f, node, false, ret_incomplete) &&
+               add(f, slice_text("]"));
+        break;
+    case NODE_LINES:
+        fine = fill_lines(f, &node->children[0], is_always_of_line);
+        break;
+    case NODE_COLUMN:
         break;
     }
-    return add(f, node->key) && add(f, slice_text(is_object ? "{" : "[")) &&
-                   fill_children(f, node, false, ret_incomplete) &&
-                   add(f, slice_text(is_object ? "}" : "]"))
-               ? FILLED
-               : WRONG;
+    return fine ? FILLED : WRONG;
 }
 
 /* ---- Message ids ---- */
@@ -285,6 +381,22 @@ static bool hash_columns(struct filler *f, crypto_generichash_state *hash)
     return given > 0 || error_set(f->err, ERROR_INVALID, "the message id needs this; it is empty");
 }
 
+/* Tills begin their numbers again, each year or each morning: the time is part of the name. */
+static bool hash_time(struct filler *f, crypto_generichash_state *hash)
+{
+    struct slice text;
+    bool is_json;
+    if (f->mapping->time == NULL) {
+        return true;
+    }
+    f->column = f->mapping->time->column;
+    if (!read_cell(f, f->mapping->time, &text, &is_json)) {
+        return false;
+    }
+    hash_piece(hash, text);
+    return true;
+}
+
 static void hash_place(const struct mapping_row *row, crypto_generichash_state *hash)
 {
     char line[24];
@@ -304,7 +416,7 @@ static bool add_message_id(struct filler *f, const struct mapping_row *row)
     hash_piece(&hash, f->mapping->name);
     if (f->mapping->id_count == 0) {
         hash_place(row, &hash);
-    } else if (!hash_columns(f, &hash)) {
+    } else if (!hash_columns(f, &hash) || !hash_time(f, &hash)) {
         return false;
     }
     crypto_generichash_final(&hash, uuid, sizeof uuid);
@@ -335,15 +447,14 @@ static bool put_event(struct filler *f, const struct mapping_row *row, struct sl
     return fine;
 }
 
-bool mapping_put_record(struct mapping *m, const struct csv_record *record,
-                        const struct mapping_row *row, struct buf *out, struct slice *ret_column,
-                        struct error *err)
+bool mapping_put_lines(struct mapping *m, struct mapping_lines lines, const struct mapping_row *row,
+                       struct buf *out, struct slice *ret_column, struct error *err)
 {
-    struct filler f = {.mapping = m, .record = record, .out = out, .err = err};
+    struct filler f = {.mapping = m, .lines = lines, .out = out, .err = err};
     *ret_column = slice_make(NULL, 0);
-    if (m->has_header && record->count != m->cell_count) {
-        return error_set(err, ERROR_INVALID, "the row has %zu cells, the header %zu", record->count,
-                         m->cell_count);
+    if (m->has_header && !mapping_has_cells(m, &lines.records[0])) {
+        return error_set(err, ERROR_INVALID, "the row has %zu cells, the header %zu",
+                         lines.records[0].count, m->cell_count);
     }
     return put_event(&f, row, ret_column);
 }

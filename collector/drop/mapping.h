@@ -45,13 +45,28 @@ struct mapping_row {
     struct slice bytes; /* of the row, without its line end */
 };
 
-/* Append the event of a row to *out, as JSON with a messageId: derived from the columns that the
- * mapping names, else from file name, line and bytes. The same row gets the same id for ever.
- * False: the row is wrong; nothing was appended, *err says why and *ret_column (borrowed until the
- * next call) in which column; it is empty where no column is to blame. */
-MUST_CHECK bool mapping_put_record(struct mapping *mapping, const struct csv_record *record,
-                                   const struct mapping_row *row, struct buf *out,
-                                   struct slice *ret_column, struct error *err);
+/* May several rows be one event? Where columns name the order. */
+bool mapping_has_orders(const struct mapping *mapping);
+/* Is `next` one more line of the order that begins with `first`? It is of the same columns of the
+ * messageId and no other time. Where the mapping does not say what becomes of each line, it is only
+ * if it leaves out whom and how much the order is about, as shops' exports do; so that another
+ * order with a number that comes again is never taken for a line. */
+bool mapping_continues(struct mapping *mapping, const struct csv_record *first,
+                       const struct csv_record *next);
+
+/* Append the event of a row, or of the rows of one order, to *out, as JSON that begins with its
+ * messageId (MAPPING_ID_AT, UUID_TEXT_BYTES): derived from the columns that the mapping names and
+ * the text of its time, else from file name, line and bytes. The same row gets the same id for
+ * ever. False: the row is wrong; nothing was appended, *err says why and *ret_column (borrowed
+ * until the next call) in which column; it is empty where no column is to blame. */
+enum { MAPPING_ID_AT = 14 };
+struct mapping_lines {
+    const struct csv_record *records;
+    size_t count;
+};
+MUST_CHECK bool mapping_put_lines(struct mapping *mapping, struct mapping_lines lines,
+                                  const struct mapping_row *row, struct buf *out,
+                                  struct slice *ret_column, struct error *err);
 /* The same for a line of NDJSON, whose text is row->bytes. Without an event in the mapping the line
  * is one, and keeps its own messageId. */
 MUST_CHECK bool mapping_put_line(struct mapping *mapping, const struct mapping_row *row,

@@ -136,9 +136,30 @@ static bool read_array(struct reader *r, const msgpack_object *array, struct nod
     return true;
 }
 
+/* {"each_line": {…}}: an element for each line of an order. */
+static const msgpack_object *each_line(const msgpack_object *map)
+{
+    const msgpack_object *item = map->via.map.size == 1 ? value_member_c(map, "each_line") : NULL;
+    return value_is(item, MSGPACK_OBJECT_MAP) && value_member_c(item, "column") == NULL ? item
+                                                                                        : NULL;
+}
+
+static bool read_lines(struct reader *r, const msgpack_object *item, struct node *node)
+{
+    r->mapping->has_lines = true;
+    node->kind = NODE_LINES;
+    node->count = 1;
+    node->children = arena_allocate(&r->mapping->arena, sizeof *node->children);
+    memset(node->children, 0, sizeof *node->children);
+    return mapping_read_object(r, item, &node->children[0]);
+}
+
 /* Not deeper than the JSON, which has a limit. */
 static bool read_node(struct reader *r, const msgpack_object *value, struct node *node)
 {
+    if (value_is(value, MSGPACK_OBJECT_MAP) && each_line(value) != NULL) {
+        return read_lines(r, each_line(value), node);
+    }
     if (value_is(value, MSGPACK_OBJECT_MAP)) {
         return value_member_c(value, "column") != NULL ? read_hole(r, value, node)
                                                        : mapping_read_object(r, value, node);

@@ -7,7 +7,13 @@
 #include "shared/arena.h"
 #include "shared/limits.h"
 
-enum node_kind { NODE_CONSTANT, NODE_COLUMN, NODE_OBJECT, NODE_ARRAY };
+enum node_kind {
+    NODE_CONSTANT,
+    NODE_COLUMN,
+    NODE_OBJECT,
+    NODE_ARRAY,
+    NODE_LINES, /* an array with its only child once for each line of the order */
+};
 
 /* One value of the event with holes. */
 struct node {
@@ -38,9 +44,13 @@ struct mapping {
     struct node event; /* NODE_OBJECT; NODE_CONSTANT: the lines are events */
     struct node *ids;  /* the columns that the message id is made of */
     size_t id_count;
+    const struct node *time;       /* of the event, where a column says it; else NULL */
+    const struct node *properties; /* of the event, where it has some; else NULL */
+    bool has_lines;                /* it says what becomes of each line of an order */
     size_t cell_count; /* of a row: exactly as many as the header has; without one, at least */
     struct buf scratch;
-    struct buf line; /* of NDJSON, as MessagePack */
+    struct buf line; /* of NDJSON, as MessagePack; in CSV a text that is compared with the next */
+    struct buf other;
     msgpack_zone zone;
 };
 
@@ -66,6 +76,13 @@ const char *mapping_keep_text(struct reader *r, struct slice text);
 MUST_CHECK bool mapping_read_column(struct reader *r, const msgpack_object *value,
                                     struct node *node);
 MUST_CHECK bool mapping_read_object(struct reader *r, const msgpack_object *map, struct node *node);
+
+/* mapping_lines.c: does the row have a cell for each column of the header? More may be empty: some
+ * programs end each row with a delimiter. */
+bool mapping_has_cells(const struct mapping *mapping, const struct csv_record *record);
+/* Does a later line of the order fill the property, so that it is about one of its products? */
+bool mapping_is_of_products(struct mapping *mapping, struct mapping_lines all,
+                            const struct node *node);
 
 /* mapping_read.c: fill *mapping, which is empty but for its arena and name. */
 MUST_CHECK bool mapping_read(struct mapping *mapping, struct slice json, struct error *err);

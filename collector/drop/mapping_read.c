@@ -230,7 +230,19 @@ static bool read_event(struct reader *r, const msgpack_object *value)
     if (value_member_c(value, "messageId") != NULL) {
         return mapping_wrong(r, "name the columns of messageId beside the event, not in it");
     }
-    return mapping_read_object(r, value, &r->mapping->event);
+    if (!mapping_read_object(r, value, &r->mapping->event)) {
+        return false;
+    }
+    for (size_t i = 0; i < r->mapping->event.count; i++) {
+        const struct node *child = &r->mapping->event.children[i];
+        if (slice_is(child->key, "\"timestamp\":") && child->kind == NODE_COLUMN) {
+            r->mapping->time = child;
+        }
+        if (slice_is(child->key, "\"properties\":") && child->kind == NODE_OBJECT) {
+            r->mapping->properties = child;
+        }
+    }
+    return true;
 }
 
 static const struct {
@@ -293,6 +305,11 @@ static bool read_members(struct reader *r, const msgpack_object *root)
         if (!mapping_leave(r, fine)) {
             return false;
         }
+    }
+    if (r->mapping->has_lines && (!r->mapping->is_csv || r->mapping->id_count == 0)) {
+        return mapping_wrong(r,
+                             "\"each_line\" belongs to csv, and needs \"messageId\": the columns "
+                             "that name an order on all its lines");
     }
     bool is_lines = r->mapping->event.kind == NODE_CONSTANT;
     if (is_lines && (r->mapping->is_csv || r->mapping->id_count > 0)) {

@@ -47,6 +47,9 @@ static const struct {
     {"{\"files\": \"a\", \"source\": \"s\",\n\"true\": []}", "till.mapping:2: true:"},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"header\": 1}", "till.mapping:2: header:"},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"messageId\": \"a\"}", "till.mapping:2: messageId:"},
+    {"{\"files\": \"a\", \"source\": \"s\", \"event\": {\"type\": \"page\", \"p\":"
+     "{\"each_line\": {\"a\": 1}}}}",
+     "till.mapping:1: \"each_line\" belongs to csv, and needs \"messageId\""},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"event\": {}}",
      "till.mapping:2: event: must be an event"},
     {"{\"files\": \"a\", \"source\": \"s\",\n\"event\": {\"type\": \"dance\"}}",
@@ -104,7 +107,8 @@ static void put_csv(struct mapping *mapping, const char *csv, struct buf *ret)
             if (!mapping_bind(mapping, &record, &err)) {
                 buf_put_format(ret, "!%s\n", err.message);
             }
-        } else if (!mapping_put_record(mapping, &record, &row, ret, &column, &err)) {
+        } else if (!mapping_put_lines(mapping, (struct mapping_lines){&record, 1}, &row, ret,
+                                      &column, &err)) {
             buf_put_format(ret, "!%.*s: %s\n", SLICE_ARGS(column), err.message);
         } else {
             buf_put_u8(ret, '\n');
@@ -173,11 +177,12 @@ static void a_row_that_is_wrong_names_the_column_and_leaves_nothing(void **state
     check_csv("{\"files\": \"a\", \"source\": \"s\", \"event\": {\"type\": \"track\","
               "\"event\": {\"column\": \"what\", \"required\": true},"
               "\"n\": {\"column\": \"n\", \"as\": \"integer\"}}}",
-              "what,n\n,1\na,x\na\nb,2,\nb,2\n",
+              "what,n\n,1\na,x\na\nb,2,x\nb,2\nb,2,\n",
               "!what: this is required and empty\n"
-              "!n: this is no number with '.' before its decimals\n"
+              "!n: this is no number with the mapping's marks; '.' stands before its decimals\n"
               "!: the row has 1 cells, the header 2\n"
               "!: the row has 3 cells, the header 2\n"
+              "{\"messageId\":\"x\",\"type\":\"track\",\"event\":\"b\",\"n\":2}\n"
               "{\"messageId\":\"x\",\"type\":\"track\",\"event\":\"b\",\"n\":2}\n");
 }
 
@@ -272,7 +277,8 @@ static void id_of(struct mapping *mapping, const char *file, uint64_t line, cons
     assert_true(mapping_bind(mapping, &record, &err));
     assert_int_equal(csv_read(slice_text(bytes), true, &record, &used), CSV_RECORD);
     struct mapping_row row = {slice_text(file), line, slice_text(bytes)};
-    if (!mapping_put_record(mapping, &record, &row, &out, &column, &err)) {
+    if (!mapping_put_lines(mapping, (struct mapping_lines){&record, 1}, &row, &out, &column,
+                           &err)) {
         ret[0] = 0;
     } else {
         memcpy(ret, out.data + strlen("{\"messageId\":\""), UUID_TEXT_BYTES);
@@ -324,6 +330,22 @@ static void columns_of_the_message_id_make_it_whatever_the_file(void **state)
     mapping_free(&mapping);
 }
 
+/* Tills begin their numbers again. */
+static void the_time_of_the_event_is_part_of_the_message_id(void **state)
+{
+    struct mapping *mapping =
+        mapping_of("{\"files\": \"a\", \"source\": \"s\", \"messageId\": [\"a\"], \"event\": "
+                   "{\"type\": \"page\", \"timestamp\": {\"column\": \"b\"}}}");
+    char ids[3][UUID_TEXT_BYTES + 1];
+    (void)state;
+    id_of(mapping, "f", 2, "1,2026-11-20T10:00:00Z", ids[0]);
+    id_of(mapping, "g", 7, "1, 2026-11-20T10:00:00Z ", ids[1]);
+    id_of(mapping, "f", 2, "1,2026-11-21T10:00:00Z", ids[2]);
+    assert_string_equal(ids[0], ids[1]);
+    assert_string_not_equal(ids[0], ids[2]);
+    mapping_free(&mapping);
+}
+
 static void files_are_matched_by_their_pattern(void **state)
 {
     struct mapping *mapping = mapping_of("{\"files\": \"orders*.csv\", \"source\": \"s\","
@@ -351,6 +373,7 @@ int main(void)
         cmocka_unit_test(members_of_lines_fill_an_event),
         cmocka_unit_test(the_same_row_has_the_same_id_and_no_other_row_has_it),
         cmocka_unit_test(columns_of_the_message_id_make_it_whatever_the_file),
+        cmocka_unit_test(the_time_of_the_event_is_part_of_the_message_id),
         cmocka_unit_test(files_are_matched_by_their_pattern),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
