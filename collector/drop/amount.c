@@ -49,18 +49,47 @@ static const struct {
     {"\xc2\xa5", TOKEN_CURRENCY},       /* yen */
     {"\xef\xbf\xa5", TOKEN_CURRENCY},   /* full-width yen */
     {"\xe2\x80\x8e", 0},                /* marks of the direction of writing */
-    {"\xe2\x80\x8f", 0},                {"\xd8\x9c", 0},
+    {"\xe2\x80\x8f", 0},
+    {"\xd8\x9c", 0},
 };
 
 /* Names of currencies that hold letters, the longer before what they begin with. */
 static const char *const names[] = {
-    "US$",      "HK$",      "NT$",      "R$",           "A$",           "C$",
-    "S$",       "CA$",      "AU$",      "z\xc5\x82",    "K\xc4\x8d",    "Ft",
-    "kr.",      "kr",       "Kr.",      "Kr",           "SFr.",         "Fr.",
-    "Fr",       "lei",      "Lei",      "RM",           "Rp",           "Rs.",
-    "Rs",       "TL",       "din.",     "\xe5\x86\x86", "\xe5\x85\x83", "\xec\x9b\x90",
-    "\xd0\xbb\xd0\xb2.",    "\xd0\xbb\xd0\xb2",         "\xd1\x80\xd1\x83\xd0\xb1.",
-    "\xd1\x80\xd1\x83\xd0\xb1",             "\xd1\x80.",
+    "US$",
+    "HK$",
+    "NT$",
+    "R$",
+    "A$",
+    "C$",
+    "S$",
+    "CA$",
+    "AU$",
+    "z\xc5\x82",
+    "K\xc4\x8d",
+    "Ft",
+    "kr.",
+    "kr",
+    "Kr.",
+    "Kr",
+    "SFr.",
+    "Fr.",
+    "Fr",
+    "lei",
+    "Lei",
+    "RM",
+    "Rp",
+    "Rs.",
+    "Rs",
+    "TL",
+    "din.",
+    "\xe5\x86\x86",
+    "\xe5\x85\x83",
+    "\xec\x9b\x90",
+    "\xd0\xbb\xd0\xb2.",
+    "\xd0\xbb\xd0\xb2",
+    "\xd1\x80\xd1\x83\xd0\xb1.",
+    "\xd1\x80\xd1\x83\xd0\xb1",
+    "\xd1\x80.",
 };
 
 static const char codes[] =
@@ -363,8 +392,7 @@ static const char *take_number(struct tokens *t, struct slice thousands, char de
     return t->begin < t->end ? no_number : NULL;
 }
 
-const char *amount_read(struct slice text, char decimal, struct slice thousands,
-                        struct amount *ret)
+const char *amount_read(struct slice text, char decimal, struct slice thousands, struct amount *ret)
 {
     struct tokens tokens;
     bool is_negative = false;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "hub/profile/claims.h"
 #include "hub/segment/catalog_internal.h"
+#include "hub/segment/property_path.h"
 #include "hub/trust/verdict.h"
 
 /* Times ahead of now that one condition of one profile remembers; clients whose clocks run ahead
@@ -147,20 +148,62 @@ struct slice catalog_segment_key(const struct catalog *c, uint32_t id)
 
 /* ---- Conditions over events ---- */
 
-/* What `where` sees of an event: its properties (the traits of an identify), and of pages and
- * screens also their name. */
-static const msgpack_object *property(const struct event *event, struct slice name,
-                                      msgpack_object *scratch)
+static bool tally_value(void *user, const msgpack_object *value)
 {
-    const msgpack_object *found = value_path(event_properties(event), name);
-    bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
-    if (found == NULL && is_view && event->name.len > 0 && slice_is(name, "name")) {
-        scratch->type = MSGPACK_OBJECT_STR;
-        scratch->via.str.ptr = (const char *)event->name.data;
-        scratch->via.str.size = (uint32_t)event->name.len;
-        return scratch;
+    comparison_take(user, value);
+    return true;
+}
+
+static bool where_holds(const struct where *where, const msgpack_object *map);
+
+/* Looks for one element that is all that it must be. */
+struct element_search {
+    const struct where *where;
+    bool found;
+};
+
+static bool try_element(void *user, const msgpack_object *element)
+{
+    struct element_search *s = user;
+    bool fits = true;
+    for (size_t i = 0; i < s->where->where_count && fits; i++) {
+        fits = where_holds(&s->where->where[i], element);
     }
-    return found;
+    s->found = s->found || fits;
+    return !s->found;
+}
+
+static bool where_holds(const struct where *where, const msgpack_object *map)
+{
+    if (where->where_count > 0) {
+        struct element_search search = {.where = where};
+        (void)property_each(map, where->property, try_element, &search);
+        return search.found;
+    }
+    struct comparison_tally tally = {.comparison = &where->comparison};
+    (void)property_each(map, where->property, tally_value, &tally);
+    return comparison_result(&tally);
+}
+
+/* The name of a page or screen, which `where` sees as a property where there is none of its name.
+ */
+static bool is_asked_for_name(const struct where *where, const struct event *event)
+{
+    bool is_view = event->type == EVENT_PAGE || event->type == EVENT_SCREEN;
+    return is_view && event->name.len > 0 && where->where_count == 0 &&
+           slice_is(where->property, "name") &&
+           value_member_c(event_properties(event), "name") == NULL;
+}
+
+static bool event_holds(const struct where *where, const struct event *event)
+{
+    if (!is_asked_for_name(where, event)) {
+        return where_holds(where, event_properties(event));
+    }
+    msgpack_object name = {.type = MSGPACK_OBJECT_STR};
+    name.via.str.ptr = (const char *)event->name.data;
+    name.via.str.size = (uint32_t)event->name.len;
+    return comparison_holds(&where->comparison, &name);
 }
 
 static bool matches(const struct condition *k, const struct event *event)
@@ -170,9 +213,7 @@ static bool matches(const struct condition *k, const struct event *event)
         return false;
     }
     for (size_t i = 0; i < k->where_count; i++) {
-        msgpack_object scratch;
-        if (!comparison_holds(&k->where[i].comparison,
-                              property(event, k->where[i].property, &scratch))) {
+        if (!event_holds(&k->where[i], event)) {
             return false;
         }
     }
@@ -308,16 +349,16 @@ static bool trait_holds(const struct node *node, const struct profile *profile)
     struct slice name = node->name;
     bool is_claimed;
     const struct profile_trait *trait = profile_effective_trait(profile, name, &is_claimed);
-    struct slice rest = slice_make(NULL, 0);
-    /* A dotted name is first looked for as it stands, then as a way into an object. */
-    for (size_t i = 0; trait == NULL && i < name.len; i++) {
-        if (name.data[i] == '.') {
-            trait = profile_effective_trait(profile, slice_make(name.data, i), &is_claimed);
-            rest = slice_skip(name, i + 1);
-        }
+    struct comparison_tally tally = {.comparison = &node->comparison};
+    size_t at = trait == NULL ? 0 : name.len;
+    /* A name is first looked for as it stands, then as a way into an object or array. */
+    while (trait == NULL && at < name.len) {
+        struct slice part = slice_make(name.data, property_next_step(name, at + 1));
+        at = part.len;
+        trait = at < name.len ? profile_effective_trait(profile, part, &is_claimed) : NULL;
     }
     if (trait == NULL) {
-        return comparison_holds(&node->comparison, NULL);
+        return comparison_result(&tally);
     }
     msgpack_zone zone;
     msgpack_object value;
@@ -326,10 +367,9 @@ static bool trait_holds(const struct node *node, const struct profile *profile)
     ensure(made);
     bool fine = value_unpack(trait->value, &zone, &value, &err);
     ensure(fine);
-    const msgpack_object *found = rest.len == 0 ? &value : value_path(&value, rest);
-    bool holds = comparison_holds(&node->comparison, found);
+    (void)property_each_behind(&value, slice_skip(name, at), tally_value, &tally);
     msgpack_zone_destroy(&zone);
-    return holds;
+    return comparison_result(&tally);
 }
 
 static bool is_known(const struct catalog *c, const struct profile *profile)

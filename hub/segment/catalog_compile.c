@@ -191,9 +191,52 @@ static struct node *compile_trait(struct compiler *c, const msgpack_object *obje
     return node;
 }
 
-static bool compile_where(struct compiler *c, const msgpack_object *list, struct condition *ret)
+static bool compile_where(struct compiler *c, const msgpack_object *list, struct where *ret,
+                          size_t *ret_count);
+
+/* {"property":"products[]","where":[…]}: one element for all of them. */
+static bool compile_element(struct compiler *c, const msgpack_object *item, struct where *ret)
+{
+    static const char *const allowed[] = {"property", "where", NULL};
+    struct slice name = ret->property;
+    bool is_array =
+        name.len > 2 && name.data[name.len - 2] == '[' && name.data[name.len - 1] == ']';
+    if (!is_array) {
+        (void)fail(c, "invalid-segment",
+                   "\"where\" inside a comparison belongs to the elements of an array, as in "
+                   "\"products[]\".");
+        return false;
+    }
+    ret->where = arena_allocate(&c->catalog->arena, WHERE_MAX * sizeof *ret->where);
+    memset(ret->where, 0, WHERE_MAX * sizeof *ret->where);
+    if (!has_only(c, item, allowed, false) ||
+        !compile_where(c, value_member_c(item, "where"), ret->where, &ret->where_count)) {
+        return false;
+    }
+    if (ret->where_count == 0) {
+        (void)fail(c, "invalid-segment", "\"where\" must have a comparison.");
+        return false;
+    }
+    return true;
+}
+
+static bool compile_comparison(struct compiler *c, const msgpack_object *item, struct where *ret)
 {
     static const char *const allowed[] = {"property", NULL};
+    if (item->type != MSGPACK_OBJECT_MAP) {
+        (void)fail(c, "invalid-segment", "A comparison must be an object.");
+        return false;
+    }
+    if (value_member_c(item, "where") != NULL) {
+        return read_name(c, item, "property", &ret->property) && compile_element(c, item, ret);
+    }
+    return has_only(c, item, allowed, true) && read_name(c, item, "property", &ret->property) &&
+           read_comparison(c, item, &ret->comparison);
+}
+
+static bool compile_where(struct compiler *c, const msgpack_object *list, struct where *ret,
+                          size_t *ret_count)
+{
     if (list == NULL) {
         return true;
     }
@@ -204,20 +247,13 @@ static bool compile_where(struct compiler *c, const msgpack_object *list, struct
         return false;
     }
     for (uint32_t i = 0; i < list->via.array.size; i++) {
-        const msgpack_object *item = &list->via.array.ptr[i];
-        struct where *where = &ret->where[ret->where_count++];
         size_t inner = enter(c, "/%u", i);
-        if (item->type != MSGPACK_OBJECT_MAP) {
-            (void)fail(c, "invalid-segment", "A comparison must be an object.");
-            return false;
-        }
-        if (!has_only(c, item, allowed, true) ||
-            !read_name(c, item, "property", &where->property) ||
-            !read_comparison(c, item, &where->comparison)) {
+        if (!compile_comparison(c, &list->via.array.ptr[i], &ret[i])) {
             return false;
         }
         leave(c, inner);
     }
+    *ret_count = list->via.array.size;
     leave(c, before);
     return true;
 }
@@ -266,6 +302,20 @@ static bool read_within(struct compiler *c, const msgpack_object *object, int64_
     return true;
 }
 
+static void pack_where(msgpack_packer *p, const struct where *where, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        value_pack_text(p, where[i].property);
+        if (where[i].where_count > 0) {
+            msgpack_pack_array(p, where[i].where_count);
+            pack_where(p, where[i].where, where[i].where_count);
+        } else {
+            msgpack_pack_int(p, (int)where[i].comparison.op);
+            msgpack_pack_object(p, *where[i].comparison.value);
+        }
+    }
+}
+
 /* The canonical form: what the condition means, without how often. */
 static uint64_t condition_hash(const struct condition *k)
 {
@@ -278,11 +328,7 @@ static uint64_t condition_hash(const struct condition *k)
     msgpack_pack_int(&p, k->by_name ? -1 : (int)k->type);
     value_pack_text(&p, k->name);
     msgpack_pack_int64(&p, k->within_ms);
-    for (size_t i = 0; i < k->where_count; i++) {
-        value_pack_text(&p, k->where[i].property);
-        msgpack_pack_int(&p, (int)k->where[i].comparison.op);
-        msgpack_pack_object(&p, *k->where[i].comparison.value);
-    }
+    pack_where(&p, k->where, k->where_count);
     msgpack_pack_int64(&p, k->keep);
     if (k->from_server) {
         value_pack_cstr(&p, "from server");
@@ -352,7 +398,7 @@ static struct node *compile_count(struct compiler *c, const msgpack_object *obje
         return fail(c, "invalid-segment", "\"type\" is no type of event.");
     }
     if (!read_from(c, object, &k.from_server) ||
-        !compile_where(c, value_member_c(object, "where"), &k) ||
+        !compile_where(c, value_member_c(object, "where"), k.where, &k.where_count) ||
         !read_within(c, object, &k.within_ms) ||
         !read_count(c, object, &node->comparison, &k.keep)) {
         return NULL;

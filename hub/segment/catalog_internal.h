@@ -6,9 +6,12 @@
 
 enum { WHERE_MAX = 16, NODES_MAX = 4096, PURCHASES_MAX = 16 };
 
+/* A comparison of a property, or what one element of an array must be (where_count > 0). */
 struct where {
     struct slice property;
     struct comparison comparison;
+    size_t where_count;
+    struct where *where;
 };
 
 /* Events of one kind, counted within a window. */

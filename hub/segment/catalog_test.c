@@ -90,6 +90,15 @@ static const struct {
     {"{\"event\":\"E\",\"where\":[{\"property\":\"a\",\"eq\":1},{\"property\":\"a\"}]}",
      "invalid-segment", "/where/where/1"},
     {"{\"event\":\"E\",\"where\":[{\"eq\":1}]}", "invalid-segment", "/where/where/0"},
+    {"{\"event\":\"E\",\"where\":[{\"property\":\"a\",\"where\":[{\"property\":\"b\",\"eq\":1}]}]}",
+     "invalid-segment", "/where/where/0"},
+    {"{\"event\":\"E\",\"where\":[{\"property\":\"a[]\",\"where\":[]}]}", "invalid-segment",
+     "/where/where/0"},
+    {"{\"event\":\"E\",\"where\":[{\"property\":\"a[]\",\"where\":[{\"property\":\"b\"}]}]}",
+     "invalid-segment", "/where/where/0/where/0"},
+    {"{\"event\":\"E\",\"where\":[{\"property\":\"a[]\",\"where\":[{\"property\":\"b\",\"eq\":1}],"
+     "\"eq\":1}]}",
+     "unknown-member", "/where/where/0/eq"},
     {"{\"event\":\"E\",\"within\":\"soon\"}", "invalid-segment", "/where/within"},
     {"{\"event\":\"E\",\"within\":60}", "invalid-segment", "/where/within"},
     {"{\"event\":\"E\",\"within\":\"0s\"}", "invalid-segment", "/where/within"},
@@ -377,6 +386,93 @@ static void test_where_sees_properties_traits_and_the_name_of_a_page(void **stat
         struct profile *p = new_profile(1);
         if (note(c, p, rows[i].type, rows[i].name, rows[i].body, 5, 5) != rows[i].matches) {
             fail_msg("%s with %s", rows[i].where, rows[i].body);
+        }
+        profile_free(&p);
+        catalog_free(&c);
+    }
+}
+
+/* The same table is asked of the naive evaluation, in tests/e2e/naive.test.mjs. */
+static void test_elements_of_arrays_are_asked_one_by_one_or_for_all_at_once(void **state)
+{
+    static const char body[] =
+        "{\"properties\":{\"tags\":[\"a\",\"b\"],\"empty\":[],\"nulls\":[null],\"mixed\":[1,\"a\","
+        "null,true],\"products\":[{\"id\":\"A\",\"price\":10,\"tags\":[\"x\"]},{\"id\":\"B\","
+        "\"price\":\"20\",\"tags\":[\"y\",\"z\"]},{\"price\":null}],\"one\":{\"list\":[{\"n\":1}]},"
+        "\"odd.name\":1,\"odd[]\":\"own\",\"grid\":[[1,2],[3]]}}";
+    static const struct {
+        const char *where;
+        bool matches;
+    } rows[] = {
+        {"[{\"property\":\"products[].id\",\"eq\":\"A\"}]", true},
+        {"[{\"property\":\"products[].id\",\"eq\":\"C\"}]", false},
+        {"[{\"property\":\"products[].id\",\"in\":[\"C\",\"B\"]}]", true},
+        {"[{\"property\":\"products[].id\",\"ne\":\"A\"}]", false},
+        {"[{\"property\":\"products[].id\",\"ne\":\"C\"}]", true},
+        {"[{\"property\":\"products[].id\",\"ne\":1}]", false},
+        {"[{\"property\":\"products[].id\",\"not_in\":[\"A\",\"C\"]}]", false},
+        {"[{\"property\":\"products[].id\",\"not_in\":[\"C\",\"D\"]}]", true},
+        {"[{\"property\":\"products[].id\",\"not_in\":[1]}]", false},
+        {"[{\"property\":\"products[].price\",\"gte\":10}]", true},
+        {"[{\"property\":\"products[].price\",\"gt\":10}]", false},
+        {"[{\"property\":\"products[].price\",\"eq\":\"20\"}]", true},
+        {"[{\"property\":\"products[].missing\",\"exists\":false}]", true},
+        {"[{\"property\":\"products[].id\",\"exists\":false}]", false},
+        {"[{\"property\":\"products[].id\",\"exists\":true}]", true},
+        {"[{\"property\":\"products[].id\",\"starts_with\":\"B\"}]", true},
+        {"[{\"property\":\"products[].tags[]\",\"eq\":\"z\"}]", true},
+        {"[{\"property\":\"products[].tags[]\",\"contains\":\"y\"}]", true},
+        {"[{\"property\":\"products[].tags\",\"exists\":true}]", true},
+        {"[{\"property\":\"products[].tags\",\"contains\":\"x\"}]", false},
+        {"[{\"property\":\"products.id\",\"exists\":false}]", true},
+        {"[{\"property\":\"products\",\"exists\":true}]", true},
+        {"[{\"property\":\"products\",\"eq\":\"A\"}]", false},
+        {"[{\"property\":\"products[]\",\"exists\":true}]", true},
+        {"[{\"property\":\"tags\",\"contains\":\"a\"}]", false},
+        {"[{\"property\":\"tags[]\",\"eq\":\"a\"}]", true},
+        {"[{\"property\":\"empty[]\",\"exists\":false}]", true},
+        {"[{\"property\":\"empty[]\",\"ne\":\"a\"}]", false},
+        {"[{\"property\":\"nulls[]\",\"exists\":false}]", true},
+        {"[{\"property\":\"mixed[]\",\"eq\":true}]", true},
+        {"[{\"property\":\"mixed[]\",\"ne\":\"b\"}]", true},
+        {"[{\"property\":\"mixed[]\",\"ne\":2}]", true},
+        {"[{\"property\":\"mixed[]\",\"ne\":1}]", false},
+        {"[{\"property\":\"one[]\",\"exists\":false}]", true},
+        {"[{\"property\":\"one.list[].n\",\"eq\":1}]", true},
+        {"[{\"property\":\"odd.name\",\"eq\":1}]", true},
+        {"[{\"property\":\"odd[]\",\"eq\":\"own\"}]", true},
+        {"[{\"property\":\"grid[][]\",\"eq\":3}]", true},
+        {"[{\"property\":\"grid[]\",\"eq\":3}]", false},
+        {"[{\"property\":\"products[]id\",\"exists\":false}]", true},
+        {"[{\"property\":\"products[].id\",\"eq\":\"A\"},{\"property\":\"products[].price\",\"eq\":"
+         "\"20\"}]",
+         true},
+        {"[{\"property\":\"products[]\",\"where\":[{\"property\":\"id\",\"eq\":\"A\"},{"
+         "\"property\":\"price\",\"eq\":\"20\"}]}]",
+         false},
+        {"[{\"property\":\"products[]\",\"where\":[{\"property\":\"id\",\"eq\":\"A\"},{"
+         "\"property\":\"price\",\"lt\":11}]}]",
+         true},
+        {"[{\"property\":\"products[]\",\"where\":[{\"property\":\"id\",\"exists\":false}]}]",
+         true},
+        {"[{\"property\":\"products[]\",\"where\":[{\"property\":\"tags[]\",\"eq\":\"z\"},{"
+         "\"property\":\"id\",\"eq\":\"B\"}]}]",
+         true},
+        {"[{\"property\":\"products[]\",\"where\":[{\"property\":\"tags[]\",\"eq\":\"z\"},{"
+         "\"property\":\"id\",\"eq\":\"A\"}]}]",
+         false},
+        {"[{\"property\":\"empty[]\",\"where\":[{\"property\":\"id\",\"exists\":false}]}]", false},
+        {"[{\"property\":\"one.list[]\",\"where\":[{\"property\":\"n\",\"gt\":0}]}]", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char where[512];
+        snprintf(where, sizeof where, "{\"event\":\"E\",\"where\":%s}", rows[i].where);
+        struct definition definition = {"test", 1, where};
+        struct catalog *c = must_compile(&definition, 1, 1);
+        struct profile *p = new_profile(1);
+        if (note(c, p, EVENT_TRACK, "E", body, 5, 5) != rows[i].matches) {
+            fail_msg("%s", rows[i].where);
         }
         profile_free(&p);
         catalog_free(&c);
@@ -830,6 +926,7 @@ int main(void)
         cmocka_unit_test(test_equal_conditions_are_shared_and_different_ones_are_not),
         cmocka_unit_test(test_no_more_times_are_kept_than_the_answer_needs),
         cmocka_unit_test(test_where_sees_properties_traits_and_the_name_of_a_page),
+        cmocka_unit_test(test_elements_of_arrays_are_asked_one_by_one_or_for_all_at_once),
         cmocka_unit_test(test_only_conditions_newer_than_the_profile_are_rebuilt),
         cmocka_unit_test(test_a_changed_segment_is_filled_in_also_where_another_uses_it),
         cmocka_unit_test(test_membership_equals_a_naive_recount_at_every_moment),

@@ -235,8 +235,6 @@ bool comparison_holds(const struct comparison *c, const msgpack_object *value)
     case OP_NOT_IN:
         return any(c->value, value, differs) && !any(c->value, value, equals);
     case OP_CONTAINS:
-        return value->type == MSGPACK_OBJECT_ARRAY ? any(value, c->value, equals)
-                                                   : text_holds(c->op, value, c->value);
     case OP_STARTS_WITH:
         return text_holds(c->op, value, c->value);
     case OP_EXISTS:
@@ -244,4 +242,20 @@ bool comparison_holds(const struct comparison *c, const msgpack_object *value)
         break;
     }
     return false;
+}
+
+void comparison_take(struct comparison_tally *t, const msgpack_object *value)
+{
+    const struct comparison *c = t->comparison;
+    bool is_negative = c->op == OP_NE || c->op == OP_NOT_IN;
+    struct comparison opposite = {c->op == OP_NE ? OP_EQ : OP_IN, c->value};
+    t->has_value = true;
+    t->holds = t->holds || comparison_holds(c, value);
+    t->equals = t->equals || (is_negative && comparison_holds(&opposite, value));
+}
+
+bool comparison_result(const struct comparison_tally *t)
+{
+    return t->comparison->op == OP_EXISTS ? t->has_value == t->comparison->value->via.boolean
+                                          : t->holds && !t->equals;
 }

@@ -39,7 +39,19 @@ enum comparison_op comparison_op_from(struct slice name);
 MUST_CHECK bool comparison_read(const msgpack_object *condition, struct comparison *ret,
                                 struct error *err);
 
-/* Does the value (NULL or nil: absent) satisfy it? */
+/* Does the value (NULL or nil: absent) satisfy it? An array satisfies only `exists`. */
 bool comparison_holds(const struct comparison *comparison, const msgpack_object *value);
+
+/* The same of all values that a name leads to, such as products[].product_id: they satisfy it if
+ * one does; `ne` and `not_in` where one is of the operand's type and none equals (is in) it;
+ * `exists: false` where there is none. Begin with zeros but for the comparison. */
+struct comparison_tally {
+    const struct comparison *comparison;
+    bool has_value;
+    bool holds;  /* some value does */
+    bool equals; /* of ne and not_in: some value equals (is in) the operand */
+};
+void comparison_take(struct comparison_tally *tally, const msgpack_object *value);
+bool comparison_result(const struct comparison_tally *tally);
 
 #endif

@@ -51,8 +51,7 @@ const COMPARE = {
   lte: (a, b) => order(a, b) <= 0,
   in: (a, list) => list.some((b) => order(a, b) === 0),
   not_in: (a, list) => list.some((b) => differs(a, b)) && !list.some((b) => order(a, b) === 0),
-  contains: (a, b) =>
-    Array.isArray(a) ? a.some((item) => order(item, b) === 0) : texts(a, b, (x, y) => x.includes(y)),
+  contains: (a, b) => texts(a, b, (x, y) => x.includes(y)),
   starts_with: (a, b) => texts(a, b, (x, y) => x.startsWith(y)),
 };
 
@@ -63,21 +62,50 @@ export function compares(value, comparison) {
   return present && COMPARE[operator](value, expected);
 }
 
-// A name as it stands, else the dotted way into an object.
-function lookUp(object, name) {
-  if (object && Object.hasOwn(object, name)) return object[name];
-  return name
-    .split(".")
-    .reduce(
-      (inner, part) =>
-        inner && typeof inner === "object" && Object.hasOwn(inner, part) ? inner[part] : undefined,
-      object,
-    );
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+/* All values that a name leads to, or undefined where it leads nowhere: a member whose own name has
+ * dots or brackets, else the way into objects (`a.b`) and through all elements of arrays (`a[]`). */
+function lead(object, name) {
+  if (!isObject(object)) return undefined;
+  if (Object.hasOwn(object, name)) return [object[name]];
+  for (const { index } of name.matchAll(/\.|\[\]/g)) {
+    const key = name.slice(0, index);
+    const found = Object.hasOwn(object, key) ? leadBehind(object[key], name.slice(index)) : undefined;
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function leadBehind(value, rest) {
+  if (rest === "") return [value];
+  if (rest.startsWith(".")) return lead(value, rest.slice(1));
+  const behind = rest.slice(2);
+  if (!Array.isArray(value) || !/^($|\.|\[\])/.test(behind)) return undefined;
+  return value.flatMap((element) => leadBehind(element, behind) ?? []);
+}
+
+const valuesOf = (object, name) => (lead(object, name) ?? []).filter((value) => value !== null);
+
+// Do the values that a name leads to satisfy a comparison?
+function comparesAny(values, comparison) {
+  const [operator, expected] = operatorOf(comparison);
+  if (operator === "exists") return values.length > 0 === expected;
+  if (operator === "ne" && values.some((value) => order(value, expected) === 0)) return false;
+  if (operator === "not_in" && values.some((value) => COMPARE.in(value, expected))) return false;
+  return values.some((value) => compares(value, comparison));
+}
+
+// A comparison of `where`: of a property, or of one element of an array that is all it must be.
+function holds(object, comparison) {
+  const values = valuesOf(object, comparison.property);
+  if (!comparison.where) return comparesAny(values, comparison);
+  return values.some((element) => comparison.where.every((part) => holds(element, part)));
 }
 
 // What `where` sees of an event: its properties; of a page or screen also its name; of identify its traits.
 function propertiesOf(event) {
-  if (event.type === "identify") return event.traits ?? {};
+  if (event.type === "identify" || event.type === "group") return event.traits ?? {};
   return event.name === undefined ? (event.properties ?? {}) : { name: event.name, ...event.properties };
 }
 
@@ -89,9 +117,7 @@ function matches(event, pattern) {
       : event.type === pattern.type;
   return (
     named &&
-    (pattern.where ?? []).every((comparison) =>
-      compares(lookUp(propertiesOf(event), comparison.property), comparison),
-    )
+    (pattern.where ?? []).every((comparison) => holds(propertiesOf(event), comparison))
   );
 }
 
@@ -114,7 +140,7 @@ function eventCondition(condition, profile, now) {
   const aggregate = Object.keys(AGGREGATES).find((name) => name in condition);
   if (!aggregate) return compares(found.length, condition.count ?? { gte: 1 });
   const numbers = found
-    .map((event) => lookUp(propertiesOf(event), condition[aggregate]))
+    .flatMap((event) => valuesOf(propertiesOf(event), condition[aggregate]))
     .filter((value) => typeof value === "number");
   if (numbers.length === 0 && aggregate !== "sum") return false;
   // An aggregate may itself be called min or max, so the operator is looked for beside it.
@@ -169,7 +195,7 @@ export function evaluate(condition, profile, context) {
   if (condition.event !== undefined || condition.type !== undefined) {
     return eventCondition(condition, profile, context.now);
   }
-  if (condition.trait !== undefined) return compares(lookUp(profile.traits, condition.trait), condition);
+  if (condition.trait !== undefined) return comparesAny(valuesOf(profile.traits, condition.trait), condition);
   if (condition.segment !== undefined) return segmentCondition(condition.segment, profile, context);
   if (condition.consent !== undefined) return profile.consents[condition.consent] === true;
   if (condition.known !== undefined) return profile.known === condition.known;

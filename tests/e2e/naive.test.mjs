@@ -185,6 +185,65 @@ for (const [where, expected] of CONDITIONS) {
   });
 }
 
+// What hub/segment/catalog_test.c asks of the hub's own evaluation.
+const ORDER = JSON.parse('{"tags":["a","b"],"empty":[],"nulls":[null],"mixed":[1,"a",null,true],"products":[{"id":"A","price":10,"tags":["x"]},{"id":"B","price":"20","tags":["y","z"]},{"price":null}],"one":{"list":[{"n":1}]},"odd.name":1,"odd[]":"own","grid":[[1,2],[3]]}');
+const ELEMENTS = [
+  [[{"property":"products[].id","eq":"A"}], true],
+  [[{"property":"products[].id","eq":"C"}], false],
+  [[{"property":"products[].id","in":["C","B"]}], true],
+  [[{"property":"products[].id","ne":"A"}], false],
+  [[{"property":"products[].id","ne":"C"}], true],
+  [[{"property":"products[].id","ne":1}], false],
+  [[{"property":"products[].id","not_in":["A","C"]}], false],
+  [[{"property":"products[].id","not_in":["C","D"]}], true],
+  [[{"property":"products[].id","not_in":[1]}], false],
+  [[{"property":"products[].price","gte":10}], true],
+  [[{"property":"products[].price","gt":10}], false],
+  [[{"property":"products[].price","eq":"20"}], true],
+  [[{"property":"products[].missing","exists":false}], true],
+  [[{"property":"products[].id","exists":false}], false],
+  [[{"property":"products[].id","exists":true}], true],
+  [[{"property":"products[].id","starts_with":"B"}], true],
+  [[{"property":"products[].tags[]","eq":"z"}], true],
+  [[{"property":"products[].tags[]","contains":"y"}], true],
+  [[{"property":"products[].tags","exists":true}], true],
+  [[{"property":"products[].tags","contains":"x"}], false],
+  [[{"property":"products.id","exists":false}], true],
+  [[{"property":"products","exists":true}], true],
+  [[{"property":"products","eq":"A"}], false],
+  [[{"property":"products[]","exists":true}], true],
+  [[{"property":"tags","contains":"a"}], false],
+  [[{"property":"tags[]","eq":"a"}], true],
+  [[{"property":"empty[]","exists":false}], true],
+  [[{"property":"empty[]","ne":"a"}], false],
+  [[{"property":"nulls[]","exists":false}], true],
+  [[{"property":"mixed[]","eq":true}], true],
+  [[{"property":"mixed[]","ne":"b"}], true],
+  [[{"property":"mixed[]","ne":2}], true],
+  [[{"property":"mixed[]","ne":1}], false],
+  [[{"property":"one[]","exists":false}], true],
+  [[{"property":"one.list[].n","eq":1}], true],
+  [[{"property":"odd.name","eq":1}], true],
+  [[{"property":"odd[]","eq":"own"}], true],
+  [[{"property":"grid[][]","eq":3}], true],
+  [[{"property":"grid[]","eq":3}], false],
+  [[{"property":"products[]id","exists":false}], true],
+  [[{"property":"products[].id","eq":"A"},{"property":"products[].price","eq":"20"}], true],
+  [[{"property":"products[]","where":[{"property":"id","eq":"A"},{"property":"price","eq":"20"}]}], false],
+  [[{"property":"products[]","where":[{"property":"id","eq":"A"},{"property":"price","lt":11}]}], true],
+  [[{"property":"products[]","where":[{"property":"id","exists":false}]}], true],
+  [[{"property":"products[]","where":[{"property":"tags[]","eq":"z"},{"property":"id","eq":"B"}]}], true],
+  [[{"property":"products[]","where":[{"property":"tags[]","eq":"z"},{"property":"id","eq":"A"}]}], false],
+  [[{"property":"empty[]","where":[{"property":"id","exists":false}]}], false],
+  [[{"property":"one.list[]","where":[{"property":"n","gt":0}]}], true],
+];
+
+for (const [where, expected] of ELEMENTS) {
+  test(`of the elements of an order ${JSON.stringify(where)} is ${expected}`, () => {
+    assert.equal(holds({ event: "E", where }, [track("E", 1, ORDER)]), expected);
+  });
+}
+
 test("segments that use each other in a circle are refused by name", () => {
   const segments = { a: { where: { segment: "b" } }, b: { where: { segment: "a" } } };
   assert.throws(() => compute(person(), { now: NOW, segments }), /a → b → a/);
