@@ -49,6 +49,14 @@ struct event {
 /* The name of an identify event that says nothing but that consent was withdrawn; no other identify
  * has a name. stored: never change */
 extern const char event_withdrawal_name[];
+/* What a value of context.consent.categoryPreferences says. Only true grants: what is unclear, as
+ * "yes", 1 or "granted", denies, because nobody has agreed to a guess. False: it says nothing. */
+static inline bool event_consent_from(const msgpack_object *value, bool *ret_granted)
+{
+    *ret_granted = value_is(value, MSGPACK_OBJECT_BOOLEAN) && value->via.boolean;
+    return value != NULL && value->type != MSGPACK_OBJECT_NIL;
+}
+
 static inline bool event_is_withdrawal(const struct event *event)
 {
     return event->type == EVENT_IDENTIFY && slice_is(event->name, event_withdrawal_name);

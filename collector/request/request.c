@@ -239,11 +239,10 @@ static void take_preferences(struct parser *p, size_t consent)
     }
     for (size_t key = json_doc_first(preferences); !json_doc_is_end(doc, key);
          key = json_doc_next(doc, key + 1)) {
-        bool is_granted = is_kind(p, key + 1, JSON_TRUE);
-        if ((is_granted || is_kind(p, key + 1, JSON_FALSE)) &&
-            e->preference_count < LIMIT_CONSENT_CATEGORIES) {
-            e->preferences[e->preference_count++] =
-                (struct consent_preference){json_doc_text(doc, key), is_granted};
+        /* Only true grants (event_consent_from()); null says nothing. */
+        if (!is_kind(p, key + 1, JSON_NULL) && e->preference_count < LIMIT_CONSENT_CATEGORIES) {
+            e->preferences[e->preference_count++] = (struct consent_preference){
+                json_doc_text(doc, key), is_kind(p, key + 1, JSON_TRUE)};
         }
     }
 }

@@ -47,7 +47,7 @@ static void take_outer_consent(struct request *r, struct request_event *e,
         struct consent_preference *to = &e->preferences[e->preference_count];
         const msgpack_object_kv *kv = &preferences->via.map.ptr[i];
         if (e->preference_count < LIMIT_CONSENT_CATEGORIES && value_text(&kv->key, &to->category) &&
-            value_bool(&kv->val, &to->granted)) {
+            event_consent_from(&kv->val, &to->granted)) {
             /* The bytes it was read from move when the next event is merged. */
             to->category = arena_copy(&r->arena, to->category);
             e->preference_count++;

@@ -65,7 +65,7 @@ static bool apply_consents(struct profile *profile, const struct arrival *a)
                                           .source = a->event.source};
         if (value_text(&preferences->via.map.ptr[i].key, &consent.category) &&
             consent.category.len > 0 && consent.category.len <= LIMIT_NAME_BYTES &&
-            value_bool(&preferences->via.map.ptr[i].val, &consent.granted)) {
+            event_consent_from(&preferences->via.map.ptr[i].val, &consent.granted)) {
             changed = (is_of_device ? devices_set_consent(profile, a->event.anonymous_id, &consent)
                                     : profile_set_consent(profile, &consent)) ||
                       changed;
