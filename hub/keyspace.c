@@ -142,13 +142,13 @@ struct key key_position(uint32_t source)
     return key;
 }
 
-struct key key_timeline(struct profile_id profile, int64_t ms, uint64_t hash)
+struct key key_timeline(struct profile_id profile, int64_t ms, uint64_t rank)
 {
     struct key key;
     struct buf out = start(&key, 't');
     put_id(&out, profile);
     buf_put_u64(&out, (uint64_t)ms);
-    buf_put_u64(&out, hash);
+    buf_put_u64(&out, rank);
     key.len = out.len;
     return key;
 }

@@ -11,7 +11,7 @@
  *   'o' partition sequence            message for another partition
  *   'p' profile                       the profile
  *   's' source                        position reached in the messages of a source
- *   't' profile time hash             event of the timeline (zstd, dictionary)
+ *   't' profile time rank             event of the timeline (zstd, dictionary); event_rank()
  *   'w' due profile                   timer
  *   'x' profile                       redirect of a merged-away profile -> survivor
  */
@@ -47,7 +47,7 @@ struct key key_member(uint32_t segment, struct profile_id profile);
 struct key key_outbox(uint32_t partition, uint64_t sequence);
 struct key key_profile(struct profile_id profile);
 struct key key_position(uint32_t source);
-struct key key_timeline(struct profile_id profile, int64_t ms, uint64_t hash);
+struct key key_timeline(struct profile_id profile, int64_t ms, uint64_t rank);
 struct key key_timer(int64_t due_ms, struct profile_id profile);
 struct key key_redirect(struct profile_id profile);
 

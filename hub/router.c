@@ -306,6 +306,7 @@ static void route_block(struct router *r, uint64_t number, const struct eventlog
             continue;
         }
         buf_clear(&r->event);
+        event.place = (uint16_t)place;
         event_pack(&event, &r->event);
         if (event.is_quarantined) {
             keep(r, number, place, record);

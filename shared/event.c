@@ -6,6 +6,9 @@
 
 enum { MEMBERS = 9 };
 
+/* Of a packed event's first member. */
+enum { TYPE_BITS = 8, TYPE_MASK = (1 << TYPE_BITS) - 1, PACKED_TYPE_MAX = (1 << 24) - 1 };
+
 static const char *const type_names[EVENT_TYPES] = {
     [EVENT_TRACK] = "track",   [EVENT_IDENTIFY] = "identify", [EVENT_PAGE] = "page",
     [EVENT_SCREEN] = "screen", [EVENT_GROUP] = "group",       [EVENT_ALIAS] = "alias",
@@ -42,7 +45,7 @@ void event_pack(const struct event *event, struct buf *out)
     msgpack_packer p;
     value_packer_init(&p, out);
     msgpack_pack_array(&p, MEMBERS);
-    msgpack_pack_int(&p, (int)event->type);
+    msgpack_pack_int(&p, (int)event->type | event->place << TYPE_BITS);
     msgpack_pack_int64(&p, event->timestamp_ms);
     msgpack_pack_int64(&p, event->received_ms);
     value_pack_text(&p, event->source);
@@ -80,18 +83,19 @@ bool event_unpack(struct slice bytes, msgpack_zone *zone, struct event *ret, str
         return error_set(err, ERROR_CORRUPT, "an event is no array of 9 or 10");
     }
     const msgpack_object *at = root.via.array.ptr;
-    bool fine = value_int(&at[0], &type) && type >= 0 && type < EVENT_TYPES &&
-                value_int(&at[1], &ret->timestamp_ms) && value_int(&at[2], &ret->received_ms) &&
-                value_text(&at[3], &ret->source) && value_text(&at[4], &ret->message_id) &&
-                read_optional(&at[5], &ret->anonymous_id) && read_optional(&at[6], &ret->user_id) &&
-                read_optional(&at[7], &ret->name) && at[8].type == MSGPACK_OBJECT_MAP &&
-                ret->timestamp_ms >= 0 && ret->timestamp_ms <= LIMIT_TIME_MS &&
-                ret->received_ms >= 0 && ret->received_ms <= LIMIT_TIME_MS &&
-                ret->message_id.len > 0;
+    bool fine = value_int(&at[0], &type) && type >= 0 && type <= PACKED_TYPE_MAX &&
+                (type & TYPE_MASK) < EVENT_TYPES && value_int(&at[1], &ret->timestamp_ms) &&
+                value_int(&at[2], &ret->received_ms) && value_text(&at[3], &ret->source) &&
+                value_text(&at[4], &ret->message_id) && read_optional(&at[5], &ret->anonymous_id) &&
+                read_optional(&at[6], &ret->user_id) && read_optional(&at[7], &ret->name) &&
+                at[8].type == MSGPACK_OBJECT_MAP && ret->timestamp_ms >= 0 &&
+                ret->timestamp_ms <= LIMIT_TIME_MS && ret->received_ms >= 0 &&
+                ret->received_ms <= LIMIT_TIME_MS && ret->message_id.len > 0;
     if (!fine) {
         return error_set(err, ERROR_CORRUPT, "an event has a member of the wrong type");
     }
-    ret->type = (enum event_type)type;
+    ret->type = (enum event_type)(type & TYPE_MASK);
+    ret->place = (uint16_t)(type >> TYPE_BITS);
     ret->body_map = at[8];
     ret->verdict = root.via.array.size > MEMBERS ? &root.via.array.ptr[MEMBERS] : NULL;
     return true;

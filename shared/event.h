@@ -9,6 +9,9 @@
  *
  * Inside the hub a tenth member may follow, the verdict.
  *
+ * The first member is the type, and 256 times the event's place in its block; what was written
+ * before there were places has none.
+ *
  * Times are milliseconds since 1970. Slices are borrowed from whoever made the event.
  */
 #ifndef TRIBUTARY_SHARED_EVENT_H
@@ -38,7 +41,8 @@ struct event {
     struct slice message_id;
     struct slice anonymous_id; /* empty: none */
     struct slice user_id;
-    struct slice name;   /* of a track event; of a page or screen where it has one */
+    struct slice name; /* of a track event; of a page or screen where it has one */
+    uint16_t place; /* in its block, from 1: what one client sent in one moment keeps its order */
     bool is_quarantined; /* counts only once it is released; blocks carry it, event_pack() not */
     struct slice body;   /* as MessagePack, for writing; empty after event_unpack() */
     msgpack_object body_map; /* for reading, after event_unpack() */
@@ -60,6 +64,13 @@ static inline bool event_consent_from(const msgpack_object *value, bool *ret_gra
 static inline bool event_is_withdrawal(const struct event *event)
 {
     return event->type == EVENT_IDENTIFY && slice_is(event->name, event_withdrawal_name);
+}
+
+/* Where it stands among the events of one profile and millisecond, in timelines: by its place, then
+ * by the hash of its message id. stored: never change */
+static inline uint64_t event_rank(const struct event *event, uint64_t message_id_hash)
+{
+    return (uint64_t)event->place << 48 | message_id_hash >> 16;
 }
 
 /* "track", "identify"… */

@@ -95,13 +95,14 @@ static void test_seeded_random_events_round_trip(void **state)
             .anonymous_id = random_text(&rand, memory[2], 0, 2),
             .user_id = random_text(&rand, memory[3], 0, LIMIT_IDENTIFIER_BYTES),
             .name = random_text(&rand, memory[4], 0, LIMIT_NAME_BYTES),
+            .place = (uint16_t)(i % 3 == 0 ? 0 : rand_below(&rand, UINT16_MAX + 1)),
             .body = buf_slice(&body),
         };
         event_pack(&event, &bytes);
         int64_t n = -1;
         if (!event_unpack(buf_slice(&bytes), &zone, &back, &err) || back.type != event.type ||
-            back.timestamp_ms != event.timestamp_ms || back.received_ms != event.received_ms ||
-            !slice_equal(back.source, event.source) ||
+            back.place != event.place || back.timestamp_ms != event.timestamp_ms ||
+            back.received_ms != event.received_ms || !slice_equal(back.source, event.source) ||
             !slice_equal(back.message_id, event.message_id) ||
             !slice_equal(back.anonymous_id, event.anonymous_id) ||
             !slice_equal(back.user_id, event.user_id) || !slice_equal(back.name, event.name) ||
@@ -130,6 +131,9 @@ static void test_what_is_no_event_is_refused(void **state)
         {9, EVENT_TYPES - 1, LIMIT_TIME_MS, LIMIT_TIME_MS, "m", true, true},
         {8, 0, 0, 0, "m", true, false},
         {9, EVENT_TYPES, 0, 0, "m", true, false},
+        {9, EVENT_TYPES | 1 << 8, 0, 0, "m", true, false},
+        {9, 1 | 0xffff << 8, 0, 0, "m", true, true},
+        {9, 1 << 24, 0, 0, "m", true, false},
         {9, -1, 0, 0, "m", true, false},
         {9, 0, -1, 0, "m", true, false},
         {9, 0, LIMIT_TIME_MS + 1, 0, "m", true, false},
@@ -205,6 +209,17 @@ static void test_each_prefix_of_an_event_is_refused_and_each_member_of_the_wrong
     msgpack_zone_destroy(&zone);
 }
 
+static void test_events_of_one_millisecond_rank_by_their_place(void **state)
+{
+    struct event first = {.place = 1};
+    struct event second = {.place = 2};
+    struct event old = {0};
+    (void)state;
+    assert_true(event_rank(&first, UINT64_MAX) < event_rank(&second, 0));
+    assert_true(event_rank(&old, UINT64_MAX) < event_rank(&first, 0));
+    assert_true(event_rank(&first, 1ULL << 16) < event_rank(&first, 1ULL << 17));
+}
+
 static void test_types_are_known_by_their_names_and_numbers(void **state)
 {
     static const char *const names[] = {"track", "identify", "page", "screen", "group", "alias"};
@@ -265,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_seeded_random_events_round_trip),
         cmocka_unit_test(test_what_is_no_event_is_refused),
         cmocka_unit_test(test_each_prefix_of_an_event_is_refused_and_each_member_of_the_wrong_type),
+        cmocka_unit_test(test_events_of_one_millisecond_rank_by_their_place),
         cmocka_unit_test(test_types_are_known_by_their_names_and_numbers),
         cmocka_unit_test(test_identify_and_group_have_traits_and_the_others_properties),
         cmocka_unit_test(test_an_identify_without_traits_has_those_of_its_context),

@@ -217,6 +217,23 @@ bool time_text_read(struct slice text, int64_t *ret_ms)
     return (parse(text, 1969, LENIENT, ret_ms) || read_epoch(text, ret_ms)) && is_kept(*ret_ms);
 }
 
+unsigned time_text_micros(struct slice text)
+{
+    enum { MS_DIGITS = 3, MICRO_DIGITS = 3 };
+    const uint8_t *point = text.len == 0 ? NULL : memchr(text.data, '.', text.len);
+    size_t at = point == NULL ? text.len : (size_t)(point - text.data) + 1 + MS_DIGITS;
+    unsigned micros = 0;
+    for (size_t i = 0; i < MICRO_DIGITS; i++) {
+        bool is_digit = at + i < text.len && text.data[at + i] >= '0' && text.data[at + i] <= '9';
+        if (!is_digit && i == 0) {
+            return 0;
+        }
+        micros = micros * 10 + (is_digit ? (unsigned)(text.data[at + i] - '0') : 0);
+        at = is_digit ? at : text.len; /* the digits that are left out are zeros */
+    }
+    return micros;
+}
+
 bool time_text_is_valid(struct slice text)
 {
     int64_t ms;

@@ -22,6 +22,9 @@ bool time_text_parse(struct slice text, int64_t *ret_ms);
  * nanoseconds. False for what has no such reading, as 20/11/2026. */
 bool time_text_read(struct slice text, int64_t *ret_ms);
 
+/* Of a time that has more digits than milliseconds: the microseconds beyond them, 0 to 999. */
+unsigned time_text_micros(struct slice text);
+
 /* Is the text RFC 3339, of any year from 0000 on? */
 bool time_text_is_valid(struct slice text);
 

@@ -147,6 +147,29 @@ static void test_what_clients_write_in_place_of_a_time_is_read(void **state)
     }
 }
 
+static void test_microseconds_are_what_stands_behind_the_milliseconds(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned micros;
+    } rows[] = {
+        {"2026-11-21T20:15:03.123456Z", 456},
+        {"2026-11-21T20:15:03.1234567+01:00", 456},
+        {"2026-11-21T20:15:03.1234Z", 400},
+        {"2026-11-21T20:15:03.12305Z", 50},
+        {"2026-11-21T20:15:03.123Z", 0},
+        {"2026-11-21T20:15:03.1Z", 0},
+        {"2026-11-21T20:15:03Z", 0},
+        {"1795292103.123456", 456},
+        {"", 0},
+        {".", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(time_text_micros(slice_text(rows[i].text)), rows[i].micros);
+    }
+}
+
 static void test_each_prefix_of_a_time_is_refused(void **state)
 {
     static const char text[] = "2026-11-21T20:15:03.120+01:00";
@@ -251,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_times_read_as_they_should),
         cmocka_unit_test(test_what_is_no_time_is_refused),
         cmocka_unit_test(test_what_clients_write_in_place_of_a_time_is_read),
+        cmocka_unit_test(test_microseconds_are_what_stands_behind_the_milliseconds),
         cmocka_unit_test(test_each_prefix_of_a_time_is_refused),
         cmocka_unit_test(test_every_time_reads_back_as_it_was_written),
         cmocka_unit_test(test_every_day_from_1970_to_2110_follows_the_one_before),

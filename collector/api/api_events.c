@@ -320,6 +320,7 @@ static void take_events(struct api *api, struct http_request *http, struct scrat
     } else {
         answer_taken(api, http, s, protocol);
     }
+    request_order(request); /* the answer, which names events by their index, is made */
     if (request_is_stored(request) &&
         !committer_add(api->collector->committer, request, http, &err)) {
         answer_not_taken(api, http, gate_source_id(source), request->count - refused, &err);

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include "collector/request/request_internal.h"
 #include "shared/json.h"
 #include "shared/timetext.h"
@@ -109,6 +110,8 @@ static void take_time(struct parser *p, struct slice text, int64_t *ret)
     if (!time_text_read(text, ret)) {
         *ret = TIME_ABSENT;
         p->event->has_unreadable_time = true;
+    } else if (ret != &p->event->sent_ms) {
+        p->event->micros = time_text_micros(text);
     }
 }
 
@@ -460,4 +463,59 @@ void request_stamp(struct request *r, struct slice source, int64_t received_ms)
         event->received_ms = received_ms;
         stamp(&r->events[i], r->sent_ms, event);
     }
+}
+
+/* ---- Order ---- */
+
+struct moment {
+    int64_t ms;
+    unsigned micros;
+    uint32_t at;
+};
+
+static int compare_moments(const void *x, const void *y)
+{
+    const struct moment *a = x;
+    const struct moment *b = y;
+    if (a->ms != b->ms) {
+        return a->ms < b->ms ? -1 : 1;
+    }
+    if (a->micros != b->micros) {
+        return a->micros < b->micros ? -1 : 1;
+    }
+    return (a->at > b->at) - (a->at < b->at);
+}
+
+static bool is_in_order(const struct request *r)
+{
+    for (size_t i = 1; i < r->count; i++) {
+        const struct request_event *before = &r->events[i - 1];
+        const struct request_event *e = &r->events[i];
+        if (e->micros != before->micros &&
+            (e->event.timestamp_ms < before->event.timestamp_ms ||
+             (e->event.timestamp_ms == before->event.timestamp_ms && e->micros < before->micros))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void request_order(struct request *r)
+{
+    if (is_in_order(r)) {
+        return;
+    }
+    struct moment *moments = memory_allocate(r->count * sizeof *moments);
+    struct request_event *sorted = memory_allocate(r->capacity * sizeof *sorted);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct request_event *e = &r->events[i];
+        moments[i] = (struct moment){e->event.timestamp_ms, e->micros, (uint32_t)i};
+    }
+    qsort(moments, r->count, sizeof *moments, compare_moments);
+    for (size_t i = 0; i < r->count; i++) {
+        memcpy(&sorted[i], &r->events[moments[i].at], sizeof *sorted);
+    }
+    free(moments);
+    free(r->events);
+    r->events = sorted;
 }

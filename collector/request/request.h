@@ -40,6 +40,7 @@ struct request_event {
     int64_t timestamp_ms; /* TIME_ABSENT or the client's time, likewise the next two */
     int64_t original_ms;
     int64_t sent_ms;
+    unsigned micros;       /* of the client's time, beyond its milliseconds */
     bool has_external_id;  /* looked for where there is neither user nor anonymous id */
     bool lacks_identifier; /* its refusal, which request_adopt() can lift */
     bool names_nobody;     /* some id of it is one that names nobody, and was not taken */
@@ -109,6 +110,10 @@ void request_adopt(struct request *request, struct slice anonymous_id);
  * hours ahead; without sentAt the time as given, marked as the client's own; without any that can
  * be read, receivedAt. */
 void request_stamp(struct request *request, struct slice source, int64_t received_ms);
+
+/* Put events of one millisecond into the order of their microseconds; those of equal times stay in
+ * the order of the request. For what is read of the request before that, indices do not change. */
+void request_order(struct request *request);
 
 /* Something of it is to be stored. */
 static inline bool request_is_stored(const struct request *request)

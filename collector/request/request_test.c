@@ -385,6 +385,43 @@ static void test_a_batch_of_unreadable_times_keeps_every_body(void **state)
     }
 }
 
+static void test_events_of_one_millisecond_are_put_in_the_order_of_their_microseconds(void **state)
+{
+    static const char *const times[] = {"00.5",    "00.123300", "00.123100Z",
+                                        "00.1231", "00.123",    "00.4"};
+    static const char *const order[] = {"4", "2", "3", "1", "5", "0"};
+    struct fixture *f = *state;
+    buf_clear(&f->json);
+    buf_put_format(&f->json, "{\"batch\":[");
+    for (size_t i = 0; i < 6; i++) {
+        buf_put_format(&f->json,
+                       "%s{\"type\":\"track\",\"userId\":\"u\",\"event\":\"%zu\",\"timestamp\":"
+                       "\"2026-11-20T10:00:%s\"}",
+                       i == 0 ? "" : ",", i, times[i]);
+    }
+    buf_put_format(&f->json, "]}");
+    parse_slice(f, EVENT_TYPES, buf_slice(&f->json));
+    request_stamp(&f->request, slice_text("web"), 1795292103000);
+    request_order(&f->request);
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(slice_is(f->request.events[i].event.name, order[i]));
+    }
+}
+
+static void test_events_of_equal_times_stay_in_the_order_of_the_request(void **state)
+{
+    struct fixture *f = *state;
+    parse_batch(f,
+                "{\"batch\":[{\"type\":\"track\",\"userId\":\"u\",\"event\":\"z\"},"
+                "{\"type\":\"track\",\"userId\":\"u\",\"event\":\"a\"},"
+                "{\"type\":\"track\",\"userId\":\"u\",\"event\":\"m\",\"timestamp\":1795168800}]}");
+    request_stamp(&f->request, slice_text("web"), 1795292103000);
+    request_order(&f->request);
+    assert_true(slice_is(f->request.events[0].event.name, "z"));
+    assert_true(slice_is(f->request.events[1].event.name, "a"));
+    assert_true(slice_is(f->request.events[2].event.name, "m"));
+}
+
 static void test_a_cookie_stands_in_for_an_id_that_names_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -1060,6 +1097,8 @@ int main(void)
         WITH(test_an_event_is_taken_whatever_its_time_looks_like),
         WITH(test_a_sent_at_that_nobody_can_read_costs_nothing),
         WITH(test_a_batch_of_unreadable_times_keeps_every_body),
+        WITH(test_events_of_one_millisecond_are_put_in_the_order_of_their_microseconds),
+        WITH(test_events_of_equal_times_stay_in_the_order_of_the_request),
         WITH(test_a_cookie_stands_in_for_an_id_that_names_nobody),
         WITH(test_an_item_nested_too_deep_harms_only_itself),
         WITH(test_an_event_over_the_limit_is_refused_and_the_next_is_taken),

@@ -79,7 +79,8 @@ static void put_timeline(struct partition *p, const struct profile *profile,
 {
     uint8_t hash[16];
     arrival_hash(a, hash);
-    struct key key = key_timeline(profile->id, a->event.timestamp_ms, read_u64(hash));
+    struct key key =
+        key_timeline(profile->id, a->event.timestamp_ms, event_rank(&a->event, read_u64(hash)));
     buf_clear(&p->scratch);
     timeline_compress(p->timeline, a->bytes, &p->scratch);
     view_put(&p->view, &key, buf_slice(&p->scratch));
