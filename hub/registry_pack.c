@@ -6,8 +6,9 @@
 
 /* Counts what the hub itself has added to the gate's state over time, so that collectors which have
  * the same definitions in an older shape get them once more: 1, the key of links; 2, ids and trust
- * of sources; 3, secret write keys as hashes. */
-enum { GATE_SHAPE = 3 };
+ * of sources; 3, secret write keys as hashes; 4, countries of
+ * telephone numbers. */
+enum { GATE_SHAPE = 4 };
 
 static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
                          const struct buf *body)
@@ -325,10 +326,18 @@ static void put_normalizers(msgpack_packer *k, const struct entry *rules)
     bool fine = value_unpack(buf_slice(&rules->body), &zone, &root, &err) &&
                 identity_rules_read(&root, read, &err);
     ensure(fine);
+    const msgpack_object *phone = value_member_c(&root, "phone");
+    value_pack_cstr(k, "normalizers");
     msgpack_pack_map(k, read->count);
     for (size_t i = 0; i < read->count; i++) {
         value_pack_text(k, read->rules[i].type);
         msgpack_pack_int(k, (int)read->rules[i].normalizer);
+    }
+    value_pack_cstr(k, "phone");
+    if (phone == NULL) {
+        msgpack_pack_nil(k);
+    } else {
+        msgpack_pack_object(k, *phone);
     }
     msgpack_zone_destroy(&zone);
     free(read);
@@ -469,7 +478,7 @@ void registry_pack_gate(const struct registry *r, struct registry_reader reader,
     view_sources(&v, reader);
     bool has_link_key = r->has_link_key && v.has_client;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, 5 + (size_t)has_link_key + 2 * (size_t)v.hashes_keys);
+    msgpack_pack_map(&k, 6 + (size_t)has_link_key + 2 * (size_t)v.hashes_keys);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, registry_pack_gate_version(r));
     value_pack_cstr(&k, "made");
@@ -485,7 +494,6 @@ void registry_pack_gate(const struct registry *r, struct registry_reader reader,
         value_pack_bin(&k, slice_make(r->key_salt, sizeof r->key_salt));
     }
     put_plans(&v, &k, out);
-    value_pack_cstr(&k, "normalizers");
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {
             put_normalizers(&k, &r->entries[i]);

@@ -330,6 +330,7 @@ bool suppressions_each(struct suppressions *s, struct suppression_hash after,
 
 void suppressions_types(const struct identity_rules *rules, struct suppression_types *ret)
 {
+    ret->phone = rules->phone;
     ret->count = rules->count;
     for (size_t i = 0; i < rules->count; i++) {
         ret->types[i].type = rules->rules[i].type;

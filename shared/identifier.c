@@ -1,6 +1,7 @@
 #include "shared/identifier.h"
 
 #include "shared/limits.h"
+#include "shared/phone.h"
 
 static const char *const names[] = {"trim", "email", "phone"};
 
@@ -70,28 +71,36 @@ struct slice identifier_trim(struct slice value)
     return value;
 }
 
-struct slice identifier_normalize(enum identifier_normalizer normalizer, struct slice value,
-                                  struct arena *arena)
+static struct slice lower_case(struct slice value, struct arena *arena)
+{
+    uint8_t *out = arena_allocate(arena, value.len);
+    for (size_t i = 0; i < value.len; i++) {
+        uint8_t c = value.data[i];
+        out[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
+    }
+    return slice_make(out, value.len);
+}
+
+struct slice identifier_normalize_in(enum identifier_normalizer normalizer, uint16_t country,
+                                     struct slice value, struct arena *arena)
 {
     value = identifier_trim(value);
     if (value.len > LIMIT_IDENTIFIER_BYTES) {
         return slice_make(NULL, 0);
     }
-    if (normalizer == NORMALIZE_TRIM) {
-        return value;
+    switch (normalizer) {
+    case NORMALIZE_EMAIL:
+        return lower_case(value, arena);
+    case NORMALIZE_PHONE:
+        return phone_normalize(value, country, arena);
+    case NORMALIZE_TRIM:
+        break;
     }
-    uint8_t *out = arena_allocate(arena, value.len);
-    size_t len = 0;
-    size_t digits = 0;
-    for (size_t i = 0; i < value.len; i++) {
-        uint8_t c = value.data[i];
-        if (normalizer == NORMALIZE_EMAIL) {
-            out[len++] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-        } else if ((c >= '0' && c <= '9') || (c == '+' && len == 0)) {
-            out[len++] = c;
-            digits += c != '+';
-        }
-    }
-    /* "+" alone is nobody's number, and must not make one person of all who gave it. */
-    return slice_make(out, normalizer == NORMALIZE_PHONE && digits == 0 ? 0 : len);
+    return value;
+}
+
+struct slice identifier_normalize(enum identifier_normalizer normalizer, struct slice value,
+                                  struct arena *arena)
+{
+    return identifier_normalize_in(normalizer, 0, value, arena);
 }

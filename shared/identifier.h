@@ -17,7 +17,7 @@ struct identifier {
 enum identifier_normalizer {
     NORMALIZE_TRIM = 0,  /* white space at both ends goes */
     NORMALIZE_EMAIL = 1, /* trimmed, ASCII letters in lower case */
-    NORMALIZE_PHONE = 2, /* digits, and a leading + */
+    NORMALIZE_PHONE = 2, /* as phone.h has it */
 };
 
 /* Without the white space around it, that of Unicode and byte-order marks too. */
@@ -33,5 +33,8 @@ enum identifier_normalizer identifier_normalizer_default(struct slice type);
 /* The value to store and to compare, in `arena` or the very slice. Empty: not a usable value. */
 struct slice identifier_normalize(enum identifier_normalizer normalizer, struct slice value,
                                   struct arena *arena);
+/* The same, where national telephone numbers are of this country (phone.h); 0: of none. */
+struct slice identifier_normalize_in(enum identifier_normalizer normalizer, uint16_t country,
+                                     struct slice value, struct arena *arena);
 
 #endif

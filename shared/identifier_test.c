@@ -20,7 +20,7 @@ static void test_values_are_normalised_by_their_rule(void **state)
         {NORMALIZE_EMAIL, " Jane.Doe@Example.COM ", "jane.doe@example.com"},
         {NORMALIZE_EMAIL, "J\xc3\x89@x.org", "j\xc3\x89@x.org"}, /* only ASCII letters change */
         {NORMALIZE_EMAIL, " ", ""},
-        {NORMALIZE_PHONE, "+33 (0)6 12-34.56", "+3306123456"},
+        {NORMALIZE_PHONE, "+33 (0)6 12-34.56", "+336123456"},
         {NORMALIZE_PHONE, "(+33) 612", "+33612"},
         {NORMALIZE_PHONE, "06 12+34", "061234"},
         {NORMALIZE_PHONE, "unknown", ""},
@@ -53,7 +53,9 @@ static void test_a_value_over_the_limit_is_not_usable(void **state)
     for (int n = NORMALIZE_TRIM; n <= NORMALIZE_PHONE; n++) {
         enum identifier_normalizer normalizer = (enum identifier_normalizer)n;
         struct slice longest = slice_make(text, LIMIT_IDENTIFIER_BYTES);
-        assert_true(slice_equal(identifier_normalize(normalizer, longest, &arena), longest));
+        size_t len = identifier_normalize(normalizer, longest, &arena).len;
+        /* Nobody has a telephone number of 256 digits. */
+        assert_int_equal(len, normalizer == NORMALIZE_PHONE ? 0 : LIMIT_IDENTIFIER_BYTES);
         struct slice longer = slice_make(text, LIMIT_IDENTIFIER_BYTES + 1);
         assert_int_equal(identifier_normalize(normalizer, longer, &arena).len, 0);
     }

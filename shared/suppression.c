@@ -175,6 +175,7 @@ struct search {
     const struct suppression_set *set;
     const struct suppression_types *types;
     struct arena *arena;
+    uint16_t country; /* of the source's national numbers */
 };
 
 static bool has_value(const struct search *s, struct slice type, struct slice value)
@@ -182,7 +183,8 @@ static bool has_value(const struct search *s, struct slice type, struct slice va
     if (value.len == 0 || type.len == 0 || type.len > LIMIT_NAME_BYTES) {
         return false;
     }
-    value = identifier_normalize(suppression_normalizer(s->types, type), value, s->arena);
+    value = identifier_normalize_in(suppression_normalizer(s->types, type), s->country, value,
+                                    s->arena);
     return value.len > 0 &&
            suppression_set_has(s->set,
                                suppression_hash_of(s->set, (struct identifier){type, value}));
@@ -284,7 +286,7 @@ bool suppression_set_matches(const struct suppression_set *set,
                              const struct suppression_types *types, const struct event *event,
                              struct arena *arena)
 {
-    struct search s = {set, types, arena};
+    struct search s = {set, types, arena, phone_country_of(&types->phone, event->source)};
     return set->count > 0 &&
            (has_value(&s, slice_text("anonymous_id"), event->anonymous_id) ||
             has_value(&s, slice_text("user_id"), event->user_id) || has_in_body(&s, event));

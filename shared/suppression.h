@@ -13,6 +13,7 @@
 
 #include "shared/event.h"
 #include "shared/identifier.h"
+#include "shared/phone.h"
 #include "shared/limits.h"
 
 /* stored: never change */
@@ -52,6 +53,7 @@ struct suppression_types {
         struct slice type;
         enum identifier_normalizer normalizer;
     } types[LIMIT_IDENTIFIER_TYPES];
+    struct phone_countries phone;
 };
 
 enum identifier_normalizer suppression_normalizer(const struct suppression_types *types,

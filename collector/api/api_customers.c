@@ -262,8 +262,10 @@ void api_get_customer(struct api *api, struct http_request *http)
     struct scratch *s = api_take_scratch(api);
     pthread_rwlock_rdlock(&api->collector->gate_lock);
     enum identifier_normalizer normalizer = gate_normalizer(api->collector->gate, q.name);
+    uint16_t country = gate_phone_country(api->collector->gate);
     pthread_rwlock_unlock(&api->collector->gate_lock);
-    struct identifier id = {q.name, identifier_normalize(normalizer, q.value, &s->arena)};
+    struct identifier id = {q.name,
+                            identifier_normalize_in(normalizer, country, q.value, &s->arena)};
     if (id.value.len == 0) {
         http_answer_error(http, 400, "invalid-identifier",
                           "The value does not look like an identifier of this type.", NULL);

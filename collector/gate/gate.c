@@ -176,6 +176,16 @@ static void read_types(struct gate *gate, const msgpack_object *normalizers)
     }
 }
 
+/* A country that is not known here comes of a newer hub: national numbers stay as they are. */
+static void read_phone(struct gate *gate, const msgpack_object *phone)
+{
+    struct error err;
+    if (!value_is(phone, MSGPACK_OBJECT_MAP) ||
+        !phone_countries_read(phone, &gate->types.phone, &err)) {
+        gate->types.phone = (struct phone_countries){0};
+    }
+}
+
 bool gate_new(struct slice state, struct gate **ret, struct error *err)
 {
     struct gate *gate = memory_allocate_zeroed(sizeof *gate);
@@ -194,6 +204,7 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
     (void)value_int(value_member_c(&root, "made"), &gate->made_ms);
     (void)value_bin(value_member_c(&root, "link_key"), &gate->link_key);
     read_types(gate, value_member_c(&root, "normalizers"));
+    read_phone(gate, value_member_c(&root, "phone"));
     read_plans(gate, value_member_c(&root, "tracking_plans"));
     read_salt(gate, value_member_c(&root, "key_salt"));
     read_sources(gate, value_member_c(&root, "sources"), value_member_c(&root, "secret_sources"));
@@ -453,4 +464,9 @@ const struct suppression_types *gate_identifier_types(const struct gate *gate)
 enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type)
 {
     return suppression_normalizer(&gate->types, type);
+}
+
+uint16_t gate_phone_country(const struct gate *gate)
+{
+    return gate->types.phone.otherwise;
 }

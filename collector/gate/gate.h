@@ -78,5 +78,7 @@ const struct suppression_types *gate_identifier_types(const struct gate *gate);
 
 /* How the hub normalises identifiers of a type. */
 enum identifier_normalizer gate_normalizer(const struct gate *gate, struct slice type);
+/* Of national telephone numbers that somebody asks for; 0: of none. */
+uint16_t gate_phone_country(const struct gate *gate);
 
 #endif

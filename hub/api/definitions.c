@@ -48,9 +48,9 @@ static const char always_blocked[] = "alwaysBlocked";
  * them? */
 static bool is_head(enum registry_kind kind, struct slice name)
 {
-    return kind == REGISTRY_BUSINESS_KEY ? slice_is(name, "event")
-                                         : slice_is(name, "key") || slice_is(name, "id") ||
-                                               slice_is(name, always_blocked);
+    return kind == REGISTRY_BUSINESS_KEY
+               ? slice_is(name, "event")
+               : slice_is(name, "key") || slice_is(name, "id") || slice_is(name, always_blocked);
 }
 
 static void write_members(struct json_writer *w, msgpack_zone *zone, enum registry_kind kind,

@@ -36,8 +36,9 @@ static const struct member rule[] = {
     MEMBER("type"),       MEMBER("priority"), MEMBER("limit"),           MEMBER("known"),
     MEMBER("normalizer"), MEMBER("blocked"),  MEMBER("blockedPatterns"), MEMBERS_END,
 };
-static const struct member rules[] = {MEMBER_OF("identifiers", rule), MEMBER("alwaysBlocked"),
-                                      MEMBER("me_for"), MEMBERS_END};
+static const struct member phone[] = {MEMBER("country"), MEMBER("sources"), MEMBERS_END};
+static const struct member rules[] = {MEMBER_OF("phone", phone), MEMBER_OF("identifiers", rule),
+                                      MEMBER("alwaysBlocked"), MEMBER("me_for"), MEMBERS_END};
 
 static const struct member purchases[] = {MEMBER("events"), MEMBER("sources"), MEMBERS_END};
 

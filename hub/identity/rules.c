@@ -85,10 +85,14 @@ bool identity_rules_read(const msgpack_object *object, struct identity_rules *re
         return error_set(err, ERROR_INVALID, "\"identifiers\" must be an array of up to %d rules",
                          IDENTITY_RULES_MAX);
     }
+    if (!phone_countries_read(value_member_c(object, "phone"), &ret->phone, err)) {
+        return error_add_context(err, "phone");
+    }
     for (uint32_t i = 0; i < list->via.array.size; i++) {
         if (!read_rule(&list->via.array.ptr[i], &ret->rules[ret->count], err)) {
             return error_add_context(err, "rule %u", i);
         }
+        ret->rules[ret->count].country = ret->phone.otherwise;
         ret->count++;
     }
     return true;
@@ -104,7 +108,8 @@ struct identity_rule identity_rule_of(const struct identity_rules *rules, struct
     return (struct identity_rule){.type = type,
                                   .priority = 50,
                                   .is_known = !slice_is(type, identity_seat_type),
-                                  .normalizer = identifier_normalizer_default(type)};
+                                  .normalizer = identifier_normalizer_default(type),
+                                  .country = rules->phone.otherwise};
 }
 
 static bool is_listed(const msgpack_object *list, struct slice value,
@@ -133,7 +138,7 @@ struct slice identity_normalize(const struct identity_rule *rule, struct slice v
     if (blocked_value(rule->type, rule->normalizer, value)) {
         return nobody;
     }
-    value = identifier_normalize(rule->normalizer, value, arena);
+    value = identifier_normalize_in(rule->normalizer, rule->country, value, arena);
     bool is_blocked = value.len == 0 || blocked_value(rule->type, rule->normalizer, value) ||
                       is_listed(rule->blocked, value, is_same) ||
                       is_listed(rule->blocked_patterns, value, blocked_matches);
@@ -143,6 +148,7 @@ struct slice identity_normalize(const struct identity_rule *rule, struct slice v
 struct extraction {
     const struct identity_rules *rules;
     struct arena *arena;
+    uint16_t country; /* of the source's national telephone numbers */
     size_t count;
     int64_t priorities[LIMIT_EVENT_IDENTIFIERS];
     struct identifier *ret;
@@ -157,6 +163,7 @@ static void add(struct extraction *x, struct slice type, struct slice value)
         x->count == LIMIT_EVENT_IDENTIFIERS) {
         return;
     }
+    rule.country = x->country;
     value = identity_normalize(&rule, value, x->arena);
     if (value.len == 0) {
         return;
@@ -248,6 +255,7 @@ size_t identity_extract(const struct identity_rules *rules, const struct event *
                         struct identifier ret[LIMIT_EVENT_IDENTIFIERS])
 {
     struct extraction x = {.rules = rules, .arena = arena, .ret = ret};
+    x.country = phone_country_of(&rules->phone, event->source);
     const msgpack_object *context = value_member_c(&event->body_map, "context");
     for (size_t i = 0; i < named_count; i++) {
         add(&x, named[i].type, named[i].value);

@@ -8,6 +8,7 @@
  *     {"identifiers":[{"type":"loyalty_id","priority":80,"limit":5,"known":true,
  *                      "normalizer":"trim","blocked":["house account"],
  *                      "blockedPatterns":["TEMP-*"]}…],
+ *      "phone":{"country":"FR","sources":{"shop-berlin":"DE"}},
  *      "me_for":"30d"}
  *
  * Blocked values come on top of those that name nobody anywhere (shared/blocked.h).
@@ -18,6 +19,7 @@
 #include "shared/event.h"
 #include "shared/identifier.h"
 #include "shared/limits.h"
+#include "shared/phone.h"
 
 struct identity_rule {
     struct slice type;
@@ -25,6 +27,7 @@ struct identity_rule {
     int64_t limit;    /* of this type in one profile; 0: none */
     bool is_known;    /* whoever has one is known, not anonymous */
     enum identifier_normalizer normalizer;
+    uint16_t country; /* of national telephone numbers, where no source says another; 0: none */
     const msgpack_object *blocked;          /* texts that name nobody, in any case; or NULL */
     const msgpack_object *blocked_patterns; /* the same, with * and ?; or NULL */
 };
@@ -35,6 +38,7 @@ struct identity_rules {
     int64_t me_for_ms;
     size_t count;
     struct identity_rule rules[IDENTITY_RULES_MAX];
+    struct phone_countries phone;
 };
 
 /* The default rules as JSON. */

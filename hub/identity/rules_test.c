@@ -136,6 +136,18 @@ static void test_rules_add_values_and_patterns_of_their_own(void **state)
     }
 }
 
+static void test_national_phones_are_of_the_country_of_their_source(void **state)
+{
+    struct fixture *f = *state;
+    use_rules(f, "{\"identifiers\":[{\"type\":\"phone\"}],"
+                 "\"phone\":{\"country\":\"FR\",\"sources\":{\"web\":\"CH\"}}}");
+    const char *body = "{\"traits\":{\"phone\":\"079 123 45 67\"}}";
+    assert_string_equal(extract(f, EVENT_IDENTIFY, "", "", body), "phone=+41791234567 ");
+    struct identity_rule rule = identity_rule_of(&f->rules, slice_text("phone"));
+    struct slice asked = identity_normalize(&rule, slice_text("06 12 34 56 78"), &f->arena);
+    assert_true(slice_is(asked, "+33612345678")); /* whoever asks is of no source */
+}
+
 static void test_lists_that_are_none_are_refused(void **state)
 {
     static const char *const rows[] = {
@@ -150,6 +162,22 @@ static void test_lists_that_are_none_are_refused(void **state)
     }
 }
 
+static void test_countries_that_are_none_are_refused(void **state)
+{
+    static const char *const rows[] = {
+        "\"FR\"",           "{\"country\":\"France\"}",
+        "{\"country\":33}", "{\"country\":\"XX\"}",
+        "{\"sources\":[]}", "{\"sources\":{\"web\":\"+33\"}}",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct error err;
+        char json[128];
+        snprintf(json, sizeof json, "{\"identifiers\":[],\"phone\":%s}", rows[i]);
+        assert_false(read_rules(*state, json, &err));
+        assert_non_null(strstr(err.message, "phone"));
+    }
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -157,7 +185,9 @@ int main(void)
         WITH(test_the_default_rules_bound_every_type_that_names_a_person),
         WITH(test_a_value_that_names_nobody_is_no_identifier_at_any_door),
         WITH(test_rules_add_values_and_patterns_of_their_own),
+        WITH(test_national_phones_are_of_the_country_of_their_source),
         WITH(test_lists_that_are_none_are_refused),
+        WITH(test_countries_that_are_none_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ const PLAYED = {
   20: { lacks: [/user_id/], profiles: 2 },
   21: { lacks: [/user_id/], profiles: 8 },
   23: { lacks: [/(?:loyalty_id="[^"]*" .*){6}/] },
+  24: { has: [/phone="\+33612345678"/], lacks: [/phone="33612345678"|phone="0033/] },
   30: { has: [/ab\ufffdAYZ/] },
   31: { has: [/"a\ufffd"/, /"\ufffda"/, /"😀"/] },
   32: { has: [/identify/, / E /, / F /] },
@@ -116,6 +117,20 @@ test("the list of values that name nobody is shown, and an operator adds to it",
   await waitUntil(() => hub.profile("email", emails[2]));
   assert.equal(await hub.profile("email", emails[0]), undefined);
   assert.equal(await hub.profile("email", emails[1]), undefined);
+});
+
+test("a telephone number is one person in every spelling, of the country that the rules tell", async (t) => {
+  const { hub, collector } = await startSite(t);
+  const rules = { ...(await hub.get("/v1/identity-rules")), phone: { country: "FR" } };
+  assert.equal((await hub.api("PUT", "/v1/identity-rules", rules)).status, 200);
+  const wrong = await hub.api("PUT", "/v1/identity-rules", { ...rules, phone: { country: "France" } });
+  assert.equal(wrong.status, 400);
+  const spellings = ["+33 6 12 34 56 78", "0033612345678", "+33 (0)6 12 34 56 78", "06 12 34 56 78", "\uff0b33612345678"];
+  await collector.send(
+    spellings.map((phone, i) => ({ type: "identify", anonymousId: `p${i}`, traits: { phone } })),
+  );
+  await waitUntil(async () => (await hub.profile("phone", "+33612345678"))?.eventCount === spellings.length);
+  await waitUntil(async () => (await collector.customer("phone", "06.12.34.56.78")).status === 200);
 });
 
 /* A shop's address on every card: the merges end, and the journal says why. */

@@ -1,10 +1,11 @@
 /* Amounts of any locale: what is read is a number as JSON writes it, and says the same again; a
- * number has no other reading that differs by its thousands. And identifiers: none names somebody
- * and nobody, and trimming and blocking end. */
+ * number has no other reading that differs by its thousands. And identifiers: what is trimmed names
+ * somebody or nobody as before, and a telephone number that is normalised stays as it is. */
 #include "collector/drop/amount.h"
 
 #include "shared/blocked.h"
 #include "shared/json.h"
+#include "shared/phone.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +28,17 @@ static void check(struct slice text, char decimal, const char *thousands)
     buf_done(&packed);
 }
 
+static void check_phone(struct slice text, const char *country_name)
+{
+    struct arena arena;
+    uint16_t country = phone_country_from(slice_text(country_name));
+    arena_init(&arena, 256);
+    struct slice once = phone_normalize(text, country, &arena);
+    struct slice twice = phone_normalize(once, country, &arena);
+    ensure(slice_equal(once, twice) && once.len <= 65);
+    arena_done(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice text = slice_make(data, size);
@@ -41,5 +53,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                blocked_value(slice_text("card"), normalizer, trimmed));
     }
     (void)blocked_matches(text, text);
+    check_phone(text, "");
+    check_phone(text, "FR");
+    check_phone(text, "IT");
+    check_phone(text, "US");
+    check_phone(text, "DE");
     return 0;
 }
