@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <unistd.h>
 #include "collector/drop/order.h"
+#include "collector/drop/utf16.h"
 #include "shared/identifier.h"
 
 /* An event of the allowed size takes no more, even if each of its bytes has to be escaped; and a
@@ -28,9 +29,10 @@ struct drop_file {
     struct taken order_row;        /* the first of them, without its bytes */
     struct drop_position order_at; /* where it began */
     struct order_ids *ids;
-    bool is_end;      /* nothing follows data */
-    size_t end_marks; /* but for these bytes, which were dropped */
-    bool ends_in_cr;  /* its lines do, and are made to end in LF */
+    bool is_end;       /* nothing follows data */
+    size_t end_marks;  /* but for these bytes, which were dropped */
+    bool is_converted; /* from UTF-16: places are those of another file */
+    bool ends_in_cr;   /* its lines do, and are made to end in LF */
 };
 
 void drop_batch_init(struct drop_batch *batch)
@@ -223,19 +225,13 @@ static bool next_row(struct drop_file *f, struct taken *ret, bool *ret_end, stru
 
 /* ---- The file ---- */
 
-static bool check_start(struct drop_file *f, struct error *err)
+static void skip_mark(struct drop_file *f)
 {
     struct slice text = rest(f);
-    if (text.len >= 2 &&
-        (memcmp(text.data, "\xff\xfe", 2) == 0 || memcmp(text.data, "\xfe\xff", 2) == 0)) {
-        return error_set(err, ERROR_INVALID,
-                         "the file is UTF-16; let the till write UTF-8 or windows-1252");
-    }
     if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
         f->at += 3;
         f->position.offset += 3;
     }
-    return true;
 }
 
 /* Lines that end in CR alone: no LF is in sight. */
@@ -283,9 +279,10 @@ static bool read_header(struct drop_file *f, struct error *err)
 static bool start(struct drop_file *f, struct drop_position from, struct error *err)
 {
     f->position = (struct drop_position){.line = 1};
-    if (!read_more(f, err) || !check_start(f, err)) {
+    if (!read_more(f, err)) {
         return false;
     }
+    skip_mark(f);
     find_line_end(f);
     if (mapping_is_csv(f->mapping)) {
         take_delimiter(f);
@@ -308,8 +305,18 @@ static bool start(struct drop_file *f, struct drop_position from, struct error *
 bool drop_file_open(int fd, const char *name, struct mapping *mapping, struct drop_position from,
                     struct drop_file **ret, struct error *err)
 {
+    int converted;
+    if (!utf16_convert(fd, &converted, err)) {
+        close(fd);
+        return false;
+    }
     struct drop_file *f = memory_allocate_zeroed(sizeof *f);
     f->fd = fd;
+    if (converted >= 0) {
+        close(fd);
+        f->fd = converted;
+        f->is_converted = true;
+    }
     f->name = slice_text(name);
     f->mapping = mapping;
     buf_init(&f->data, DROP_ROW_BYTES_MAX + CHUNK_BYTES);
@@ -325,6 +332,11 @@ bool drop_file_open(int fd, const char *name, struct mapping *mapping, struct dr
     }
     *ret = f;
     return true;
+}
+
+bool drop_file_has_places(const struct drop_file *f)
+{
+    return !f->is_converted;
 }
 
 void drop_file_close(struct drop_file **file)

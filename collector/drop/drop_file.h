@@ -52,6 +52,9 @@ MUST_CHECK bool drop_file_open(int fd, const char *name, struct mapping *mapping
                                struct drop_position from, struct drop_file **ret,
                                struct error *err);
 void drop_file_close(struct drop_file **file);
+/* Are positions offsets in the very file? Not where it is in UTF-16: they are in what it says then,
+ * and lead to the same row each time. */
+bool drop_file_has_places(const struct drop_file *file);
 
 /* The next rows; none at the end of the file. Fails where reading fails. */
 MUST_CHECK bool drop_file_read(struct drop_file *file, struct drop_batch *batch, struct error *err);

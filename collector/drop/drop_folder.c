@@ -288,7 +288,7 @@ static bool take_rows(struct drop_folder *d, struct taking *t, struct drop_file 
         if (d->batch.row_count == 0) {
             return finish(d, t);
         }
-        if (d->batch.end.offset > t->file->identity.size) {
+        if (drop_file_has_places(file) && d->batch.end.offset > t->file->identity.size) {
             /* It grows, and its last row may be half of one: it was not complete. */
             forget_progress(d);
             return true;

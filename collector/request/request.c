@@ -422,6 +422,14 @@ static void read_request(struct parser *p)
     }
 }
 
+/* By its mark, or by the zero that is half of its first character. */
+static bool is_utf16(struct slice text)
+{
+    return text.len >= 2 && ((text.data[0] == 0xff && text.data[1] == 0xfe) ||
+                             (text.data[0] == 0xfe && text.data[1] == 0xff) ||
+                             (text.data[0] == 0) != (text.data[1] == 0));
+}
+
 void request_parse(struct request *r, enum event_type type, struct slice json, struct rand *rand)
 {
     struct json_doc doc;
@@ -431,7 +439,10 @@ void request_parse(struct request *r, enum event_type type, struct slice json, s
     if (json_parse(r->parser, json, &doc)) {
         read_request(&p);
     } else {
-        r->refusal = refusal_make("invalid-json", "The body is not valid JSON.", NULL);
+        r->refusal = refusal_make("invalid-json",
+                                  is_utf16(json) ? "The body is UTF-16; JSON is sent in UTF-8."
+                                                 : "The body is not valid JSON.",
+                                  NULL);
     }
     if (r->refusal.code == NULL && (r->outer[0].len > 0 || r->outer[1].len > 0)) {
         request_merge_outer(r);

@@ -354,6 +354,19 @@ static void test_an_event_is_taken_whatever_its_time_looks_like(void **state)
     }
 }
 
+static void test_a_body_in_utf16_is_told_so(void **state)
+{
+    static const char *const rows[] = {"\xff\xfe{\0}\0", "\xfe\xff\0{\0}", "{\0}\0\0\0",
+                                       "\0{\0}\0\0"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < 4; i++) {
+        parse_slice(f, EVENT_PAGE, slice_make(rows[i], 6));
+        assert_code(f->request.refusal, "invalid-json", "UTF-16");
+        assert_string_equal(f->request.refusal.message,
+                            "The body is UTF-16; JSON is sent in UTF-8.");
+    }
+}
+
 static void test_a_sent_at_that_nobody_can_read_costs_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -1095,6 +1108,7 @@ int main(void)
         WITH(test_one_bad_item_is_marked_and_its_neighbours_are_taken),
         WITH(test_an_empty_array_stands_for_an_empty_object),
         WITH(test_an_event_is_taken_whatever_its_time_looks_like),
+        WITH(test_a_body_in_utf16_is_told_so),
         WITH(test_a_sent_at_that_nobody_can_read_costs_nothing),
         WITH(test_a_batch_of_unreadable_times_keeps_every_body),
         WITH(test_events_of_one_millisecond_are_put_in_the_order_of_their_microseconds),
