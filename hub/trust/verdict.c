@@ -105,9 +105,9 @@ static enum evidence_kind evidence_of(const struct verdict *v, const struct iden
         if (!slice_equal(fact.type, id.type)) {
             continue;
         }
-        enum identifier_normalizer how = identity_rule_of(rules, id.type).normalizer;
+        struct identity_rule rule = identity_rule_of(rules, id.type);
         if (fact.value.len == 0 ||
-            slice_equal(identifier_normalize(how, fact.value, arena), id.value)) {
+            slice_equal(identity_normalize(&rule, fact.value, arena), id.value)) {
             return v->facts[i].kind;
         }
     }

@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const CASES = process.env.E2E_CASES ?? join(ROOT, "..", "shared", "cases");
 const PLAYER = join(CASES, "play.mjs");
 
-/* Of each case: what must be printed, and what must not. */
+/* Of each case: what must be printed, and what must not; how many profiles there are, and how many with an e-mail. */
 const PLAYED = {
   "01": { has: [/rejected\//, /line 2,/, /line 3,/, /line 5,/, /"total":1234\.5/], lacks: [/1250|"total":99|"total":1234\b(?!\.5)/] },
   "02": { has: [/"total":30\b/, /"total":45\b/, /"total":50\b/] },
@@ -25,8 +25,8 @@ const PLAYED = {
   "09": { has: [/done\//, /"total":9\.9/, /"total":1\.1/], profiles: 2 },
   10: { has: [/done\//, /"total":30\b/, /Cup/, /Plate/], profiles: 1 },
   11: { has: [/"total":9\.9/, /"total":1\.1/] },
-  20: { lacks: [/user_id/], profiles: 2 },
-  21: { lacks: [/user_id/], profiles: 8 },
+  20: { lacks: [/user_id/], people: 2 },
+  21: { lacks: [/user_id/], people: 8 },
   23: { lacks: [/(?:loyalty_id="[^"]*" .*){6}/] },
   24: { has: [/phone="\+33612345678"/], lacks: [/phone="33612345678"|phone="0033/] },
   30: { has: [/ab\ufffdAYZ/] },
@@ -41,7 +41,7 @@ const PLAYED = {
   40: { has: [/segments by-product/] },
 };
 
-for (const [number, { has = [], lacks = [], profiles }] of Object.entries(PLAYED)) {
+for (const [number, { has = [], lacks = [], profiles, people }] of Object.entries(PLAYED)) {
   const skip = !existsSync(PLAYER) && `the inputs of the field are not at ${CASES}`;
   test(`the input ${number} of the field comes to what it should`, { skip }, async () => {
     const file = readdirSync(CASES).find((name) => name.startsWith(number) && !name.endsWith(".mapping"));
@@ -49,6 +49,7 @@ for (const [number, { has = [], lacks = [], profiles }] of Object.entries(PLAYED
     const came = stdout.replace(/^right:.*$/m, "");
     for (const pattern of has) assert.match(came, pattern);
     for (const pattern of lacks) assert.doesNotMatch(came, pattern);
+    if (people !== undefined) assert.equal(came.match(/^profile .*\bemail=/gm)?.length, people, came);
     if (profiles !== undefined) assert.equal(came.match(/^profile /gm)?.length, profiles, came);
   });
 }
