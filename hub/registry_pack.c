@@ -6,8 +6,7 @@
 
 /* Counts what the hub itself has added to the gate's state over time, so that collectors which have
  * the same definitions in an older shape get them once more: 1, the key of links; 2, ids and trust
- * of sources; 3, secret write keys as hashes; 4, countries of
- * telephone numbers. */
+ * of sources; 3, secret write keys as hashes; 4, countries of telephone numbers. */
 enum { GATE_SHAPE = 4 };
 
 static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
