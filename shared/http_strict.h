@@ -2,7 +2,7 @@
  * has refused, because two programs in a row may take it for different requests: lines that end in
  * CR or LF alone, folded values, space before a colon, NUL, two lengths, a length beside chunks,
  * none or two Hosts. What it refuses by itself (other lengths than numbers, chunks that are none)
- * is not looked at here.
+ * is not looked at here. Between chunks it takes LF alone, which nobody is told.
  *
  * The bytes are gone when it tells of a request, but it reads in place: the names and values that
  * it hands out still lie where they came, each line two bytes after the one before. Whatever it

@@ -40,6 +40,19 @@ test("with a listener of their own, metrics are there and nowhere else", async (
   }
 });
 
+test("metrics name a source by its id, and no write key stands in them, be it known or not", async (t) => {
+  const sources = { shop: { name: "Shop", writeKeys: ["key-of-the-shop", "older-key"], consent: { required: ["analytics"] } } };
+  const { collector, hub } = await startSite(t, { sources, segments: {}, writeKey: "key-of-the-shop" });
+  for (const writeKey of ["key-of-the-shop", "older-key", "key-of-nobody"]) {
+    const refused = await collector.post("/v1/track", { event: "Seen", anonymousId: "v-1", messageId: writeKey }, { writeKey });
+    assert.equal(refused.status, writeKey === "key-of-nobody" ? 401 : 400, refused.text);
+  }
+  const { text } = await collector.get("/metrics");
+  assert.match(text, /^tributary_refused_events_total\{source="shop",reason="consent-missing"\} 2$/m);
+  assert.match(text, /^tributary_refused_events_total\{source="",reason="unknown-write-key"\} 1$/m);
+  for (const metrics of [text, (await request(`${hub.url}/metrics`)).text]) assert.doesNotMatch(metrics, /key-of|older-key/);
+});
+
 test("a token for another site is given to the browser that holds the id, for a page that a source names", async (t) => {
   const origin = "https://shop.example";
   const sources = { web: { name: "web", origins: [origin], consent: { exempt: true } } };
