@@ -242,7 +242,8 @@ bool snowplow_is_proof(const msgpack_object *entity, struct slice *ret_token)
            value_text(value_member_c(value_member_c(entity, "data"), "token"), ret_token);
 }
 
-/* Trackers have no field for it, so it comes as an entity. Of several the last counts. */
+/* Trackers have no field for it, so it comes as an entity (TRUST.md). Of several the last counts.
+ */
 static void take_proof(struct snowplow_reading *r)
 {
     uint32_t count = r->contexts == NULL ? 0 : r->contexts->via.array.size;

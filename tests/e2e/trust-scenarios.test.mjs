@@ -1,6 +1,6 @@
 // What collector/TRUST.md promises, scenario by scenario: who becomes whom, by which evidence, and who stays a visitor.
 import assert from "node:assert/strict";
-import { test } from "./support/site.mjs";
+import { test, waitUntil } from "./support/site.mjs";
 import { assertVisitor, claimsOf, eventsOf, openShop, valuesOf } from "./support/trust.mjs";
 
 const JANE = "jane@example.com";
@@ -68,6 +68,22 @@ test("shared tablet: another user opens a visitor of her own, a proof hands the 
   assert.deepEqual(valuesOf(toms, "email"), ["tom@example.com"]);
   const janes = await eventsOf(shop.hub, await shop.profile("user_id", "u-jane"));
   assert.ok(janes.includes("Looked") && !janes.includes("Bought"), janes.join());
+});
+
+test("shared tablet: once another was proven there its pages are told nothing of the first, until she proves again", async (t) => {
+  const shop = await openShop(t);
+  if (!shop.hasAudiences) return t.skip("this collector tells a browser of its profile whatever the evidence");
+  const order = { type: "track", event: "Order Completed", properties: { order_id: "1", total: 80 } };
+  await shop.till({ ...order, userId: "u-jane" });
+  const tablet = shop.browser("tablet");
+  const told = (keys) =>
+    waitUntil(async () => (await shop.collector.me("tablet")).segments.join() === keys, { what: `the tablet to be told ${keys}` });
+  await tablet.prove(jane);
+  await told("buyers");
+  await tablet.prove(tom);
+  await told("");
+  await tablet.prove(jane);
+  await told("buyers");
 });
 
 test("second device: a proof on each joins them", async (t) => {

@@ -5,11 +5,11 @@ import { Signer } from "../../demo/signer.mjs";
 import { startSite, waitUntil } from "./site.mjs";
 
 const exempt = { consent: { exempt: true } };
-const bothAudiences = {};
+const AUDIENCES = { edge: ["page", "staff"] };
 
 export const SEGMENTS = {
-  buyers: { name: "Bought something", where: { event: "Order Completed" }, ...bothAudiences },
-  readers: { name: "Newsletter", where: { trait: "newsletter", eq: true }, ...bothAudiences },
+  buyers: { name: "Bought something", where: { event: "Order Completed" } },
+  readers: { name: "Newsletter", where: { trait: "newsletter", eq: true } },
 };
 
 /* Start it. `browser(anonymousId)` speaks as that browser's page, `app(…)` and `open(…)` as theirs. */
@@ -24,16 +24,25 @@ export async function openShop(t) {
       server: { ...exempt, trust: "server" },
       till: { ...exempt, trust: "server" },
     },
-    segments: SEGMENTS,
+    segments: {},
     writeKey: "server",
   });
-  for (const trait of ["firstName", "city"]) await site.hub.put(`/v1/traits/${trait}`, { edge: true });
-  return new Shop(site, signer, appSigner);
+  const marks = [];
+  for (const [key, segment] of Object.entries(SEGMENTS)) marks.push(await show(site.hub, `/v1/segments/${key}`, segment));
+  for (const trait of ["firstName", "city"]) marks.push(await show(site.hub, `/v1/traits/${trait}`, {}, { edge: true }));
+  return new Shop(site, signer, appSigner, marks.every(Boolean));
+}
+
+/* Define it to be shown on pages and to staff. False: this hub knows no audiences, and shows it all the same. */
+async function show(hub, path, definition, shown = {}) {
+  const answer = await hub.api("PUT", path, { ...definition, ...AUDIENCES });
+  if (answer.status === 400) await hub.put(path, { ...definition, ...shown });
+  return answer.status < 300;
 }
 
 class Shop {
-  constructor(site, signer, appSigner) {
-    Object.assign(this, { hub: site.hub, collector: site.collector, signer, appSigner, count: 0 });
+  constructor(site, signer, appSigner, hasAudiences) {
+    Object.assign(this, { hub: site.hub, collector: site.collector, signer, appSigner, hasAudiences, count: 0 });
   }
 
   send(writeKey, event) {
