@@ -176,6 +176,7 @@ static void on_gate_changed(void *user, struct slice state)
     log_info_limited("gate-changed", "The hub sent new definitions. version=%llu",
                      (unsigned long long)gate_version(gate));
     set_gate(c, gate);
+    edge_tell_all(c->edge);
 }
 
 /* The last definitions that arrived, or those of the enrolment, whichever are newer. Of the latter

@@ -136,18 +136,25 @@ static void put_identifiers(const struct profile *p, const struct catalog *catal
 
 /* ---- What is shown ---- */
 
-static void put_segments(const struct profile *p, const struct catalog *catalog, bool with_names,
-                         msgpack_packer *k)
+/* Collectors that know of audiences get whatever is shown to somebody; older ones show all they
+ * have to everybody, and get what everybody may see. */
+static bool goes_to(enum card_shape shape, enum audience audience)
+{
+    return shape == CARD_BROWSERS ? audience != AUDIENCE_NOBODY : audience == AUDIENCE_ALL;
+}
+
+static void put_segments(const struct profile *p, const struct catalog *catalog,
+                         enum card_shape shape, msgpack_packer *k)
 {
     size_t count = 0;
     for (size_t i = 0; i < p->membership_count; i++) {
-        count += catalog_segment_key(catalog, p->memberships[i].segment).len > 0;
+        count += goes_to(shape, catalog_segment_of(catalog, p->memberships[i].segment).edge);
     }
     msgpack_pack_array(k, count);
     for (size_t i = 0; i < p->membership_count; i++) {
         struct catalog_segment segment = catalog_segment_of(catalog, p->memberships[i].segment);
-        bool is_named = with_names && segment.name.len > 0;
-        if (segment.key.len == 0) {
+        bool is_named = shape == CARD_NAMED && segment.name.len > 0;
+        if (!goes_to(shape, segment.edge)) {
             continue;
         }
         msgpack_pack_array(k, is_named ? 3 : 2);
@@ -159,22 +166,26 @@ static void put_segments(const struct profile *p, const struct catalog *catalog,
     }
 }
 
-static bool goes_to_edge(const struct profile_trait *trait, const struct catalog *catalog)
+static bool trait_goes_to(enum card_shape shape, const struct profile_trait *trait,
+                          const struct catalog *catalog)
 {
     bool is_deleted = trait->value.len == 1 && trait->value.data[0] == 0xc0;
-    return !is_deleted && catalog_is_edge_trait(catalog, trait->name);
+    return !is_deleted && goes_to(shape, catalog_trait_audience(catalog, trait->name));
 }
 
-static void put_traits(const struct profile *p, const struct catalog *catalog, struct buf *out,
-                       msgpack_packer *k)
+static void put_traits(const struct profile *p, const struct catalog *catalog,
+                       enum card_shape shape, struct buf *out)
 {
+    msgpack_packer packer;
+    msgpack_packer *k = &packer;
     size_t count = 0;
+    value_packer_init(k, out);
     for (size_t i = 0; i < p->trait_count; i++) {
-        count += goes_to_edge(&p->traits[i], catalog);
+        count += trait_goes_to(shape, &p->traits[i], catalog);
     }
     msgpack_pack_map(k, count);
     for (size_t i = 0; i < p->trait_count; i++) {
-        if (goes_to_edge(&p->traits[i], catalog)) {
+        if (trait_goes_to(shape, &p->traits[i], catalog)) {
             value_pack_text(k, p->traits[i].name);
             buf_put_slice(out, p->traits[i].value);
         }
@@ -238,7 +249,6 @@ void card_write(const struct profile *p, const struct catalog *catalog, struct c
     msgpack_packer k;
     struct chosen browsers = {0};
     size_t merged = p->merged_count > CARD_MERGED_MAX ? CARD_MERGED_MAX : p->merged_count;
-    bool is_full = reader.shape >= CARD_NAMED;
     choose_browsers(p, reader.collector, &browsers);
     value_packer_init(&k, out);
     msgpack_pack_array(&k, members_of(reader.shape));
@@ -246,8 +256,8 @@ void card_write(const struct profile *p, const struct catalog *catalog, struct c
     msgpack_pack_uint64(&k, p->version);
     msgpack_pack_int64(&k, now_ms);
     put_identifiers(p, catalog, reader.shape == CARD_BROWSERS ? NULL : &browsers, &k);
-    put_segments(p, catalog, is_full, &k);
-    put_traits(p, catalog, out, &k);
+    put_segments(p, catalog, reader.shape, &k);
+    put_traits(p, catalog, reader.shape, out);
     put_consents(p, &k);
     msgpack_pack_array(&k, merged);
     for (size_t i = p->merged_count - merged; i < p->merged_count; i++) {
@@ -258,7 +268,7 @@ void card_write(const struct profile *p, const struct catalog *catalog, struct c
     } else {
         msgpack_pack_false(&k);
     }
-    if (is_full) {
+    if (reader.shape >= CARD_NAMED) {
         put_purchases(p, &k);
     }
     if (reader.shape == CARD_BROWSERS) {

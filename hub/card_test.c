@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 #include "shared/json.h"
 
@@ -212,6 +213,49 @@ static void test_what_names_a_person_is_kept_before_what_does_not(void **state)
     assert_true(slice_is(id.value, "d-1")); /* the earliest seen is left out */
 }
 
+static const char four[] =
+    "\"segments\":["
+    "{\"id\":1,\"key\":\"p\",\"version\":1,\"where\":{\"known\":true},\"edge\":[\"page\"]},"
+    "{\"id\":2,\"key\":\"s\",\"version\":1,\"where\":{\"known\":true},\"edge\":[\"staff\"]},"
+    "{\"id\":3,\"key\":\"ps\",\"version\":1,\"name\":\"Both\",\"where\":{\"known\":true},"
+    "\"edge\":[\"page\",\"staff\"]},"
+    "{\"id\":4,\"key\":\"none\",\"version\":1,\"where\":{\"known\":true}}],"
+    "\"edgeTraits\":[[\"tp\",[\"page\"],1],[\"tps\",[\"page\",\"staff\"],1],[\"tnone\",[],1]]";
+
+static bool is_in(const struct fixture *f, const char *text)
+{
+    return memmem(f->bytes.data, f->bytes.len, text, strlen(text)) != NULL;
+}
+
+static void test_what_is_shown_to_nobody_does_not_go_to_the_edge(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const traits[] = {"tp", "tps", "tnone", "undefined"};
+    define(f, identity_rules_default, four);
+    for (uint32_t segment = 1; segment <= 4; segment++) {
+        profile_enter(f->profile, segment, 5);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        struct profile_trait trait = {.name = slice_text(traits[i]), .value = slice_text("\x2a")};
+        (void)profile_set_trait(f->profile, &trait);
+    }
+    write_card(f, WEB, CARD_BROWSERS);
+    assert_int_equal(f->card.segments->via.array.size, 3);
+    assert_int_equal(f->card.segments->via.array.ptr[0].via.array.size, 2);
+    assert_int_equal(f->card.traits->via.map.size, 2);
+    assert_false(is_in(f, "none") || is_in(f, "tnone") || is_in(f, "undefined"));
+    assert_false(is_in(f, "Both")); /* names are the gate's */
+
+    /* One that shows all that it has to everybody gets what everybody may see. */
+    write_card(f, WEB, CARD_NAMED);
+    assert_int_equal(f->card.segments->via.array.size, 1);
+    assert_int_equal(f->card.traits->via.map.size, 1);
+    assert_true(is_in(f, "ps") && is_in(f, "Both") && is_in(f, "tps"));
+    write_card(f, WEB, CARD_FIRST);
+    assert_int_equal(f->card.segments->via.array.size, 1);
+    assert_false(is_in(f, "Both"));
+}
+
 #define WITH(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -221,6 +265,7 @@ int main(void)
         WITH(test_a_browser_at_which_another_was_proven_is_evidently_nobodys),
         WITH(test_an_older_collector_gets_its_own_browsers_among_the_identifiers),
         WITH(test_of_many_browsers_a_card_names_the_latest),
+        WITH(test_what_is_shown_to_nobody_does_not_go_to_the_edge),
         WITH(test_what_names_a_person_is_kept_before_what_does_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,17 +40,6 @@ const char *registry_kind_name(enum registry_kind kind)
     return "";
 }
 
-static bool is_for_partitions(enum registry_kind kind)
-{
-    return kind == REGISTRY_SEGMENT || kind == REGISTRY_TRAIT || kind == REGISTRY_RULES ||
-           kind == REGISTRY_BUSINESS_KEY || kind == REGISTRY_PURCHASES;
-}
-
-static bool is_for_gates(enum registry_kind kind)
-{
-    return kind == REGISTRY_SOURCE || kind == REGISTRY_RULES || kind == REGISTRY_PLAN;
-}
-
 static size_t place_of(const struct registry *r, enum registry_kind kind, struct slice key,
                        bool *ret_found)
 {
@@ -107,15 +96,20 @@ static void remove_at(struct registry *r, size_t at)
 
 /* ---- On disk ---- */
 
+/* stored: never renumber. Versions before 0.2 did not write the last two. */
+enum { ENTRY_MEMBERS = 6, ENTRY_MEMBERS_OLD = 4 };
+
 static void write_entry(const struct entry *e, struct buf *out)
 {
     msgpack_packer k;
     value_packer_init(&k, out);
-    msgpack_pack_array(&k, 4);
+    msgpack_pack_array(&k, ENTRY_MEMBERS);
     msgpack_pack_uint32(&k, e->id);
     msgpack_pack_uint64(&k, e->version);
     msgpack_pack_int64(&k, e->at_ms);
     value_pack_bin(&k, buf_slice(&e->body));
+    msgpack_pack_uint64(&k, e->meaning_version);
+    msgpack_pack_uint64(&k, e->edge_version);
 }
 
 static bool read_entry(struct registry *r, struct slice key, struct slice value, struct error *err)
@@ -125,19 +119,26 @@ static bool read_entry(struct registry *r, struct slice key, struct slice value,
     struct slice body;
     int64_t id;
     int64_t version;
+    int64_t meaning;
+    int64_t edge;
     int64_t at_ms;
     bool made = msgpack_zone_init(&zone, 1024);
     ensure(made);
     bool fine =
-        key.len >= 2 && value_unpack(value, &zone, &root, err) &&
-        root.type == MSGPACK_OBJECT_ARRAY && root.via.array.size == 4 &&
-        value_int(&root.via.array.ptr[0], &id) && value_int(&root.via.array.ptr[1], &version) &&
-        value_int(&root.via.array.ptr[2], &at_ms) && value_bin(&root.via.array.ptr[3], &body);
+        key.len >= 2 && value_unpack(value, &zone, &root, err) && root.type == MSGPACK_OBJECT_ARRAY;
+    uint32_t members = fine ? root.via.array.size : 0;
+    fine = (members == ENTRY_MEMBERS || members == ENTRY_MEMBERS_OLD) &&
+           value_int(&root.via.array.ptr[0], &id) && value_int(&root.via.array.ptr[1], &version) &&
+           value_int(&root.via.array.ptr[2], &at_ms) && value_bin(&root.via.array.ptr[3], &body) &&
+           value_int(&root.via.array.ptr[members == ENTRY_MEMBERS ? 4 : 1], &meaning) &&
+           value_int(&root.via.array.ptr[members == ENTRY_MEMBERS ? 5 : 1], &edge);
     if (fine) {
         enum registry_kind kind = (enum registry_kind)key.data[1];
         struct entry *e = insert(r, kind, slice_skip(key, 2));
         e->id = (uint32_t)id;
         e->version = (uint64_t)version;
+        e->meaning_version = (uint64_t)meaning;
+        e->edge_version = (uint64_t)edge;
         e->at_ms = at_ms;
         buf_put_slice(&e->body, body);
         r->next_id = e->id >= r->next_id ? e->id + 1 : r->next_id;
@@ -373,10 +374,18 @@ static bool check_gate(const struct registry *r, struct catalog_error *where, st
     return check_plans(r, where, err) && check_write_keys(r, where, err);
 }
 
-/* Write what changed: the entry (NULL: it is gone), the counters and the log's record, at once. */
-static bool persist(struct registry *r, enum registry_kind kind, struct slice key,
-                    const struct entry *entry, struct catalog_error *where, struct error *err)
+struct alteration {
+    enum registry_kind kind;
+    struct slice key;
+    const struct entry *entry; /* NULL: it is gone */
+    struct change change;
+};
+
+/* Write what changed, the counters and the log's record, at once. */
+static bool persist(struct registry *r, const struct alteration *a, struct catalog_error *where,
+                    struct error *err)
 {
+    const struct entry *entry = a->entry;
     struct store_batch more;
     struct buf value;
     struct buf counters;
@@ -391,21 +400,20 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
     store_batch_put(&more, slice_text("V"), buf_slice(&counters));
     if (entry != NULL) {
         write_entry(entry, &value);
-        store_batch_put(&more, store_key(kind, key, key_bytes), buf_slice(&value));
+        store_batch_put(&more, store_key(a->kind, a->key, key_bytes), buf_slice(&value));
     } else {
-        store_batch_delete(&more, store_key(kind, key, key_bytes));
+        store_batch_delete(&more, store_key(a->kind, a->key, key_bytes));
     }
     bool fine = true;
-    /* The router judges events by the sources of their place in the log. */
-    bool is_logged = is_for_partitions(kind) || kind == REGISTRY_SOURCE ||
-                     (kind == REGISTRY_COLLECTOR && entry != NULL &&
+    bool is_logged = a->change.partitions || a->change.router ||
+                     (a->kind == REGISTRY_COLLECTOR && entry != NULL &&
                       (registry_has_scope(entry) || registry_has_carriage(entry)));
     if (is_logged) {
         registry_pack_catalog(r, NULL, &catalog);
         fine = check_catalog(&catalog, where, err);
         record.bytes = buf_slice(&catalog);
     }
-    fine = fine && (!is_for_gates(kind) || check_gate(r, where, err)) &&
+    fine = fine && (!a->change.gates || check_gate(r, where, err)) &&
            eventlog_append(r->log, &record, is_logged ? 1 : 0, &more, err);
     store_batch_done(&more);
     buf_done(&value);
@@ -414,14 +422,15 @@ static bool persist(struct registry *r, enum registry_kind kind, struct slice ke
     return fine;
 }
 
-/* Which sources a collector carries is part of its gate's definitions. */
-static void advance(struct registry *r, enum registry_kind kind, const struct entry *entry)
+static void advance(struct registry *r, const struct alteration *a)
 {
-    bool has_carriage = kind == REGISTRY_COLLECTOR && registry_has_carriage(entry);
+    bool is_gone = a->entry == NULL;
     r->version++;
-    r->catalog_version = is_for_partitions(kind) ? r->version : r->catalog_version;
-    r->gate_version = is_for_gates(kind) || has_carriage ? r->version : r->gate_version;
-    r->traits_version = kind == REGISTRY_TRAIT ? r->version : r->traits_version;
+    r->catalog_version = a->change.partitions ? r->version : r->catalog_version;
+    r->gate_version = a->change.gates ? r->version : r->gate_version;
+    r->traits_version = is_gone && a->kind == REGISTRY_TRAIT && a->change.is_visibility
+                            ? r->version
+                            : r->traits_version;
 }
 
 struct counters {
@@ -447,6 +456,36 @@ static void restore(struct registry *r, struct counters c)
     r->next_id = c.next_id;
 }
 
+/* What a change sets of an entry beside its body. */
+struct stamps {
+    uint64_t version;
+    uint64_t meaning_version;
+    uint64_t edge_version;
+    int64_t at_ms;
+};
+
+static struct stamps stamps_of(const struct entry *e)
+{
+    return (struct stamps){e->version, e->meaning_version, e->edge_version, e->at_ms};
+}
+
+static void stamp(struct entry *e, struct stamps s)
+{
+    e->version = s.version;
+    e->meaning_version = s.meaning_version;
+    e->edge_version = s.edge_version;
+    e->at_ms = s.at_ms;
+}
+
+/* Which sources a collector carries is part of its gate's definitions. */
+static struct change compare_bodies(const struct entry *e, const struct buf *old,
+                                    const struct buf *body)
+{
+    struct change change = registry_compare(e->kind, old, body);
+    change.gates = change.gates || (e->kind == REGISTRY_COLLECTOR && registry_has_carriage(e));
+    return change;
+}
+
 /* Changes the entries first and takes it back where the whole does not compile or store. */
 static bool put_locked(struct registry *r, enum registry_kind kind, struct slice key,
                        struct slice body, struct catalog_error *where, struct error *err)
@@ -456,20 +495,20 @@ static bool put_locked(struct registry *r, enum registry_kind kind, struct slice
     struct buf old;
     size_t at = place_of(r, kind, key, &existed);
     struct entry *e = insert(r, kind, key);
-    uint64_t old_version = e->version;
-    int64_t old_at = e->at_ms;
     buf_init(&old, BODY_BYTES_MAX);
     buf_put_slice(&old, buf_slice(&e->body));
+    struct stamps old_stamps = stamps_of(e);
     buf_clear(&e->body);
     buf_put_slice(&e->body, body);
-    advance(r, kind, e);
+    struct alteration a = {kind, key, e, compare_bodies(e, existed ? &old : NULL, &e->body)};
+    advance(r, &a);
     e->id = existed ? e->id : r->next_id++;
-    e->version = r->version;
-    e->at_ms = clock_now_ms(r->clock);
-    bool fine = persist(r, kind, key, e, where, err);
+    stamp(e, (struct stamps){r->version, a.change.is_meaning ? r->version : e->meaning_version,
+                             a.change.is_visibility ? r->version : e->edge_version,
+                             clock_now_ms(r->clock)});
+    bool fine = persist(r, &a, where, err);
     if (!fine && existed) {
-        e->version = old_version;
-        e->at_ms = old_at;
+        stamp(e, old_stamps);
         buf_clear(&e->body);
         buf_put_slice(&e->body, buf_slice(&old));
     } else if (!fine) {
@@ -518,10 +557,11 @@ static bool delete_locked(struct registry *r, enum registry_kind kind, struct sl
         return true;
     }
     struct entry removed = r->entries[at];
+    struct alteration a = {kind, key, NULL, compare_bodies(&removed, &removed.body, NULL)};
     r->count--;
     memmove(&r->entries[at], &r->entries[at + 1], (r->count - at) * sizeof *r->entries);
-    advance(r, kind, &removed);
-    bool fine = persist(r, kind, key, NULL, where, err);
+    advance(r, &a);
+    bool fine = persist(r, &a, where, err);
     if (!fine) {
         memmove(&r->entries[at + 1], &r->entries[at], (r->count - at) * sizeof *r->entries);
         r->entries[at] = removed;
@@ -552,8 +592,13 @@ bool registry_delete(struct registry *r, enum registry_kind kind, struct slice k
 
 static struct registry_entry view_of(const struct entry *e)
 {
-    return (struct registry_entry){e->kind,    buf_slice(&e->key), e->id,
-                                   e->version, e->at_ms,           buf_slice(&e->body)};
+    return (struct registry_entry){.kind = e->kind,
+                                   .key = buf_slice(&e->key),
+                                   .id = e->id,
+                                   .version = e->version,
+                                   .meaning_version = e->meaning_version,
+                                   .at_ms = e->at_ms,
+                                   .body = buf_slice(&e->body)};
 }
 
 bool registry_find(struct registry *r, enum registry_kind kind, struct slice key,

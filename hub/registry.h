@@ -36,6 +36,8 @@ struct registry_entry {
     struct slice key;
     uint32_t id;      /* never given twice within a kind */
     uint64_t version; /* of the whole registry, when this was last set */
+    /* When what it means was last changed, not only its name or whom it is shown to. */
+    uint64_t meaning_version;
     int64_t at_ms;
     struct slice body; /* MessagePack map */
 };

@@ -6,6 +6,7 @@
 #include "hub/registry.h"
 #include "shared/write_key.h"
 #include "hub/trust/source.h"
+#include "shared/audience.h"
 
 struct entry {
     enum registry_kind kind;
@@ -13,7 +14,19 @@ struct entry {
     struct buf body;
     uint32_t id;
     uint64_t version;
+    uint64_t meaning_version; /* when it last changed for partitions but for whom it is shown to */
+    uint64_t edge_version;    /* when it last began or ceased to be shown to anybody */
     int64_t at_ms;
+};
+
+/* Whom a change of a definition concerns. What is shown to whom is a matter of the gates, so that
+ * it takes effect at once; partitions must know whether it is shown at all, to send cards again. */
+struct change {
+    bool partitions;
+    bool router; /* it judges events by the sources of their place in the log */
+    bool gates;
+    bool is_meaning;    /* of the segment: profiles may be members who were not */
+    bool is_visibility; /* it is shown to nobody any more, or no longer to nobody */
 };
 
 enum { LINK_KEY_BYTES = 32 };
@@ -27,7 +40,7 @@ struct registry {
     uint64_t version;         /* of the last change */
     uint64_t catalog_version; /* of the last change that partitions see */
     uint64_t gate_version;    /* of the last change that gates see */
-    uint64_t traits_version;  /* of the last change of traits */
+    uint64_t traits_version;  /* when a trait that was shown was last deleted */
     uint32_t next_id;
     bool has_link_key;
     uint8_t link_key[LINK_KEY_BYTES];       /* of tokens in links */
@@ -52,5 +65,15 @@ struct source registry_source(const struct entry *entry, msgpack_zone *zone,
 /* Was the scope of this collector, or the list of the sources that it carries, ever set? */
 bool registry_has_scope(const struct entry *collector);
 bool registry_has_carriage(const struct entry *collector);
+
+/* registry_audience.c: to whom definitions are shown, and whom a change concerns. */
+/* The body of an entry. It refers into the entry; msgpack_zone_destroy() ends it. */
+msgpack_object registry_unpack(const struct buf *body, msgpack_zone *zone);
+enum audience registry_audience(const struct entry *entry);
+/* What putting one body in place of another changes; NULL: there is none. */
+struct change registry_compare(enum registry_kind kind, const struct buf *old,
+                               const struct buf *body);
+/* The segments or traits that are shown to somebody: {key: {"edge": […], "name": text}…} */
+void registry_pack_shown(const struct registry *r, enum registry_kind kind, msgpack_packer *k);
 
 #endif

@@ -6,32 +6,31 @@
 
 /* Counts what the hub itself has added to the gate's state over time, so that collectors which have
  * the same definitions in an older shape get them once more: 1, the key of links; 2, ids and trust
- * of sources; 3, secret write keys as hashes; 4, countries of telephone numbers. */
-enum { GATE_SHAPE = 4 };
+ * of sources; 3, secret write keys as hashes; 4, countries of telephone numbers; 5, whom segments
+ * and traits are shown to. */
+enum { GATE_SHAPE = 5 };
 
-static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint64_t version,
-                         const struct buf *body)
+static void pack_segment(msgpack_packer *k, const struct entry *e)
 {
-    struct error err;
     msgpack_zone zone;
-    msgpack_object root;
-    bool made = msgpack_zone_init(&zone, 4096);
-    ensure(made);
-    bool fine = value_unpack(buf_slice(body), &zone, &root, &err);
-    ensure(fine);
+    msgpack_object root = registry_unpack(&e->body, &zone);
     const msgpack_object *where = value_member_c(&root, "where");
     const msgpack_object *name = value_member_c(&root, "name");
-    msgpack_pack_map(k, name == NULL ? 4 : 5);
+    msgpack_pack_map(k, name == NULL ? 6 : 7);
     if (name != NULL) {
         value_pack_cstr(k, "name");
         msgpack_pack_object(k, *name);
     }
     value_pack_cstr(k, "id");
-    msgpack_pack_uint32(k, id);
+    msgpack_pack_uint32(k, e->id);
     value_pack_cstr(k, "key");
-    value_pack_text(k, key);
+    value_pack_text(k, buf_slice(&e->key));
     value_pack_cstr(k, "version");
-    msgpack_pack_uint64(k, version);
+    msgpack_pack_uint64(k, e->meaning_version);
+    value_pack_cstr(k, "edge");
+    audience_pack(k, audience_read(value_member_c(&root, "edge")));
+    value_pack_cstr(k, "edgeVersion");
+    msgpack_pack_uint64(k, e->edge_version);
     value_pack_cstr(k, "where");
     if (where == NULL) {
         msgpack_pack_nil(k);
@@ -39,21 +38,6 @@ static void pack_segment(msgpack_packer *k, uint32_t id, struct slice key, uint6
         msgpack_pack_object(k, *where);
     }
     msgpack_zone_destroy(&zone);
-}
-
-static bool is_edge_trait(const struct entry *e)
-{
-    struct error err;
-    msgpack_zone zone;
-    msgpack_object root;
-    bool edge = false;
-    bool made = msgpack_zone_init(&zone, 1024);
-    ensure(made);
-    if (value_unpack(buf_slice(&e->body), &zone, &root, &err)) {
-        (void)value_bool(value_member_c(&root, "edge"), &edge);
-    }
-    msgpack_zone_destroy(&zone);
-    return edge;
 }
 
 /* A member of a collector's definition; NULL: never set. */
@@ -268,7 +252,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
     value_packer_init(&k, out);
     for (size_t i = 0; i < r->count; i++) {
         segments += r->entries[i].kind == REGISTRY_SEGMENT;
-        traits += r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i]);
+        traits += r->entries[i].kind == REGISTRY_TRAIT;
     }
     msgpack_pack_map(&k, registry_has(r, REGISTRY_PURCHASES) ? 12 : 9);
     value_pack_cstr(&k, "version");
@@ -280,7 +264,7 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
     for (size_t i = 0; i < r->count; i++) {
         const struct entry *e = &r->entries[i];
         if (e->kind == REGISTRY_SEGMENT) {
-            pack_segment(&k, e->id, buf_slice(&e->key), e->version, &e->body);
+            pack_segment(&k, e);
         }
     }
     if (preview != NULL) {
@@ -297,8 +281,12 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
     value_pack_cstr(&k, "edgeTraits");
     msgpack_pack_array(&k, traits);
     for (size_t i = 0; i < r->count; i++) {
-        if (r->entries[i].kind == REGISTRY_TRAIT && is_edge_trait(&r->entries[i])) {
-            value_pack_text(&k, buf_slice(&r->entries[i].key));
+        const struct entry *e = &r->entries[i];
+        if (e->kind == REGISTRY_TRAIT) {
+            msgpack_pack_array(&k, 3);
+            value_pack_text(&k, buf_slice(&e->key));
+            audience_pack(&k, registry_audience(e));
+            msgpack_pack_uint64(&k, e->edge_version);
         }
     }
     put_scopes(r, &k);
@@ -314,7 +302,8 @@ void registry_pack_catalog(const struct registry *r, const msgpack_object *previ
     }
 }
 
-static void put_normalizers(msgpack_packer *k, const struct entry *rules)
+/* What gates need of the identity rules. */
+static void put_rules(msgpack_packer *k, const struct entry *rules)
 {
     struct error err;
     msgpack_zone zone;
@@ -326,6 +315,8 @@ static void put_normalizers(msgpack_packer *k, const struct entry *rules)
                 identity_rules_read(&root, read, &err);
     ensure(fine);
     const msgpack_object *phone = value_member_c(&root, "phone");
+    value_pack_cstr(k, "me_for");
+    msgpack_pack_int64(k, read->me_for_ms);
     value_pack_cstr(k, "normalizers");
     msgpack_pack_map(k, read->count);
     for (size_t i = 0; i < read->count; i++) {
@@ -477,7 +468,7 @@ void registry_pack_gate(const struct registry *r, struct registry_reader reader,
     view_sources(&v, reader);
     bool has_link_key = r->has_link_key && v.has_client;
     value_packer_init(&k, out);
-    msgpack_pack_map(&k, 6 + (size_t)has_link_key + 2 * (size_t)v.hashes_keys);
+    msgpack_pack_map(&k, 9 + (size_t)has_link_key + 2 * (size_t)v.hashes_keys);
     value_pack_cstr(&k, "version");
     msgpack_pack_uint64(&k, registry_pack_gate_version(r));
     value_pack_cstr(&k, "made");
@@ -493,9 +484,13 @@ void registry_pack_gate(const struct registry *r, struct registry_reader reader,
         value_pack_bin(&k, slice_make(r->key_salt, sizeof r->key_salt));
     }
     put_plans(&v, &k, out);
+    value_pack_cstr(&k, "segments");
+    registry_pack_shown(r, REGISTRY_SEGMENT, &k);
+    value_pack_cstr(&k, "traits");
+    registry_pack_shown(r, REGISTRY_TRAIT, &k);
     for (size_t i = 0; i < r->count; i++) {
         if (r->entries[i].kind == REGISTRY_RULES) {
-            put_normalizers(&k, &r->entries[i]);
+            put_rules(&k, &r->entries[i]);
         }
     }
     view_done(&v);

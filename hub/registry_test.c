@@ -177,6 +177,8 @@ static void test_only_what_decides_about_profiles_goes_into_the_log(void **state
     must_put(f, REGISTRY_SEGMENT, "vip", "{\"where\":{\"known\":true}}");
     assert_int_equal(eventlog_next(f->log), 2);
     must_put(f, REGISTRY_TRAIT, "city", "{}");
+    assert_int_equal(eventlog_next(f->log), 2);
+    must_put(f, REGISTRY_TRAIT, "city", "{\"edge\":[\"page\"]}");
     assert_int_equal(eventlog_next(f->log), 3);
     assert_true(remove_entry(f, REGISTRY_SEGMENT, "vip", &found));
     assert_true(found);
@@ -270,6 +272,124 @@ static struct catalog *compile(struct fixture *f)
     registry_catalog(f->registry, NULL, &f->bytes);
     assert_true(catalog_new(buf_slice(&f->bytes), &catalog, &f->where, &f->err));
     return catalog;
+}
+
+/* What a change of a segment or trait makes new: P for partitions, G for gates, M where it means
+ * something else, so that states are filled in from timelines. */
+static void
+test_what_is_shown_to_whom_is_new_to_gates_and_where_it_begins_or_ends_to_partitions(void **state)
+{
+    static const struct {
+        enum registry_kind kind;
+        const char *json; /* NULL: deleted */
+        const char *makes_new;
+    } steps[] = {
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":true}}", "PM"},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":true},\"name\":\"N\"}", ""},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":true},\"edge\":[\"page\"]}", "PG"},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":true},\"edge\":[\"page\",\"staff\"]}", "G"},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":true},\"edge\":[\"staff\"]}", "G"},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":true},\"edge\":[\"staff\"],\"name\":\"N\"}", "G"},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":false},\"edge\":[\"staff\"],\"name\":\"N\"}",
+         "PM"},
+        {REGISTRY_SEGMENT, "{\"where\":{\"known\":false},\"edge\":[]}", "PG"},
+        {REGISTRY_SEGMENT, NULL, "PM"},
+        {REGISTRY_TRAIT, "{}", ""},
+        {REGISTRY_TRAIT, "{\"edge\":[\"staff\"]}", "PG"},
+        {REGISTRY_TRAIT, "{\"edge\":true}", "G"}, /* as it was once stored: for all */
+        {REGISTRY_TRAIT, NULL, "PG"},
+    };
+    struct fixture *f = *state;
+    uint64_t meaning = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct catalog *before = compile(f);
+        uint64_t gate_before = registry_gate_version(f->registry);
+        bool found;
+        char made_new[4] = "";
+        if (steps[i].json == NULL) {
+            assert_true(remove_entry(f, steps[i].kind, "a", &found) && found);
+        } else {
+            must_put(f, steps[i].kind, "a", steps[i].json);
+        }
+        struct catalog *after = compile(f);
+        bool is_segment = steps[i].kind == REGISTRY_SEGMENT;
+        uint64_t version = is_segment && steps[i].json != NULL
+                               ? find(f, REGISTRY_SEGMENT, "a").meaning_version
+                               : meaning + is_segment;
+        strcat(made_new, catalog_version(after) > catalog_version(before) ? "P" : "");
+        strcat(made_new, registry_gate_version(f->registry) > gate_before ? "G" : "");
+        strcat(made_new, version > meaning ? "M" : "");
+        if (strcmp(made_new, steps[i].makes_new) != 0) {
+            fail_msg("step %zu: \"%s\", not \"%s\"", i, made_new, steps[i].makes_new);
+        }
+        meaning = version;
+        catalog_free(&before);
+        catalog_free(&after);
+    }
+}
+
+/* As it lies in stores of versions before 0.2. */
+static void make_older(struct fixture *f, const char *key)
+{
+    struct store_batch batch;
+    bool found;
+    buf_clear(&f->bytes);
+    assert_true(store_get(f->store, NULL, slice_text(key), &f->bytes, &found, &f->err) && found);
+    assert_int_equal(f->bytes.data[0], 0x96);
+    f->bytes.data[0] = 0x94;
+    store_batch_init(&batch);
+    store_batch_put(&batch, slice_text(key), slice_make(f->bytes.data, f->bytes.len - 2));
+    assert_true(store_write(f->store, &batch, true, &f->err));
+    store_batch_done(&batch);
+}
+
+static void test_definitions_of_old_are_read_and_a_segment_is_shown_to_nobody(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t version;
+    must_put(f, REGISTRY_SEGMENT, "vip", "{\"name\":\"Old\",\"where\":{\"known\":true}}");
+    must_put(f, REGISTRY_TRAIT, "city", "{\"edge\":true}");
+    must_put(f, REGISTRY_TRAIT, "salary", "{\"edge\":false}");
+    make_older(f, "D\x03vip");
+    make_older(f, "D\x04"
+                  "city");
+    restart_after_power_cut(f);
+    struct registry_entry entry = find(f, REGISTRY_SEGMENT, "vip");
+    assert_int_equal(entry.meaning_version, entry.version);
+    struct catalog *catalog = compile(f);
+    assert_int_equal(catalog_segment_at(catalog, 0).edge, AUDIENCE_NOBODY);
+    assert_int_equal(catalog_trait_audience(catalog, slice_text("city")), AUDIENCE_ALL);
+    assert_int_equal(catalog_trait_audience(catalog, slice_text("salary")), AUDIENCE_NOBODY);
+    catalog_free(&catalog);
+    buf_clear(&f->bytes);
+    registry_gate(f->registry, (struct registry_reader){0}, &f->bytes, &version);
+    assert_null(memmem(f->bytes.data, f->bytes.len, "Old", 3));
+}
+
+static void test_gates_are_told_what_somebody_may_see_and_nothing_of_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t version;
+    must_put(f, REGISTRY_SEGMENT, "hidden", "{\"where\":{\"known\":true},\"name\":\"Hidden\"}");
+    must_put(f, REGISTRY_SEGMENT, "shown",
+             "{\"where\":{\"known\":true},\"name\":\"Shown\",\"edge\":[\"staff\"]}");
+    must_put(f, REGISTRY_TRAIT, "salary", "{\"edge\":[]}");
+    must_put(f, REGISTRY_TRAIT, "city", "{\"edge\":true}");
+    buf_clear(&f->bytes);
+    registry_gate(f->registry, (struct registry_reader){0}, &f->bytes, &version);
+    struct slice gate = buf_slice(&f->bytes);
+    assert_null(memmem(gate.data, gate.len, "hidden", 6));
+    assert_null(memmem(gate.data, gate.len, "Hidden", 6));
+    assert_null(memmem(gate.data, gate.len, "salary", 6));
+    assert_non_null(memmem(gate.data, gate.len,
+                           "\xa5shown\x82\xa4"
+                           "edge\x91\xa5staff",
+                           19));
+    assert_non_null(memmem(gate.data, gate.len,
+                           "\xa4"
+                           "city\x81\xa4"
+                           "edge\x92\xa4page\xa5staff",
+                           23));
 }
 
 static void test_a_scope_goes_to_partitions_in_the_log_without_a_new_catalog_version(void **state)
@@ -702,6 +822,9 @@ int main(void)
         WITH(test_purchases_are_the_default_ones_until_they_are_defined),
         WITH(test_versions_grow_and_only_gates_that_are_concerned_get_a_new_one),
         WITH(test_ids_are_never_given_twice),
+        WITH(test_what_is_shown_to_whom_is_new_to_gates_and_where_it_begins_or_ends_to_partitions),
+        WITH(test_definitions_of_old_are_read_and_a_segment_is_shown_to_nobody),
+        WITH(test_gates_are_told_what_somebody_may_see_and_nothing_of_the_rest),
         WITH(test_a_refused_definition_changes_nothing),
         WITH(test_what_another_segment_uses_cannot_be_deleted),
         WITH(test_deleting_what_is_not_there_changes_nothing),

@@ -58,8 +58,8 @@ struct wire_place {
 /* The cards that versions of the collector can read. stored: never renumber */
 enum card_shape {
     CARD_FIRST = 0,    /* without purchases and names */
-    CARD_NAMED = 1,    /* whatever is on them is shown to pages and to staff */
-    CARD_BROWSERS = 2, /* as below */
+    CARD_NAMED = 1,    /* with names of segments; all that is on them is shown to everybody */
+    CARD_BROWSERS = 2, /* as below; the gate knows to whom what is shown */
 };
 
 /* A collector's edge cache. Collectors of an earlier version tell nothing of theirs. */
@@ -130,14 +130,15 @@ struct wire_lookup {
 
 /* A card: what an edge may know of a profile.
  *
- *     [profile id, version, as of, [[type, value]…], [[segment, since, name]…], {trait: value…},
+ *     [profile id, version, as of, [[type, value]…], [[segment, since]…], {trait: value…},
  *      {category: [granted, at, source]…}, [merged id…], known,
  *      [[at, event, total | nil, currency | nil, order id | nil, source]…],
  *      [[anonymous id, evidence at]…]]
  *
- * The last member is of the browsers that this collector has seen; no others are named anywhere. A
- * segment may have no name. Earlier versions wrote anonymous ids among the identifiers, and before
- * that neither names nor purchases.
+ * Segments and traits are those that somebody may see at the edge; the gate knows who, and the
+ * segments' names. The last member is of the browsers that this collector has seen; no others are
+ * named anywhere. Earlier versions wrote anonymous ids among the identifiers and the name of a
+ * segment behind it, and before that neither names nor purchases.
  */
 enum { CARD_MEMBERS = 11, CARD_PURCHASE_MEMBERS = 6, PROFILE_ID_BYTES = 16 };
 struct wire_card {

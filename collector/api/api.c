@@ -451,7 +451,12 @@ static void bound_connections(struct api *api, struct http_options *options)
 /* On a thread of the link. */
 static void on_visitor_changed(void *user, struct slice anonymous_id)
 {
-    watch_changed(((struct api *)user)->watch, anonymous_id);
+    struct watch *watch = ((struct api *)user)->watch;
+    if (anonymous_id.len == 0) {
+        watch_changed_all(watch);
+    } else {
+        watch_changed(watch, anonymous_id);
+    }
 }
 
 static void load_tag(struct api *api, const struct settings *settings)

@@ -33,36 +33,50 @@ static void write_consents(struct json_writer *w, const msgpack_object *consents
     json_close_object(w);
 }
 
-static void write_identifiers(struct json_writer *w, const msgpack_object *identifiers)
+/* Browsers concern nobody in a shop; cards of older versions name them here too. */
+static void write_identifiers(struct json_writer *w, const struct wire_card *card)
 {
+    struct identifier id;
     json_open_array(w);
-    for (uint32_t i = 0; i < identifiers->via.array.size; i++) {
-        const msgpack_object *pair = &identifiers->via.array.ptr[i];
-        if (pair->type == MSGPACK_OBJECT_ARRAY && pair->via.array.size == 2) {
+    for (size_t i = 0; wire_card_identifier(card, i, &id); i++) {
+        if (id.type.len > 0 && !slice_is(id.type, "anonymous_id")) {
             json_open_object(w);
             json_key(w, "type");
-            json_value(w, &pair->via.array.ptr[0]);
+            json_text(w, id.type);
             json_key(w, "value");
-            json_value(w, &pair->via.array.ptr[1]);
+            json_text(w, id.value);
             json_close_object(w);
         }
     }
     json_close_array(w);
 }
 
-static void write_segment_names(struct json_writer *w, const msgpack_object *segments)
+static void write_segment_names(struct json_writer *w, const struct wire_card *card,
+                                const struct gate *gate)
 {
     json_open_object(w);
-    for (uint32_t i = 0; i < segments->via.array.size; i++) {
-        const msgpack_object *one = &segments->via.array.ptr[i];
-        struct slice key;
-        if (one->type == MSGPACK_OBJECT_ARRAY && one->via.array.size == 3 &&
-            value_text(&one->via.array.ptr[0], &key)) {
-            json_key_slice(w, key);
-            json_value(w, &one->via.array.ptr[2]);
+    for (uint32_t i = 0; i < card->segments->via.array.size; i++) {
+        const struct shown_one *segment = api_segment_at(card, i, gate, AUDIENCE_STAFF);
+        if (segment != NULL && segment->name.len > 0) {
+            json_key_slice(w, segment->key);
+            json_text(w, segment->name);
         }
     }
     json_close_object(w);
+}
+
+/* Segments and traits, as far as they are shown to staff. */
+static void write_shown(struct api *api, struct json_writer *w, const struct wire_card *card)
+{
+    pthread_rwlock_rdlock(&api->collector->gate_lock);
+    const struct gate *gate = api->collector->gate;
+    json_key(w, "segments");
+    api_write_segments(w, card, gate, AUDIENCE_STAFF);
+    json_key(w, "segmentNames");
+    write_segment_names(w, card, gate);
+    json_key(w, "traits");
+    api_write_traits(w, card, gate, AUDIENCE_STAFF);
+    pthread_rwlock_unlock(&api->collector->gate_lock);
 }
 
 static void write_purchases(struct json_writer *w, const msgpack_object *purchases)
@@ -107,15 +121,10 @@ static void answer_customer(struct api *api, struct http_request *http, struct s
     id.via.bin.size = (uint32_t)card->profile_id.len;
     json_value(&w, &id);
     json_key(&w, "identifiers");
-    write_identifiers(&w, card->identifiers);
+    write_identifiers(&w, card);
     json_key(&w, "known");
     json_bool(&w, card->is_known);
-    json_key(&w, "segments");
-    api_write_segments(&w, card->segments);
-    json_key(&w, "segmentNames");
-    write_segment_names(&w, card->segments);
-    json_key(&w, "traits");
-    json_value(&w, card->traits);
+    write_shown(api, &w, card);
     json_key(&w, "consents");
     write_consents(&w, card->consents);
     json_key(&w, "purchases");

@@ -109,7 +109,7 @@ static void put_me(struct api *api, struct http_request *http, struct scratch *s
 {
     if (http_query(http, "me").len > 0) {
         json_key(w, "me");
-        (void)api_write_me(api, s, visitor_of(&s->request), w);
+        (void)api_write_me(api, s, api_me_asker(api, http, visitor_of(&s->request)), w);
     }
 }
 

@@ -101,7 +101,15 @@ void api_get_ready(struct api *api, struct http_request *http);
 /* The card of whoever has this identifier; it refers into the scratch. False: not here. */
 bool api_read_card(struct api *api, struct identifier id, struct scratch *scratch,
                    struct wire_card *ret);
-void api_write_segments(struct json_writer *w, const msgpack_object *segments);
+/* What of a card this audience may see. The card is NULL where there is none. For holders of the
+ * gate's lock. */
+void api_write_segments(struct json_writer *w, const struct wire_card *card,
+                        const struct gate *gate, enum audience audience);
+void api_write_traits(struct json_writer *w, const struct wire_card *card, const struct gate *gate,
+                      enum audience audience);
+/* A segment of the card; NULL: it is not shown. */
+const struct shown_one *api_segment_at(const struct wire_card *card, uint32_t at,
+                                       const struct gate *gate, enum audience audience);
 
 /* api_customers.c: what it knows of a customer, for who has the token. */
 void api_get_customer(struct api *api, struct http_request *http);
@@ -113,8 +121,16 @@ void api_get_refusals(struct api *api, struct http_request *http);
 
 /* api_me.c: what a visitor's own browser is told. */
 void api_get_me(struct api *api, struct http_request *http);
-/* What the edge knows of the visitor, as JSON; the version of the card, 0 where there is none. */
-uint64_t api_write_me(struct api *api, struct scratch *scratch, struct slice anonymous_id,
+/* A browser that wants to know about its visitor. */
+struct me_asker {
+    struct slice anonymous_id; /* empty: it does not say */
+    bool is_own; /* it is the browser itself: its cookie says so, or a page of a named origin */
+};
+/* These two for holders of the gate's lock. */
+struct me_asker api_me_asker(const struct api *api, const struct http_request *http,
+                             struct slice anonymous_id);
+/* What it is told, as JSON; and a number that changes with that, 0 for an unknown visitor. */
+uint64_t api_write_me(struct api *api, struct scratch *scratch, struct me_asker asker,
                       struct json_writer *w);
 /* api_link.c: an id goes to another site. */
 void api_get_link(struct api *api, struct http_request *http);

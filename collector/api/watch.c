@@ -188,6 +188,15 @@ void watch_cancel(struct watch *w, const void *waiter)
     pthread_mutex_unlock(&w->lock);
 }
 
+void watch_changed_all(struct watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    for (size_t left = w->count; left > 0 && w->count > 0; left--) {
+        wake_one(w, 0);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
 size_t watch_waiters(struct watch *w)
 {
     pthread_mutex_lock(&w->lock);

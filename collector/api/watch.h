@@ -36,6 +36,9 @@ void watch_cancel(struct watch *watch, const void *waiter);
 /* Wake those who wait for this visitor. */
 void watch_changed(struct watch *watch, struct slice anonymous_id);
 
+/* Wake everybody: what all are told may have changed. */
+void watch_changed_all(struct watch *watch);
+
 size_t watch_waiters(struct watch *watch);
 
 #endif

@@ -352,6 +352,15 @@ void edge_on_change(struct edge *edge, void (*changed)(void *user, struct slice 
     pthread_mutex_unlock(&edge->lock);
 }
 
+void edge_tell_all(struct edge *edge)
+{
+    pthread_mutex_lock(&edge->lock);
+    if (edge->changed != NULL) {
+        edge->changed(edge->user, slice_make(NULL, 0));
+    }
+    pthread_mutex_unlock(&edge->lock);
+}
+
 /* Under the lock, after the card is stored. */
 static void tell(struct edge *edge, const msgpack_object *object)
 {

@@ -44,10 +44,13 @@ MUST_CHECK bool edge_apply_card(struct edge *edge, uint64_t generation,
                                 struct error *err);
 
 /* Have `changed` called, on the thread that stores, for each anonymous id of each card that was
- * stored; NULL ends that, and waits for a call under way. It may read the cache, but not apply to
- * it. */
+ * stored, and with an empty id for edge_tell_all(); NULL ends that, and waits for a call under way.
+ * It may read the cache, but not apply to it. */
 void edge_on_change(struct edge *edge, void (*changed)(void *user, struct slice anonymous_id),
                     void *user);
+
+/* What is shown of cards has changed. */
+void edge_tell_all(struct edge *edge);
 
 /* When a refill is complete, what did not come with it is not for this collector any more: remove a
  * bounded number of such cards. *ret_more says that there may be others. */

@@ -39,6 +39,9 @@ struct gate {
     struct slice link_key;
     bool has_hashed;
     uint8_t key_salt[WRITE_KEY_SALT_BYTES];
+    struct shown segments;
+    struct shown traits;
+    int64_t me_for_ms;
     size_t plan_count;
     struct gate_plan *plans;
 };
@@ -203,6 +206,9 @@ bool gate_new(struct slice state, struct gate **ret, struct error *err)
     gate->version = (uint64_t)version;
     (void)value_int(value_member_c(&root, "made"), &gate->made_ms);
     (void)value_bin(value_member_c(&root, "link_key"), &gate->link_key);
+    (void)value_int(value_member_c(&root, "me_for"), &gate->me_for_ms);
+    gate->segments = shown_read(value_member_c(&root, "segments"));
+    gate->traits = shown_read(value_member_c(&root, "traits"));
     read_types(gate, value_member_c(&root, "normalizers"));
     read_phone(gate, value_member_c(&root, "phone"));
     read_plans(gate, value_member_c(&root, "tracking_plans"));
@@ -219,6 +225,8 @@ void gate_free(struct gate **gate)
             tracking_plan_free(&(*gate)->plans[i].plan);
         }
         free((*gate)->plans);
+        shown_done(&(*gate)->segments);
+        shown_done(&(*gate)->traits);
         free((*gate)->sources);
         free((*gate)->rates);
         msgpack_zone_destroy(&(*gate)->zone);
@@ -449,6 +457,21 @@ bool gate_allows_origin(const struct gate *gate, struct slice origin)
         allowed = gate_source_allows_origin(&gate->sources[s], origin);
     }
     return allowed;
+}
+
+const struct shown *gate_segments(const struct gate *gate)
+{
+    return &gate->segments;
+}
+
+const struct shown *gate_traits(const struct gate *gate)
+{
+    return &gate->traits;
+}
+
+int64_t gate_me_for_ms(const struct gate *gate)
+{
+    return gate->me_for_ms;
 }
 
 struct slice gate_link_key(const struct gate *gate)

@@ -9,6 +9,7 @@
 
 #include "collector/gate/refusals.h"
 #include "collector/gate/rules.h"
+#include "collector/gate/shown.h"
 #include "shared/identifier.h"
 #include "shared/suppression.h"
 #include "shared/tracking_plan.h"
@@ -68,6 +69,12 @@ void gate_continue(struct gate *gate, struct gate *old);
 
 /* Some source names this origin, so that its pages may send cookies. */
 bool gate_allows_origin(const struct gate *gate, struct slice origin);
+
+/* What of a card is shown to whom; as long as the gate. */
+const struct shown *gate_segments(const struct gate *gate);
+const struct shown *gate_traits(const struct gate *gate);
+/* For how long after the last evidence a browser is told about the person whose it is. */
+int64_t gate_me_for_ms(const struct gate *gate);
 
 /* The key of tokens in links (collector/api/link_token.h); empty: the hub has told none. Borrowed.
  */

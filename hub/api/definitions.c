@@ -46,27 +46,30 @@ static const char always_blocked[] = "alwaysBlocked";
 
 /* Is this what the definition is found by, which stands before its members, or what is said behind
  * them? */
-static bool is_head(enum registry_kind kind, struct slice name)
+static bool is_written_apart(enum registry_kind kind, struct slice name)
 {
     return kind == REGISTRY_BUSINESS_KEY
                ? slice_is(name, "event")
-               : slice_is(name, "key") || slice_is(name, "id") || slice_is(name, always_blocked);
+               : slice_is(name, "key") || slice_is(name, "id") || slice_is(name, always_blocked) ||
+                     (kind == REGISTRY_TRAIT && slice_is(name, "edge"));
 }
 
-static void write_members(struct json_writer *w, msgpack_zone *zone, enum registry_kind kind,
-                          struct slice bytes)
+static void write_members(struct call *call, enum registry_kind kind, struct slice bytes)
 {
     msgpack_object body;
     struct error err;
-    bool fine = value_unpack(bytes, zone, &body, &err);
+    bool fine = value_unpack(bytes, &call->zone, &body, &err);
     ensure(fine);
     for (uint32_t i = 0; i < body.via.map.size; i++) {
         struct slice name = slice_text("");
-        bool is_said = value_text(&body.via.map.ptr[i].key, &name) && is_head(kind, name);
+        bool is_said = value_text(&body.via.map.ptr[i].key, &name) && is_written_apart(kind, name);
         if (name.len > 0 && !is_said) {
-            json_key_slice(w, name);
-            write_member(w, kind, name, &body.via.map.ptr[i].val);
+            json_key_slice(&call->w, name);
+            write_member(&call->w, kind, name, &body.via.map.ptr[i].val);
         }
+    }
+    if (kind == REGISTRY_TRAIT) {
+        call_write_edge(call, &body);
     }
 }
 
@@ -127,7 +130,7 @@ static bool write_definition(void *user, const struct registry_entry *entry)
         json_key(&call->w, "key");
         json_text(&call->w, entry->key);
     }
-    write_members(&call->w, &call->zone, entry->kind, entry->body);
+    write_members(call, entry->kind, entry->body);
     if (entry->kind == REGISTRY_RULES) {
         write_always_blocked(&call->w);
     }
@@ -271,6 +274,9 @@ static bool check_definition(struct call *call, enum registry_kind kind, const m
         return false;
     }
     if (kind == REGISTRY_SOURCE && !check_proof(call, body)) {
+        return false;
+    }
+    if (kind == REGISTRY_TRAIT && !call_check_edge(call, body, "invalid-trait")) {
         return false;
     }
     if (kind == REGISTRY_PLAN && !tracking_plan_new(body, &plan, &where, &err)) {

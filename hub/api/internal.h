@@ -23,6 +23,10 @@ struct call {
 /* The body as an object that has no other members than these (NULL: any). False: answered with
  * 400. */
 bool call_read_json(struct call *call, const struct member *known, msgpack_object *ret);
+/* edge_member.c: to whom a segment or trait is shown. Check it; false: answered with 400 and this
+ * code. And write it, as the list that it means, whatever an older version stored. */
+bool call_check_edge(struct call *call, const msgpack_object *body, const char *code);
+void call_write_edge(struct call *call, const msgpack_object *body);
 /* Answer with what was written. */
 void call_answer(struct call *call, unsigned status);
 void call_answer_not_found(struct call *call, const char *what);

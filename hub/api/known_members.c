@@ -26,7 +26,7 @@ static const struct member sources[] = {
 
 static const struct member segments[] = {
     MEMBER("key"),  MEMBER("name"),   MEMBER("description"), MEMBER("where"), MEMBER("updatedAt"),
-    MEMBER("size"), MEMBER("status"), MEMBER("progress"),    MEMBERS_END,
+    MEMBER("size"), MEMBER("status"), MEMBER("progress"),    MEMBER("edge"),  MEMBERS_END,
 };
 
 static const struct member traits[] = {MEMBER("key"), MEMBER("name"), MEMBER("description"),
@@ -58,8 +58,9 @@ const struct member known_members_of_selections[] = {
 };
 
 /* A segment that is being thought about is previewed as it stands. */
-const struct member known_members_of_previews[] = {
-    MEMBER("key"), MEMBER("name"), MEMBER("description"), MEMBER("where"), MEMBERS_END};
+const struct member known_members_of_previews[] = {MEMBER("key"),         MEMBER("name"),
+                                                   MEMBER("description"), MEMBER("where"),
+                                                   MEMBER("edge"),        MEMBERS_END};
 
 const struct member *known_members_of(enum registry_kind kind)
 {

@@ -35,10 +35,10 @@ static bool read_progress(struct hub *hub, uint32_t segment, uint64_t version, s
     return true;
 }
 
-/* What the hub adds itself; a definition that was read and is put again has these too. */
+/* What the hub writes itself; a definition that was read and is put again has these too. */
 static bool is_computed(struct slice name)
 {
-    static const char *const names[] = {"key", "updatedAt", "size", "status", "progress"};
+    static const char *const names[] = {"key", "updatedAt", "size", "status", "progress", "edge"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (slice_is(name, names[i])) {
             return true;
@@ -52,7 +52,7 @@ static bool write_segment(struct call *call, const struct registry_entry *entry,
     struct json_writer *w = &call->w;
     struct progress progress;
     msgpack_object body;
-    if (!read_progress(call->hub, entry->id, entry->version, &progress, err) ||
+    if (!read_progress(call->hub, entry->id, entry->meaning_version, &progress, err) ||
         !value_unpack(entry->body, &call->zone, &body, err)) {
         return false;
     }
@@ -66,6 +66,7 @@ static bool write_segment(struct call *call, const struct registry_entry *entry,
             json_value(w, &body.via.map.ptr[i].val);
         }
     }
+    call_write_edge(call, &body);
     json_key(w, "updatedAt");
     json_time(w, entry->at_ms);
     json_key(w, "size");
@@ -156,6 +157,9 @@ static void put_segment(struct call *call, struct slice key)
     if (value_member_c(&body, "where") == NULL) {
         http_answer_error(call->http, 400, "invalid-segment", "A segment needs \"where\".",
                           "/where");
+        return;
+    }
+    if (!call_check_edge(call, &body, "invalid-segment")) {
         return;
     }
     buf_init(&bytes, SIZE_MAX / 2);

@@ -128,6 +128,18 @@ void render_value(struct buf *out, const msgpack_object *value)
     }
 }
 
+void render_audience(struct buf *out, const msgpack_object *edge)
+{
+    uint32_t count = value_is(edge, MSGPACK_OBJECT_ARRAY) ? edge->via.array.size : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        buf_put_format(out, i > 0 ? ", " : "");
+        render_value(out, &edge->via.array.ptr[i]);
+    }
+    if (count == 0) {
+        buf_put_format(out, "nobody");
+    }
+}
+
 static void put_spaces(struct buf *out, int count)
 {
     for (int i = 0; i < count; i++) {

@@ -30,6 +30,9 @@ void render_number(struct buf *out, int64_t value);
 /* Any value as one piece of text: text as it is, whole numbers with separators, others as JSON. */
 void render_value(struct buf *out, const msgpack_object *value);
 
+/* "page, staff", or "nobody": to whom a definition is shown. */
+void render_audience(struct buf *out, const msgpack_object *edge);
+
 /* JSON over several lines; short arrays and objects stay on one. */
 void render_json(struct buf *out, const msgpack_object *value, int indent);
 

@@ -71,6 +71,8 @@ static void print_segment(const msgpack_object *segment, const char *key)
     render_value(table_cell(table), value_member_c(segment, "size"));
     table_cstr(table, "status");
     put_status(table_cell(table), segment);
+    table_cstr(table, "shown to");
+    render_audience(table_cell(table), value_member_c(segment, "edge"));
     table_print(table, 2, stdout);
     table_free(&table);
     if (condition != NULL) {

@@ -50,7 +50,7 @@ static const struct definitions_kind plans = {
 static const struct definitions_kind traits = {
     .apply = {"trait", "/v1/traits/", "traits", NULL},
     .columns = {{"KEY", "key", NULL, NULL},
-                {"EDGE", "edge", "no", NULL},
+                {"SHOWN TO", "edge", NULL, render_audience},
                 {"NAME", "name", NULL, NULL}},
     .column_count = 3,
 };
@@ -144,11 +144,12 @@ const struct cli_command command_tracking_plan = {
 const struct cli_command command_trait = {
     .name = "trait",
     .usage = USAGE,
-    .sentence = "list, define and delete traits: which ones the edge may show",
-    .help = VERBS(
-        "trait") "A profile keeps every trait that events bring, defined or not. To let "
-                 "collectors show one:\n"
-                 "  echo '{\"key\": \"firstName\", \"edge\": true}' | tributary trait apply -\n",
+    .sentence = "list, define and delete traits: to whom the edge may show them",
+    .help = VERBS("trait") "A profile keeps every trait that events bring, defined or not. To let\n"
+                           "collectors show one to the visitor's own pages (\"page\"), in the shop "
+                           "(\"staff\"), or both:\n"
+                           "  echo '{\"key\": \"firstName\", \"edge\": [\"page\", \"staff\"]}' |\n"
+                           "    tributary trait apply -\n",
     .run = run_trait,
 };
 

@@ -171,7 +171,8 @@ bool arrival_apply_traits(struct partition *p, struct profile *profile, const st
                 ? claims_set_trait(profile, parties->claims, parties->claim_count, &trait)
                 : profile_set_trait(profile, &trait)) {
             changed = true;
-            *ret_edge = *ret_edge || catalog_is_edge_trait(p->catalog, trait.name);
+            *ret_edge =
+                *ret_edge || catalog_trait_audience(p->catalog, trait.name) != AUDIENCE_NOBODY;
         }
     }
     return changed;

@@ -115,7 +115,7 @@ static bool bring_up_to_date(struct partition *p, struct profile *profile, struc
         !rebuild(p, profile, &noted, err)) {
         return false;
     }
-    bool card_changed = catalog_edge_traits_version(p->catalog) > profile->catalog_version ||
+    bool card_changed = catalog_is_card_stale(p->catalog, profile) ||
                         (!knows_purchases && (had_purchases || profile->purchase_count > 0));
     catalog_prune(p->catalog, profile, p->now_ms);
     profile->catalog_version = catalog_version(p->catalog);

@@ -14,6 +14,7 @@ static bool read_segment(const msgpack_object *object, struct segment *ret)
 {
     int64_t id;
     int64_t version;
+    int64_t edge_version = 0;
     ret->where = value_member_c(object, "where");
     if (!value_int(value_member_c(object, "id"), &id) ||
         !value_int(value_member_c(object, "version"), &version) ||
@@ -22,6 +23,9 @@ static bool read_segment(const msgpack_object *object, struct segment *ret)
     }
     ret->id = (uint32_t)id;
     ret->version = (uint64_t)version;
+    ret->edge = audience_read(value_member_c(object, "edge"));
+    (void)value_int(value_member_c(object, "edgeVersion"), &edge_version);
+    ret->edge_version = (uint64_t)edge_version;
     const msgpack_object *name = value_member_c(object, "name");
     if (name == NULL || !value_text(name, &ret->name) || ret->name.len > LIMIT_NAME_BYTES) {
         ret->name = slice_make(NULL, 0);
@@ -38,17 +42,14 @@ static bool read_catalog(struct catalog *c, const msgpack_object *root, struct e
         return error_set(err, ERROR_INVALID, "there are more than %d segments", LIMIT_SEGMENTS);
     }
     c->version = (uint64_t)version;
-    c->edge_traits = value_member_c(root, "edgeTraits");
-    int64_t traits_version = 0;
-    (void)value_int(value_member_c(root, "edgeTraitsVersion"), &traits_version);
-    c->edge_traits_version = (uint64_t)traits_version;
     c->segments = memory_allocate_zeroed(segments->via.array.size * sizeof *c->segments);
     for (uint32_t i = 0; i < segments->via.array.size; i++) {
         if (!read_segment(&segments->via.array.ptr[i], &c->segments[c->segment_count++])) {
             return error_set(err, ERROR_INVALID, "a segment has no id, version or key");
         }
     }
-    return identity_rules_read(value_member_c(root, "rules"), &c->rules, err);
+    return catalog_read_edge_traits(c, root, err) &&
+           identity_rules_read(value_member_c(root, "rules"), &c->rules, err);
 }
 
 bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
@@ -103,24 +104,6 @@ const struct identity_rules *catalog_rules(const struct catalog *c)
     return &c->rules;
 }
 
-uint64_t catalog_edge_traits_version(const struct catalog *c)
-{
-    return c->edge_traits_version;
-}
-
-bool catalog_is_edge_trait(const struct catalog *c, struct slice trait)
-{
-    uint32_t count =
-        value_is(c->edge_traits, MSGPACK_OBJECT_ARRAY) ? c->edge_traits->via.array.size : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct slice name;
-        if (value_text(&c->edge_traits->via.array.ptr[i], &name) && slice_equal(name, trait)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 size_t catalog_segment_count(const struct catalog *c)
 {
     return c->segment_count;
@@ -128,7 +111,8 @@ size_t catalog_segment_count(const struct catalog *c)
 
 struct catalog_segment catalog_segment_at(const struct catalog *c, size_t at)
 {
-    return (struct catalog_segment){c->segments[at].id, c->segments[at].key, c->segments[at].name};
+    const struct segment *s = &c->segments[at];
+    return (struct catalog_segment){s->id, s->key, s->name, s->edge};
 }
 
 struct catalog_segment catalog_segment_of(const struct catalog *c, uint32_t id)

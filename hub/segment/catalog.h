@@ -14,6 +14,7 @@
 #include "hub/identity/rules.h"
 #include "hub/profile/profile.h"
 #include "hub/segment/comparison.h"
+#include "shared/audience.h"
 
 struct catalog;
 
@@ -27,12 +28,16 @@ struct catalog_error {
 /* Compile definitions, which are copied:
  *
  *     {"version":N, "rules":{…},
- *      "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…}}…],
- *      "edgeTraits":[NAME…], "edgeTraitsVersion":N,
+ *      "segments":[{"id":N, "key":KEY, "version":N, "name":NAME, "where":{…},
+ *                   "edge":[AUDIENCE…], "edgeVersion":N}…],
+ *      "edgeTraits":[[NAME, [AUDIENCE…], N]…], "edgeTraitsVersion":N,
  *      "scopes":[{"collector":N, "id":ID, "version":N, "scope":{"kind":KIND, "segments":[KEY…]}}…],
  *      "purchaseEvents":[NAME…], "purchaseSources":[ID…], "purchasesVersion":N,
  *      "businessKeys":{EVENT:{"key":PROPERTY}…}}
  *
+ * The versions for the edge are those at which something began or ceased to be shown there, the
+ * last one that at which a trait that was shown was deleted. A log may hold definitions of versions
+ * before 0.2: names alone in edgeTraits, which were shown to all, and segments without "edge".
  * ERROR_INVALID fills *where too. */
 MUST_CHECK bool catalog_new(struct slice bytes, struct catalog **ret, struct catalog_error *where,
                             struct error *err);
@@ -41,10 +46,13 @@ void catalog_free(struct catalog **catalog);
 uint64_t catalog_version(const struct catalog *catalog);
 struct slice catalog_bytes(const struct catalog *catalog);
 const struct identity_rules *catalog_rules(const struct catalog *catalog);
-/* The version at which the traits for the edge last changed: cards made before are out of date. */
-uint64_t catalog_edge_traits_version(const struct catalog *catalog);
-/* May this trait go to the edges? */
-bool catalog_is_edge_trait(const struct catalog *catalog, struct slice trait);
+/* ---- What the edges may see: catalog_edge.c ---- */
+
+/* To whom this trait is shown: what is shown to nobody does not go to the edges. */
+enum audience catalog_trait_audience(const struct catalog *catalog, struct slice trait);
+/* Did something that the profile has begin or cease to be shown at the edges since the catalog that
+ * the profile follows? Its cards are out of date then. */
+bool catalog_is_card_stale(const struct catalog *catalog, const struct profile *profile);
 
 /* ---- What the edges get: catalog_scopes.c ---- */
 
@@ -96,6 +104,7 @@ struct catalog_segment {
     uint32_t id;
     struct slice key;
     struct slice name; /* for people; may be empty */
+    enum audience edge;
 };
 struct catalog_segment catalog_segment_at(const struct catalog *catalog, size_t at);
 /* An empty key where no segment has this id. */

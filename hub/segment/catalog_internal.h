@@ -55,6 +55,8 @@ struct segment {
     struct slice key;
     struct slice name; /* for people; may be empty */
     uint64_t version;
+    enum audience edge;
+    uint64_t edge_version;
     const msgpack_object *where;
     struct node *root;
     struct catalog_touch depends;
@@ -66,13 +68,20 @@ struct business_key {
     struct slice property;
 };
 
+struct edge_trait {
+    struct slice name;
+    enum audience audience;
+    uint64_t version;
+};
+
 struct catalog {
     struct buf bytes;
     msgpack_zone zone;
     struct arena arena;
     uint64_t version;
     struct identity_rules rules;
-    const msgpack_object *edge_traits;
+    size_t edge_trait_count;
+    struct edge_trait *edge_traits; /* by name */
     uint64_t edge_traits_version;
     size_t scope_count;
     struct catalog_scope *scopes; /* by collector */
@@ -98,6 +107,10 @@ struct catalog {
 /* Compile all segments of the catalog, whose definitions have been read. */
 MUST_CHECK bool catalog_compile(struct catalog *catalog, struct catalog_error *where,
                                 struct error *err);
+
+/* catalog_edge.c: the traits that are defined, and to whom they are shown. */
+MUST_CHECK bool catalog_read_edge_traits(struct catalog *catalog, const msgpack_object *root,
+                                         struct error *err);
 
 /* catalog_scopes.c: the scopes of collectors and the names of purchases, after the segments. */
 MUST_CHECK bool catalog_read_scopes(struct catalog *catalog, const msgpack_object *scopes,

@@ -28,7 +28,8 @@ static bool compile(const struct definition *definitions, size_t count, uint64_t
     buf_init(&bytes, 8 * 1024 * 1024);
     buf_put_format(&json, "{\"version\":%llu,\"rules\":", (unsigned long long)version);
     buf_put_slice(&json, slice_text(identity_rules_default));
-    buf_put_format(&json, ",\"edgeTraits\":[\"vip\"],\"segments\":[");
+    buf_put_format(&json, ",\"edgeTraits\":[[\"vip\",[\"staff\"],7],\"city\"],"
+                          "\"edgeTraitsVersion\":3,\"segments\":[");
     for (size_t i = 0; i < count; i++) {
         buf_put_format(&json,
                        "%s{\"id\":%zu,\"key\":\"%s\",\"version\":%llu,\"where\":", i > 0 ? "," : "",
@@ -232,8 +233,46 @@ static void test_a_catalog_knows_its_segments_and_traits_for_the_edge(void **sta
     assert_int_equal(catalog_segment_at(c, 1).id, 2);
     assert_true(slice_is(catalog_segment_key(c, 2), "b"));
     assert_int_equal(catalog_segment_key(c, 3).len, 0);
-    assert_true(catalog_is_edge_trait(c, slice_text("vip")));
-    assert_false(catalog_is_edge_trait(c, slice_text("salary")));
+    assert_int_equal(catalog_trait_audience(c, slice_text("vip")), AUDIENCE_STAFF);
+    assert_int_equal(catalog_trait_audience(c, slice_text("city")), AUDIENCE_ALL); /* of old */
+    assert_int_equal(catalog_trait_audience(c, slice_text("salary")), AUDIENCE_NOBODY);
+    assert_int_equal(catalog_segment_of(c, 1).edge, AUDIENCE_NOBODY);
+    catalog_free(&c);
+}
+
+static void
+test_a_card_is_stale_where_what_the_profile_has_began_or_ceased_to_be_shown(void **state)
+{
+    /* Shown since 5 and hidden since 6; the trait "vip" shown since 7; a shown one deleted at 3. */
+    static const struct definition two[] = {
+        {"a", 1, "{\"known\":true},\"edge\":[\"page\"],\"edgeVersion\":5"},
+        {"b", 1, "{\"known\":true},\"edge\":[],\"edgeVersion\":6"}};
+    static const struct {
+        uint64_t follows;
+        uint32_t segment; /* 0: none */
+        const char *trait;
+        bool is_stale;
+    } rows[] = {
+        {2, 0, "x", true},    {3, 0, "x", false},    {3, 1, "x", true},  {4, 1, "x", true},
+        {5, 1, "x", false},   {5, 2, "x", true},     {6, 2, "x", false}, {6, 0, "vip", true},
+        {7, 0, "vip", false}, {3, 0, "city", false},
+    };
+    struct catalog *c = must_compile(two, 2, 9);
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct profile *p = profile_new(profile_id_make(1, 2, 3));
+        struct profile_trait trait = {.name = slice_text(rows[i].trait),
+                                      .value = slice_text("\xc3")};
+        p->catalog_version = rows[i].follows;
+        (void)profile_set_trait(p, &trait);
+        if (rows[i].segment > 0) {
+            profile_enter(p, rows[i].segment, 1);
+        }
+        if (catalog_is_card_stale(c, p) != rows[i].is_stale) {
+            fail_msg("row %zu", i);
+        }
+        profile_free(&p);
+    }
     catalog_free(&c);
 }
 
@@ -923,6 +962,8 @@ int main(void)
         cmocka_unit_test(test_definitions_that_multiply_are_refused_in_time),
         cmocka_unit_test(test_bytes_that_are_no_definitions_are_refused),
         cmocka_unit_test(test_a_catalog_knows_its_segments_and_traits_for_the_edge),
+        cmocka_unit_test(
+            test_a_card_is_stale_where_what_the_profile_has_began_or_ceased_to_be_shown),
         cmocka_unit_test(test_equal_conditions_are_shared_and_different_ones_are_not),
         cmocka_unit_test(test_no_more_times_are_kept_than_the_answer_needs),
         cmocka_unit_test(test_where_sees_properties_traits_and_the_name_of_a_page),

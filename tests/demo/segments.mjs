@@ -1,4 +1,5 @@
-// The demo's segments and sources, used by the demo and by the end-to-end scenarios.
+// The demo's segments and sources, used by the demo and by the end-to-end scenarios. "edge" says to whom a segment
+// is shown at the edge: to the visitor's own pages, to staff; without it to nobody.
 
 const bought = { event: "Order Completed" };
 const inStore = { ...bought, where: [{ property: "channel", eq: "store" }] };
@@ -6,15 +7,18 @@ const inStore = { ...bought, where: [{ property: "channel", eq: "store" }] };
 export const SEGMENTS = {
   "hot-leads": {
     name: "Hot leads: store customers who look at products right now",
+    edge: ["page", "staff"],
     where: { all: [{ event: "Product Viewed", within: "1h", count: { gte: 3 } }, inStore] },
   },
-  "store-buyers": { name: "Bought in a store", where: inStore },
+  "store-buyers": { name: "Bought in a store", edge: ["page", "staff"], where: inStore },
   "big-spenders-7d": {
     name: "Two orders of 100 or more within 7 days",
+    edge: ["staff"],
     where: { ...bought, where: [{ property: "total", gte: 100 }], within: "7d", count: { gte: 2 } },
   },
   "cart-not-bought-1d": {
     name: "Put something into the cart today, and ordered nothing",
+    edge: ["page"],
     where: {
       all: [
         { event: "Product Added", within: "1d" },
@@ -24,10 +28,12 @@ export const SEGMENTS = {
   },
   "quiet-3d": {
     name: "Customers without an order for 3 days",
+    edge: ["staff"],
     where: { all: [bought, { ...bought, within: "3d", count: { eq: 0 } }] },
   },
   "lapsed-30d": {
     name: "Customers without an order for 30 days",
+    edge: ["staff"],
     where: { all: [bought, { ...bought, within: "30d", count: { eq: 0 } }] },
   },
   "newsletter-lyon": {

@@ -14,7 +14,7 @@ const CHANGES = [
   ["DELETE", "/v1/tracking-plans/web", undefined, /definition-changed {2}.+ deleted\. kind=tracking-plan key=web$/],
   ["PUT", "/v1/segments/sold%0aforged", { where: { event: "Sold" } }, /definition-changed {2}.+ kind=segment key=sold\?forged$/],
   ["DELETE", "/v1/segments/sold%0aforged", undefined, /definition-changed {2}.+ deleted\. kind=segment key=sold\?forged$/],
-  ["PUT", "/v1/traits/city", { edge: true }, /definition-changed {2}.+ stored\. kind=trait key=city$/],
+  ["PUT", "/v1/traits/city", { edge: ["staff"] }, /definition-changed {2}.+ stored\. kind=trait key=city$/],
   ["PUT", "/v1/purchases", { events: ["Sold"] }, /definition-changed {2}.+ stored\. kind=purchases key=purchases$/],
   ["PUT", "/v1/identity-rules", { identifiers: [{ type: "email" }] }, /definition-changed {2}.+ stored\. kind=identity-rules key=rules$/],
   ["PUT", "/v1/collectors/box", { publicKey: KEY }, /collector-enrolled {2}A collector was enrolled\. collector=box$/],

@@ -41,7 +41,7 @@ const KINDS = [
     [/^a +2 +quarantine +flag +Plan$/m, /^b +0 +allow +flag +-$/m],
     [/^unplanned +quarantine$/m, /"Sold"/],
   ],
-  ["trait", { city: { name: "City", edge: true }, zip: {} }, [/^city +yes +City$/m, /^zip +no +-$/m], [/^edge +yes$/m]],
+  ["trait", { city: { name: "City", edge: ["page", "staff"] }, zip: {} }, [/^city +page, staff +City$/m, /^zip +nobody +-$/m], [/"page"/]],
   [
     "segment",
     { a: { name: "A", where: { segment: "b" } }, b: { where: { event: "Sold" } } },

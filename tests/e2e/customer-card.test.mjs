@@ -7,7 +7,7 @@ import { SERVER_WRITE_KEY } from "../demo/segments.mjs";
 import { alterVault } from "./support/leveldb-log.mjs";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
-const VIP = { name: "VIP", where: { trait: "tier", eq: "gold" } };
+const VIP = { name: "VIP", edge: ["staff"], where: { trait: "tier", eq: "gold" } };
 const email = (n) => `wanda.${n}@example.com`;
 
 const identify = (n, traits = {}) => ({

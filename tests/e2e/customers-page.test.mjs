@@ -15,9 +15,9 @@ async function openTill(t, link = "", locale = "en-IE") {
   const page = await openBrowser(t, { locale });
   if (!page) return undefined;
   const { hub, collector } = await startSite(t, {
-    segments: { vip: { name: "VIP customers", where: { event: "Order Completed" } } },
+    segments: { vip: { name: "VIP customers", edge: ["staff"], where: { event: "Order Completed" } } },
   });
-  await hub.put("/v1/traits/firstName", { edge: true });
+  await hub.put("/v1/traits/firstName", { edge: ["staff"] });
   const context = { consent: { categoryPreferences: { marketing: true, profiling: false } } };
   const traits = { email: EMAIL, phone: PHONE, loyalty_id: LOYALTY, firstName: "Wanda" };
   await collector.send([

@@ -53,7 +53,7 @@ test("events taken while the hub is down survive the death of the collector too"
 
 test("the edge answers from what it knows while the hub is down", async (t) => {
   const { hub, collector } = await startSite(t, {
-    segments: { greeted: { name: "Greeted", where: { event: "Hello" } } },
+    segments: { greeted: { name: "Greeted", edge: ["page"], where: { event: "Hello" } } },
   });
   await collector.send([{ type: "track", event: "Hello", anonymousId: "a1" }]);
   await waitUntil(async () => (await collector.me("a1")).segments.includes("greeted"));

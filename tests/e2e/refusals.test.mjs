@@ -17,7 +17,7 @@ const count = (refusals, source, code) =>
   refusals.find((row) => row.source === source && row.code === code)?.count ?? 0;
 
 /* Polls wait; a change of the definitions ends them, and the next one has the report. */
-const wakePolls = (site) => site.hub.put("/v1/traits/any", { edge: true }).then(() => site.hub.put("/v1/sources/wake", {}));
+const wakePolls = (site) => site.hub.put("/v1/traits/any", { edge: ["page"] }).then(() => site.hub.put("/v1/sources/wake", {}));
 
 test("the last refusals of each source are told with the hub down, and nobody's data in them", async (t) => {
   const site = await startSite(t);

@@ -7,8 +7,8 @@ import { test, waitUntil } from "./support/site.mjs";
 // Playwright switches the cache off.
 const launch = { ignoreDefaultArgs: ["--disable-back-forward-cache"] };
 const segments = {
-  vip: { name: "Bought", where: { event: "Order Completed" } },
-  reader: { name: "Read", where: { event: "Article Read" } },
+  vip: { name: "Bought", edge: ["page"], where: { event: "Order Completed" } },
+  reader: { name: "Read", edge: ["page"], where: { event: "Article Read" } },
 };
 
 // What the page saw of its own comings, and which elements were to be seen in the first frame after each.

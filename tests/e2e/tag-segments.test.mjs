@@ -4,7 +4,7 @@ import { SNIPPET, startTagged } from "./support/tagged.mjs";
 import { test, waitUntil } from "./support/site.mjs";
 
 const segments = {
-  vip: { name: "Bought", where: { event: "Order Completed" } },
+  vip: { name: "Bought", edge: ["page"], where: { event: "Order Completed" } },
 };
 
 // Notes for each frame which of the elements can be seen.

@@ -55,7 +55,7 @@ test("every door names the member that it does not know, its place and the neare
 test("a definition that was read can be put again as it is", async (t) => {
   const site = await startSite(t, { segments: { s: { name: "S", description: "Who bought", ...event() } } });
   await site.hub.put("/v1/tracking-plans/p", { name: "P", events: { Sold: {} } });
-  await site.hub.put("/v1/traits/city", { name: "City", edge: true });
+  await site.hub.put("/v1/traits/city", { name: "City", edge: ["staff"] });
   const paths = ["/v1/sources/shop-web", "/v1/segments/s", "/v1/tracking-plans/p", "/v1/traits/city", "/v1/identity-rules", "/v1/purchases"];
   for (const path of paths) {
     const read = await site.hub.get(path);

@@ -1,10 +1,11 @@
 /* The way back to the edge, against what the hub knows.
  *
- * Random events, scopes, sources, suppressions, polls, look-ups, lost replies, lost caches and
- * power cuts at the box, with definitions that reach partitions late, and a hub that starts again,
- * from its own data or from a copy of it. When everything has been delivered the box must have
- * exactly the cards of its scope, each as new as its profile, and the gate and the suppression list
- * of the hub. Then the same once more without what makes a refill begin.
+ * Random events, scopes, audiences, sources, suppressions, polls, look-ups, lost replies, lost
+ * caches and power cuts at the box, with definitions that reach partitions late, and a hub that
+ * starts again, from its own data or from a copy of it. When everything has been delivered the box
+ * must have exactly the cards of its scope, each as new as its profile, with what is shown to
+ * somebody and nothing else, and the gate and the suppression list of the hub; and whom what is
+ * shown to it must know after one poll. Then the same once more without what makes a refill begin.
  *
  * SIM_SEEDS=N sets how many seeds run (default 200), SIM_SEED=N runs one.
  */
@@ -24,6 +25,18 @@
 enum { PARTITIONS = 3, PEOPLE = 20, STEPS = 120, OTHER_COLLECTOR = 99 };
 /* While it is good, evidence is told thirty times. */
 enum { ME_FOR_MS = 60000, EVIDENCE_LATE_MS_MAX = ME_FOR_MS / 30 };
+
+/* What may be shown: two segments and a trait. */
+static const struct {
+    enum registry_kind kind;
+    const char *key;
+    const char *where;
+} shown[] = {
+    {REGISTRY_SEGMENT, "gold", "\"where\":{\"trait\":\"tier\",\"eq\":\"gold\"},"},
+    {REGISTRY_SEGMENT, "fresh", "\"where\":{\"event\":\"Seen\",\"within\":\"20s\"},"},
+    {REGISTRY_TRAIT, "tier", ""},
+};
+enum { SHOWN_MAX = sizeof shown / sizeof *shown };
 
 static const int64_t start_ms = 1795292000000;
 static const uint8_t box_key[VAULT_SECRET_BYTES] = {7};
@@ -193,6 +206,14 @@ static void put(struct world *w, enum registry_kind kind, const char *key, const
     buf_done(&body);
 }
 
+static void show(struct world *w, size_t what, enum audience audience)
+{
+    static const char *const lists[] = {"[]", "[\"page\"]", "[\"staff\"]", "[\"page\",\"staff\"]"};
+    char json[256];
+    snprintf(json, sizeof json, "{%s\"edge\":%s}", shown[what].where, lists[audience]);
+    put(w, shown[what].kind, shown[what].key, json);
+}
+
 static void open_partitions(struct world *w)
 {
     for (uint32_t i = 0; i < PARTITIONS; i++) {
@@ -252,8 +273,9 @@ static void open_hub(struct world *w)
         "{\"identifiers\":[{\"type\":\"user_id\",\"limit\":1,\"priority\":100},{\"type\":\"email\"}"
         ","
         "{\"type\":\"anonymous_id\",\"known\":false}],\"me_for\":\"60s\"}");
-    put(w, REGISTRY_SEGMENT, "gold", "{\"where\":{\"trait\":\"tier\",\"eq\":\"gold\"}}");
-    put(w, REGISTRY_SEGMENT, "fresh", "{\"where\":{\"event\":\"Seen\",\"within\":\"20s\"}}");
+    for (size_t i = 0; i < SHOWN_MAX; i++) {
+        show(w, i, AUDIENCE_NOBODY);
+    }
     put(w, REGISTRY_COLLECTOR, "box", "{}");
     buf_init(&bytes, 4096);
     assert_true(registry_find(w->registry, REGISTRY_COLLECTOR, slice_text("box"), &bytes, &entry));
@@ -538,8 +560,57 @@ static void lose_power(struct world *w, bool and_the_disk)
     if (and_the_disk) {
         store_close(&w->box_store);
         w->box_store = store_memory_open();
+        w->gate_version = 0;
     }
     open_box(w);
+}
+
+static enum audience audience_of(struct world *w, size_t what)
+{
+    const struct catalog *catalog = definitions_borrow(w->definitions);
+    enum audience audience = AUDIENCE_NOBODY;
+    for (size_t i = 0; i < catalog_segment_count(catalog); i++) {
+        struct catalog_segment segment = catalog_segment_at(catalog, i);
+        audience = slice_is(segment.key, shown[what].key) ? segment.edge : audience;
+    }
+    if (shown[what].kind == REGISTRY_TRAIT) {
+        audience = catalog_trait_audience(catalog, slice_text(shown[what].key));
+    }
+    definitions_release(w->definitions);
+    return audience;
+}
+
+/* The box knows whom everything is shown to. */
+static void check_audiences(struct world *w)
+{
+    struct buf state;
+    struct gate *gate;
+    buf_init(&state, LIMIT_WIRE_BYTES);
+    MUST(edge_gate_state(w->edge, &state, &w->err), w);
+    MUST(gate_new(buf_slice(&state), &gate, &w->err), w);
+    for (size_t i = 0; i < SHOWN_MAX; i++) {
+        const struct shown *all =
+            shown[i].kind == REGISTRY_SEGMENT ? gate_segments(gate) : gate_traits(gate);
+        for (enum audience one = AUDIENCE_PAGE; one <= AUDIENCE_STAFF; one++) {
+            bool is_shown = shown_find(all, slice_text(shown[i].key), one) != NULL;
+            if (is_shown != ((audience_of(w, i) & one) != 0)) {
+                fail_msg("seed %llu: %s is shown to %d: %d", (unsigned long long)w->seed,
+                         shown[i].key, one, is_shown);
+            }
+        }
+    }
+    gate_free(&gate);
+    buf_done(&state);
+}
+
+/* Whatever else goes on, the next poll brings it. */
+static void change_audience(struct world *w)
+{
+    show(w, rand_below(&w->rand, SHOWN_MAX), (enum audience)rand_below(&w->rand, AUDIENCE_ALL + 1));
+    if (rand_below(&w->rand, 2) == 0) {
+        (void)poll_once(w, false);
+        check_audiences(w);
+    }
 }
 
 /* `is_calm`: nothing that makes a refill begin, which would hide what went wrong before it. */
@@ -572,14 +643,36 @@ static void step(struct world *w, bool is_calm)
         look_up(w);
     } else if (what < 93) {
         answer_look_up(w);
-    } else if (what < 96) {
+    } else if (what < 94) {
         MUST(edge_sweep(w->edge, &more, &w->err), w);
+    } else if (what < 96) {
+        change_audience(w);
     } else {
         lose_power(w, what == 99 && !is_calm);
     }
 }
 
 /* ---- What must be ---- */
+
+/* The card has those of the profile's segments and traits that somebody may see. */
+static void check_shown(struct world *w, const struct wire_card *card,
+                        const struct profile *profile)
+{
+    const struct catalog *catalog = definitions_borrow(w->definitions);
+    uint32_t segments = 0;
+    for (size_t i = 0; i < profile->membership_count; i++) {
+        segments +=
+            catalog_segment_of(catalog, profile->memberships[i].segment).edge != AUDIENCE_NOBODY;
+    }
+    uint32_t traits = profile_find_trait(profile, slice_text("tier")) != NULL &&
+                      audience_of(w, SHOWN_MAX - 1) != AUDIENCE_NOBODY;
+    if (card->segments->via.array.size != segments || card->traits->via.map.size != traits) {
+        fail_msg("seed %llu: %u segments and %u traits of %s are on the card, not %u and %u",
+                 (unsigned long long)w->seed, card->segments->via.array.size,
+                 card->traits->via.map.size, profile_id_hex(profile->id).text, segments, traits);
+    }
+    definitions_release(w->definitions);
+}
 
 /* *ret_version and *ret_evidence_ms (of a browser) stay where there is no card. */
 static bool find_card(struct world *w, struct identifier id, const struct profile *profile,
@@ -600,6 +693,7 @@ static bool find_card(struct world *w, struct identifier id, const struct profil
         *ret_version = card.version;
         assert_true(wire_card_evidence(&card, id.value, ret_evidence_ms) ==
                     slice_is(id.type, "anonymous_id"));
+        check_shown(w, &card, profile);
         for (size_t i = 0; i < card.identifiers->via.array.size; i++) {
             assert_true(wire_card_identifier(&card, i, &id));
             assert_false(slice_is(id.type, "anonymous_id"));
@@ -730,6 +824,7 @@ static void run(uint64_t seed)
         if (i % STEPS == STEPS - 1) {
             struct reader_place place = {0};
             come_to_rest(w);
+            check_audiences(w);
             MUST(reader_profiles(&w->parts.reader, &place, 1000, check_profile, w, &w->err), w);
             check_suppressions(w);
             check_gate(w);

@@ -53,9 +53,9 @@ export class Collector extends Daemon {
     );
   }
 
-  /* What the page of this visitor would be told. */
-  async me(anonymousId) {
-    const answer = await request(`${this.url}/v1/me?${new URLSearchParams({ anonymousId })}`);
+  /* What the page of this visitor would be told: its browser sends the cookie. */
+  async me(anonymousId, headers = { cookie: `trb_aid=${anonymousId}` }) {
+    const answer = await request(`${this.url}/v1/me?${new URLSearchParams({ anonymousId })}`, { headers });
     if (answer.status !== 200) throw new Error(`/v1/me: ${answer.status} ${answer.text}`);
     return answer.body;
   }
