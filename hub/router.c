@@ -192,6 +192,30 @@ static bool is_within_limits(const struct event *event)
            event->user_id.len <= LIMIT_IDENTIFIER_BYTES && event->source.len <= LIMIT_NAME_BYTES;
 }
 
+/* Does its proof name somebody who is suppressed, though the event itself does not? */
+static bool proves_suppressed(struct router *r, struct slice source, const struct verdict *verdict)
+{
+    bool proves = false;
+    for (size_t i = 0; !proves && i < verdict->count; i++) {
+        arena_clear(&r->arena);
+        proves = verdict->facts[i].kind == EVIDENCE_PROOF &&
+                 suppressions_have(r->parts.suppressions, &r->types, source, verdict->facts[i].id,
+                                   &r->arena);
+    }
+    return proves;
+}
+
+static void judge_without_proof(struct router *r, const struct event *head, struct verdict *ret)
+{
+    struct event event = *head;
+    event.body = event_raw_body(buf_slice(&r->event)); /* the head's may have been in the arena */
+    arena_clear(&r->arena);
+    suppression_cut_proof(&event, &r->arena);
+    buf_clear(&r->event);
+    event_pack(&event, &r->event);
+    judge_event(r->judge, &event, buf_slice(&r->event), &r->verdict, ret);
+}
+
 /* The event in r->event, with its times corrected, is judged and goes to its home; `position`
  * grows. */
 static void post_event(struct router *r, uint64_t position, uint32_t collector,
@@ -200,6 +224,9 @@ static void post_event(struct router *r, uint64_t position, uint32_t collector,
     uint32_t home;
     struct verdict verdict;
     judge_event(r->judge, head, buf_slice(&r->event), &r->verdict, &verdict);
+    if (proves_suppressed(r, head->source, &verdict)) {
+        judge_without_proof(r, head, &verdict);
+    }
     if (!find_home(r, head, buf_slice(&r->event), &verdict, &home)) {
         r->unidentified++;
         return;
@@ -210,10 +237,17 @@ static void post_event(struct router *r, uint64_t position, uint32_t collector,
     workers_post(r->parts.workers, home, position, buf_slice(&r->message));
 }
 
-static bool is_suppressed(struct router *r, const struct event *event)
+/* Nothing of the event may be taken. Out of a client's the suppressed identifiers are cut, as the
+ * gate does (gate.c of the collector) if it knew of them in time. The event may refer to the
+ * router's arena then. */
+static bool is_suppressed(struct router *r, struct event *event)
 {
     arena_clear(&r->arena);
-    return suppressions_refuse(r->parts.suppressions, &r->types, event, &r->arena);
+    if (judge_is_server(r->judge, event->source)) {
+        return suppressions_refuse(r->parts.suppressions, &r->types, event, &r->arena);
+    }
+    return suppressions_cut(r->parts.suppressions, &r->types, event, &r->arena) &&
+           event->anonymous_id.len == 0;
 }
 
 static bool is_readable(struct slice packed)
@@ -335,11 +369,11 @@ static void route_release(struct router *r, uint64_t number, const struct eventl
                           (unsigned long long)number);
     } else {
         event.body = event_raw_body(record->bytes);
-        buf_clear(&r->event);
-        buf_put_slice(&r->event, record->bytes);
         if (is_suppressed(r, &event)) {
             r->suppressed++;
         } else {
+            buf_clear(&r->event);
+            event_pack(&event, &r->event);
             post_event(r, position_of(number, 1), record->collector, &event);
         }
     }

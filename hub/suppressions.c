@@ -349,3 +349,27 @@ bool suppressions_refuse(struct suppressions *s, const struct suppression_types 
     pthread_rwlock_unlock(&s->lock);
     return refuses;
 }
+
+bool suppressions_cut(struct suppressions *s, const struct suppression_types *types,
+                      struct event *event, struct arena *arena)
+{
+    if (atomic_load_explicit(&s->count, memory_order_relaxed) == 0) {
+        return false;
+    }
+    pthread_rwlock_rdlock(&s->lock);
+    bool cut = suppression_set_cut(s->set, types, event, arena);
+    pthread_rwlock_unlock(&s->lock);
+    return cut;
+}
+
+bool suppressions_have(struct suppressions *s, const struct suppression_types *types,
+                       struct slice source, struct identifier identifier, struct arena *arena)
+{
+    if (atomic_load_explicit(&s->count, memory_order_relaxed) == 0) {
+        return false;
+    }
+    pthread_rwlock_rdlock(&s->lock);
+    bool have = suppression_set_has_identifier(s->set, types, source, identifier, arena);
+    pthread_rwlock_unlock(&s->lock);
+    return have;
+}

@@ -66,5 +66,11 @@ void suppressions_types(const struct identity_rules *rules, struct suppression_t
 /* Is the event, with its head and its raw body, of somebody on the list? */
 bool suppressions_refuse(struct suppressions *suppressions, const struct suppression_types *types,
                          const struct event *event, struct arena *arena);
+/* Is this identifier, as an event of that source has it, on the list? */
+bool suppressions_have(struct suppressions *suppressions, const struct suppression_types *types,
+                       struct slice source, struct identifier identifier, struct arena *arena);
+/* Cut out of it what makes it so (suppression_set_cut()); false: nothing does. */
+bool suppressions_cut(struct suppressions *suppressions, const struct suppression_types *types,
+                      struct event *event, struct arena *arena);
 
 #endif

@@ -291,3 +291,171 @@ bool suppression_set_matches(const struct suppression_set *set,
            (has_value(&s, slice_text("anonymous_id"), event->anonymous_id) ||
             has_value(&s, slice_text("user_id"), event->user_id) || has_in_body(&s, event));
 }
+
+/* ---- Cutting them out ---- */
+
+static bool has_object(const struct search *s, struct slice type, const msgpack_object *object)
+{
+    struct token token = {.kind = TOKEN_TEXT};
+    int64_t integer;
+    if (value_text(object, &token.text)) {
+        return has_token(s, type, &token);
+    }
+    if (!value_int(object, &integer)) {
+        return false;
+    }
+    token = (struct token){.kind = TOKEN_INTEGER, .integer = integer};
+    return has_token(s, type, &token);
+}
+
+/* The next member of this name, which a map may have twice, from place *at on; NULL: no more. */
+static msgpack_object *next_member(msgpack_object *map, const char *name, uint32_t *at)
+{
+    while (value_is(map, MSGPACK_OBJECT_MAP) && *at < map->via.map.size) {
+        struct slice key;
+        msgpack_object_kv *kv = &map->via.map.ptr[(*at)++];
+        if (value_text(&kv->key, &key) && slice_is(key, name)) {
+            return &kv->val;
+        }
+    }
+    return NULL;
+}
+
+static void cut_member(msgpack_object *map, const char *name)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; value_is(map, MSGPACK_OBJECT_MAP) && i < map->via.map.size; i++) {
+        struct slice key;
+        if (!value_text(&map->via.map.ptr[i].key, &key) || !slice_is(key, name)) {
+            map->via.map.ptr[kept++] = map->via.map.ptr[i];
+        }
+    }
+    if (value_is(map, MSGPACK_OBJECT_MAP)) {
+        map->via.map.size = kept;
+    }
+}
+
+static void cut_traits(const struct search *s, msgpack_object *traits)
+{
+    uint32_t kept = 0;
+    if (traits->type != MSGPACK_OBJECT_MAP) {
+        return;
+    }
+    for (uint32_t i = 0; i < traits->via.map.size; i++) {
+        const msgpack_object_kv *kv = &traits->via.map.ptr[i];
+        struct slice name;
+        if (!value_text(&kv->key, &name) || !is_trait_type(s, name) ||
+            !has_object(s, name, &kv->val)) {
+            traits->via.map.ptr[kept++] = *kv;
+        }
+    }
+    traits->via.map.size = kept;
+}
+
+static void cut_external_ids(const struct search *s, msgpack_object *ids)
+{
+    uint32_t kept = 0;
+    if (ids->type != MSGPACK_OBJECT_ARRAY) {
+        return;
+    }
+    for (uint32_t i = 0; i < ids->via.array.size; i++) {
+        const msgpack_object *one = &ids->via.array.ptr[i];
+        struct slice type;
+        if (!value_text(value_member_c(one, "type"), &type) ||
+            !has_object(s, type, value_member_c(one, "id"))) {
+            ids->via.array.ptr[kept++] = *one;
+        }
+    }
+    ids->via.array.size = kept;
+}
+
+/* `cut` each member of this name. */
+static void cut_in(const struct search *s, msgpack_object *map, const char *name,
+                   void (*cut)(const struct search *s, msgpack_object *member))
+{
+    uint32_t at = 0;
+    for (msgpack_object *m = next_member(map, name, &at); m != NULL;
+         m = next_member(map, name, &at)) {
+        cut(s, m);
+    }
+}
+
+static void cut_context(const struct search *s, msgpack_object *context)
+{
+    cut_in(s, context, "traits", cut_traits);
+    cut_in(s, context, "externalIds", cut_external_ids);
+    cut_member(context, "proof");
+}
+
+static void cut_body(const struct search *s, const struct event *event, msgpack_object *body)
+{
+    uint32_t at = 0;
+    bool cuts_previous = false;
+    for (msgpack_object *m = next_member(body, "previousId", &at); m != NULL;
+         m = next_member(body, "previousId", &at)) {
+        cuts_previous = cuts_previous || has_object(s, slice_text("anonymous_id"), m);
+    }
+    if (event->type == EVENT_ALIAS && cuts_previous) {
+        cut_member(body, "previousId");
+    }
+    if (event->type == EVENT_IDENTIFY) {
+        cut_in(s, body, "traits", cut_traits);
+    }
+    cut_in(s, body, "context", cut_context);
+}
+
+static struct slice make_body(const struct search *s, const struct event *event)
+{
+    msgpack_zone zone;
+    msgpack_object body;
+    msgpack_packer packer;
+    struct buf out;
+    struct error err;
+    bool made = msgpack_zone_init(&zone, 4096);
+    ensure(made);
+    buf_init(&out, event->body.len + 64);
+    struct slice cut = slice_text("\x80"); /* bytes that are no body say nothing */
+    if (value_unpack(event->body, &zone, &body, &err)) {
+        cut_body(s, event, &body);
+        value_packer_init(&packer, &out);
+        msgpack_pack_object(&packer, body);
+        cut = buf_slice(&out);
+    }
+    cut = arena_copy(s->arena, cut);
+    msgpack_zone_destroy(&zone);
+    buf_done(&out);
+    return cut;
+}
+
+bool suppression_set_cut(const struct suppression_set *set, const struct suppression_types *types,
+                         struct event *event, struct arena *arena)
+{
+    struct search s = {set, types, arena, phone_country_of(&types->phone, event->source)};
+    if (!suppression_set_matches(set, types, event, arena)) {
+        return false;
+    }
+    if (has_value(&s, slice_text("anonymous_id"), event->anonymous_id)) {
+        event->anonymous_id = slice_make(NULL, 0);
+    }
+    if (has_value(&s, slice_text("user_id"), event->user_id)) {
+        event->user_id = slice_make(NULL, 0);
+    }
+    event->body = make_body(&s, event);
+    return true;
+}
+
+bool suppression_set_has_identifier(const struct suppression_set *set,
+                                    const struct suppression_types *types, struct slice source,
+                                    struct identifier identifier, struct arena *arena)
+{
+    struct search s = {set, types, arena, phone_country_of(&types->phone, source)};
+    return set->count > 0 && has_value(&s, identifier.type, identifier.value);
+}
+
+void suppression_cut_proof(struct event *event, struct arena *arena)
+{
+    static const struct suppression_set nobody;
+    static const struct suppression_types none;
+    struct search s = {&nobody, &none, arena, 0};
+    event->body = make_body(&s, event);
+}

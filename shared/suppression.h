@@ -66,4 +66,18 @@ bool suppression_set_matches(const struct suppression_set *set,
                              const struct suppression_types *types, const struct event *event,
                              struct arena *arena);
 
+/* Is this identifier, which need not be normalised, on the list? It comes of that source. */
+bool suppression_set_has_identifier(const struct suppression_set *set,
+                                    const struct suppression_types *types, struct slice source,
+                                    struct identifier identifier, struct arena *arena);
+
+/* Cut the event's proof out of it; a body that is made anew lies in the arena. */
+void suppression_cut_proof(struct event *event, struct arena *arena);
+
+/* Cut these identifiers out of the event, and with them its proof, which names them too: what is
+ * left is what it says of others, or of nobody. False: there was none, and the event is as it was.
+ * A body that is made anew lies in the arena. */
+bool suppression_set_cut(const struct suppression_set *set, const struct suppression_types *types,
+                         struct event *event, struct arena *arena);
+
 #endif

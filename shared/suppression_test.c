@@ -204,8 +204,80 @@ static void test_identifiers_are_found_wherever_an_event_has_them(void **state)
         if (suppression_set_matches(f->set, &f->types, &event, &f->arena) != rows[i].is_refused) {
             fail_msg("row %zu: %s", i, rows[i].body);
         }
+        struct event before = event;
+        bool cut = suppression_set_cut(f->set, &f->types, &event, &f->arena);
+        if (cut != rows[i].is_refused ||
+            suppression_set_matches(f->set, &f->types, &event, &f->arena) ||
+            (!cut && memcmp(&event, &before, sizeof event) != 0)) {
+            fail_msg("row %zu: %s is not cut as it must be", i, rows[i].body);
+        }
     }
     buf_done(&body);
+}
+
+/* Heads of maps may be longer than they must. */
+static bool is_same(struct slice a, struct slice b)
+{
+    msgpack_zone zone;
+    msgpack_object object_a;
+    msgpack_object object_b;
+    struct error err;
+    assert_true(msgpack_zone_init(&zone, 1024));
+    assert_true(value_unpack(a, &zone, &object_a, &err));
+    assert_true(value_unpack(b, &zone, &object_b, &err));
+    bool same = msgpack_object_equal(object_a, object_b);
+    msgpack_zone_destroy(&zone);
+    return same;
+}
+
+static void test_what_is_cut_out_leaves_the_rest_of_an_event(void **state)
+{
+    static const struct {
+        enum event_type type;
+        const char *body;
+        const char *left;
+    } rows[] = {
+        {EVENT_IDENTIFY,
+         "{\"traits\":{\"a\":1,\"email\":\"jane@example.com\",\"b\":{\"email\":\"jane@example."
+         "com\"}}}",
+         "{\"traits\":{\"a\":1,\"b\":{\"email\":\"jane@example.com\"}}}"},
+        {EVENT_TRACK,
+         "{\"properties\":{\"email\":\"jane@example.com\"},\"context\":{\"proof\":\"x.y.z\","
+         "\"page\":{},"
+         "\"traits\":{\"email\":\"JANE@example.com\"},\"externalIds\":[{\"type\":\"email\",\"id\":"
+         "\"jane@example.com\"},{\"type\":\"card\",\"id\":7}]}}",
+         "{\"properties\":{\"email\":\"jane@example.com\"},\"context\":{\"page\":{},\"traits\":{},"
+         "\"externalIds\":[{\"type\":\"card\",\"id\":7}]}}"},
+        {EVENT_IDENTIFY, /* twice the same name */
+         "{\"traits\":{\"email\":\"jane@example.com\"},\"traits\":{\"email\":\"jane@example.com\"}"
+         "}",
+         "{\"traits\":{},\"traits\":{}}"},
+        {EVENT_ALIAS, "{\"previousId\":\"a1\",\"x\":null}", "{\"x\":null}"},
+    };
+    struct fixture *f = *state;
+    struct buf body;
+    struct buf left;
+    buf_init(&body, 4096);
+    buf_init(&left, 4096);
+    suppress(f, "anonymous_id", "a1");
+    suppress(f, "email", "jane@example.com");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf_clear(&body);
+        buf_clear(&left);
+        assert_int_equal(json_read(slice_text(rows[i].body), &body), JSON_FINE);
+        assert_int_equal(json_read(slice_text(rows[i].left), &left), JSON_FINE);
+        struct event event = {.type = rows[i].type,
+                              .user_id = slice_text("u2"),
+                              .anonymous_id = slice_text("a2"),
+                              .body = buf_slice(&body)};
+        assert_true(suppression_set_cut(f->set, &f->types, &event, &f->arena));
+        assert_true(slice_is(event.user_id, "u2") && slice_is(event.anonymous_id, "a2"));
+        if (!is_same(event.body, buf_slice(&left))) {
+            fail_msg("row %zu: %s", i, rows[i].body);
+        }
+    }
+    buf_done(&body);
+    buf_done(&left);
 }
 
 static void test_damaged_bodies_are_looked_at_as_far_as_they_go(void **state)
@@ -224,6 +296,9 @@ static void test_damaged_bodies_are_looked_at_as_far_as_they_go(void **state)
         assert_false(suppression_set_matches(f->set, &f->types, &event, &f->arena));
         event.user_id = slice_text("u1");
         assert_true(suppression_set_matches(f->set, &f->types, &event, &f->arena));
+        assert_true(suppression_set_cut(f->set, &f->types, &event, &f->arena));
+        assert_int_equal(event.user_id.len, 0);
+        assert_int_equal(event.body.len, 1); /* {} */
     }
     buf_done(&body);
 }
@@ -238,6 +313,7 @@ int main(void)
         WITH(test_the_example_of_the_formats_page_has_this_hash),
         WITH(test_a_hash_depends_on_key_type_and_value_and_on_where_they_part),
         WITH(test_identifiers_are_found_wherever_an_event_has_them),
+        WITH(test_what_is_cut_out_leaves_the_rest_of_an_event),
         WITH(test_damaged_bodies_are_looked_at_as_far_as_they_go),
     };
     return sodium_init() < 0 || cmocka_run_group_tests(tests, NULL, NULL);

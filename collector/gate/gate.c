@@ -353,11 +353,24 @@ struct refusal gate_check(const struct gate_source *source, const struct request
     return has_category ? refusal : check_category(event, slice_text("analytics"));
 }
 
-static bool is_suppressed(const struct gate_source *source, const struct visit *visit,
-                          const struct request_event *e)
+/* Whoever reads a page's write key may send anybody's address: the answer must not tell who is
+ * suppressed, and the visitor's own event counts, without the address. A server is told. */
+static struct refusal suppress(const struct gate_source *source, const struct visit *visit,
+                               struct request_event *e)
 {
-    return visit->suppression != NULL &&
-           suppression_refuses(visit->suppression, source->types, &e->event, visit->arena);
+    struct refusal none = {NULL, NULL, NULL};
+    if (visit->suppression == NULL) {
+        return none;
+    }
+    if (source->is_server) {
+        return suppression_refuses(visit->suppression, source->types, &e->event, visit->arena)
+                   ? (struct refusal){"suppressed", "This person's events are not taken.", NULL}
+                   : none;
+    }
+    e->is_cut = suppression_cuts(visit->suppression, source->types, &e->event, visit->arena);
+    e->is_emptied = e->is_cut && e->event.anonymous_id.len == 0 &&
+                    (!source->is_open || e->event.user_id.len == 0);
+    return none;
 }
 
 #define NAME(text)                                                                                 \
@@ -381,14 +394,15 @@ static void judge(const struct gate_source *source, struct visit *visit, struct 
 {
     rules_object(visit, e);
     e->refusal = rules_check(visit, e);
-    if (e->refusal.code == NULL && is_suppressed(source, visit, e)) {
-        e->refusal = (struct refusal){"suppressed", "This person's events are not taken.", NULL};
+    bool speaks_of_nobody = is_nobodys(source, e); /* before something is cut out of it */
+    if (e->refusal.code == NULL) {
+        e->refusal = suppress(source, visit, e);
     }
     if (e->refusal.code != NULL) {
         return;
     }
     e->refusal = gate_check(source, e);
-    if (e->refusal.code == NULL && is_nobodys(source, e)) {
+    if (e->refusal.code == NULL && speaks_of_nobody) {
         e->refusal = (struct refusal){"nobody",
                                       "An event of a page or an app needs an anonymousId or a "
                                       "proof; a server's source says \"trust\": \"server\".",
@@ -406,7 +420,8 @@ static void judge(const struct gate_source *source, struct visit *visit, struct 
 
 static void withdraw_denied(struct visit *visit, struct request_event *e)
 {
-    if (e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0) {
+    if (e->refusal.code != NULL && strcmp(e->refusal.code, "consent-denied") == 0 &&
+        !e->is_emptied) {
         withdrawal_make(visit, e, &rand_secure);
     }
 }
@@ -426,6 +441,9 @@ size_t gate_pass_all(const struct gate_source *source, struct visit *visit, stru
         struct request_event *e = &request->events[i];
         if (e->refusal.code == NULL) {
             judge(source, visit, request, e);
+        }
+        if (e->refusal.code == NULL && e->is_cut) {
+            refusals_count(refusals, source->id, "identifier-suppressed"); /* nobody is told */
         }
         if (e->refusal.code != NULL) {
             refusals_count(refusals, source->id, e->refusal.code);

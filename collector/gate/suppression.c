@@ -177,3 +177,15 @@ bool suppression_refuses(struct suppression *s, const struct suppression_types *
     pthread_rwlock_unlock(&s->lock);
     return refuses;
 }
+
+bool suppression_cuts(struct suppression *s, const struct suppression_types *types,
+                      struct event *event, struct arena *arena)
+{
+    if (atomic_load_explicit(&s->count, memory_order_relaxed) == 0) {
+        return false;
+    }
+    pthread_rwlock_rdlock(&s->lock);
+    bool cuts = suppression_set_cut(s->set, types, event, arena);
+    pthread_rwlock_unlock(&s->lock);
+    return cuts;
+}

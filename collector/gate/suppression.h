@@ -35,5 +35,8 @@ void suppression_apply(struct suppression *suppression, const struct wire_poll_r
  * empty. */
 bool suppression_refuses(struct suppression *suppression, const struct suppression_types *types,
                          const struct event *event, struct arena *arena);
+/* Cut out of it what makes it be refused (suppression_set_cut()); false: nothing does. */
+bool suppression_cuts(struct suppression *suppression, const struct suppression_types *types,
+                      struct event *event, struct arena *arena);
 
 #endif

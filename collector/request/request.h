@@ -50,6 +50,8 @@ struct request_event {
     size_t user_agent_at; /* context.userAgent, in the body; its length is 0 where there is none */
     size_t user_agent_len;
     bool objects;       /* set by rules.c: a signal such as Sec-GPC came with it */
+    bool is_cut;        /* set by gate.c: a suppressed identifier was cut out of it */
+    bool is_emptied;    /* likewise: nobody is left, and nothing of it is stored */
     bool is_withdrawal; /* set by withdrawal.c: refused, but what is left of it is stored */
     size_t preference_count;
     struct consent_preference preferences[LIMIT_CONSENT_CATEGORIES];
@@ -60,7 +62,7 @@ struct request_event {
 /* What the committer stores: what is not refused, and what says that consent was withdrawn. */
 static inline bool request_event_is_stored(const struct request_event *event)
 {
-    return event->refusal.code == NULL || event->is_withdrawal;
+    return (event->refusal.code == NULL && !event->is_emptied) || event->is_withdrawal;
 }
 
 struct request {

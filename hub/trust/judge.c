@@ -121,6 +121,12 @@ static const struct judged_source *find_source(const struct judge *j, struct sli
                : bsearch(&wanted, j->sources, j->count, sizeof *j->sources, compare_sources);
 }
 
+bool judge_is_server(const struct judge *j, struct slice id)
+{
+    const struct judged_source *source = find_source(j, id);
+    return source != NULL && source->source.is_server;
+}
+
 /* Most events have neither word: a look at the bytes spares taking them apart. */
 static bool mentions(struct slice packed, const char *word)
 {

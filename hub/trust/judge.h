@@ -21,6 +21,9 @@ void judge_free(struct judge **judge);
 void judge_define(struct judge *judge, const msgpack_object *sources,
                   const struct identity_rules *rules);
 
+/* Is it a server's source? */
+bool judge_is_server(const struct judge *judge, struct slice source);
+
 /* Judge an event whose times are set right; `packed` is what event_pack() wrote of it, without a
  * verdict. The verdict is written to `out` as verdict_pack() does, and *ret refers into it, into
  * the event, and, for facts of a proof, into the judge until its next call. */

@@ -1,5 +1,6 @@
 // People whose events are refused: at every collector, and at the hub where a collector did not know yet.
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { startSite, test, waitUntil } from "./support/site.mjs";
 
 const hello = (messageId, members) => ({ type: "track", event: "Hello", messageId, ...members });
@@ -125,4 +126,78 @@ test("a long list goes down in parts, once: a later change does not bring it aga
   await site.hub.kill("SIGKILL");
   await site.hub.start();
   assert.equal((await site.hub.get("/v1/suppressions?limit=1")).count, COUNT - 1);
+});
+
+test("of a page's event a suppressed identifier is cut out, and nobody is told", async (t) => {
+  const site = await startSite(t);
+  await site.hub.put("/v1/sources/app", { consent: { exempt: true } });
+  await site.cli("suppress", "email=jane@example.com", "user_id=u-1", "anonymous_id=gone");
+  await listed(site.collector, 3);
+  const known = async () => (await site.collector.post("/v1/batch", { batch: [hello("x", { anonymousId: "x" })] }, { writeKey: "app" })).status === 200;
+  await waitUntil(known, { what: "the source at the box" });
+  const ask = (event) => site.collector.post("/v1/batch", { batch: [event] }, { writeKey: "app" });
+  const events = [
+    { type: "identify", messageId: "p1", anonymousId: "a-1", userId: "u-1", traits: { email: "Jane@example.com", city: "Lyon" } },
+    { type: "identify", messageId: "p2", anonymousId: "a-2", traits: { email: "joan@example.com" } },
+    hello("p3", { anonymousId: "gone" }),
+    hello("p4", { anonymousId: "gone", context: { proof: "x.y.z" } }),
+  ];
+  for (const userId of ["u-1", "u-2"]) {
+    const { body } = await ask({ ...hello("n"), userId });
+    assert.equal(body.error.code, "nobody", "whoever it names");
+  }
+  for (const event of events) {
+    const { status, text } = await ask(event);
+    assert.deepEqual([status, text], [200, '{"success":true}'], event.messageId);
+  }
+  await waitUntil(async () => (await site.hub.overview()).events === 3, { what: "those of a visitor" });
+  const { traits, identifiers } = await site.hub.profile("anonymous_id", "a-1");
+  assert.deepEqual(Object.keys(traits), ["city"]);
+  assert.deepEqual(identifiers.map(({ type }) => type), ["anonymous_id"]);
+  assert.equal(await site.hub.profile("anonymous_id", "gone"), undefined);
+  assert.match((await site.collector.get("/metrics")).text, /source="app",reason="identifier-suppressed"\} 3|reason="identifier-suppressed",source="app"\} 3/);
+  const server = await site.collector.post("/v1/batch", { batch: [hello("s", { userId: "u-1" })] });
+  assert.equal(server.body.error.code, "suppressed", "a server is told");
+
+  await t.test("the hub does the same where the box did not know yet", async () => {
+    await site.hub.kill("SIGKILL");
+    await ask({ type: "identify", messageId: "q1", anonymousId: "a-3", traits: { email: "late@example.com", city: "Nice" } });
+    await ask(hello("q2", { anonymousId: "late" }));
+    await site.collector.kill("SIGKILL");
+    await site.hub.start();
+    await site.cli("suppress", "email=late@example.com", "anonymous_id=late");
+    await site.collector.start();
+    const late = await waitUntil(() => site.hub.profile("anonymous_id", "a-3"));
+    assert.deepEqual(Object.keys(late.traits), ["city"]);
+    await waitUntil(async () => (await site.hub.overview()).suppressedEvents === 1);
+    assert.equal(await site.hub.profile("anonymous_id", "late"), undefined);
+  });
+});
+
+test("a proof that names somebody who is suppressed proves nothing, and goes", async (t) => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const proofOf = (claims) => {
+    const iat = Math.floor(Date.now() / 1000) - 60;
+    const body = `${part({ alg: "HS256", kid: "k1" })}.${part({ aud: "app", iat, exp: iat + 3600, ...claims })}`;
+    return `${body}.${createHmac("sha256", secret).update(body).digest("base64url")}`;
+  };
+  const app = { consent: { exempt: true }, proof: { keys: [{ kid: "k1", alg: "HS256", key: secret }] } };
+  const site = await startSite(t, { sources: { app }, writeKey: "app" });
+  await site.cli("suppress", "user_id=u-1");
+  await listed(site.collector, 1);
+  const identify = (n, sub) => ({
+    type: "identify",
+    messageId: `m${n}`,
+    anonymousId: `a-${n}`,
+    traits: { city: "Lyon" },
+    context: { proof: proofOf({ sub, aid: `a-${n}` }) },
+  });
+  await site.collector.send([identify(1, "u-1"), identify(2, "u-2")]);
+  await waitUntil(() => site.hub.profile("user_id", "u-2"));
+  const gone = await waitUntil(() => site.hub.profile("anonymous_id", "a-1"));
+  assert.deepEqual(gone.identifiers.map(({ type }) => type), ["anonymous_id"]);
+  assert.equal(await site.hub.profile("user_id", "u-1"), undefined);
+  const { events } = await site.hub.get(`/v1/profiles/${gone.id}/events`);
+  assert.equal(events[0].context?.proof, undefined);
 });
