@@ -113,33 +113,39 @@ static void put_scopes(const struct registry *r, msgpack_packer *k)
     }
 }
 
+/* One that may not carry all sources; NULL as packer only counts it. */
+static size_t put_carrier(const struct entry *collector, msgpack_packer *k)
+{
+    msgpack_zone zone;
+    msgpack_object root;
+    const msgpack_object *list = unpack_member(collector, "sources", &zone, &root);
+    bool is_bounded = !carriage_is_everything(list);
+    if (is_bounded && k != NULL) {
+        msgpack_pack_array(k, 2);
+        msgpack_pack_uint32(k, collector->id);
+        msgpack_pack_object(k, *list);
+    }
+    msgpack_zone_destroy(&zone);
+    return is_bounded;
+}
+
+static size_t each_carrier(const struct registry *r, msgpack_packer *k)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->entries[i].kind == REGISTRY_COLLECTOR) {
+            count += put_carrier(&r->entries[i], k);
+        }
+    }
+    return count;
+}
+
 /* [[number, [source…]]…] of the collectors that may not carry all sources. */
 static void put_carriers(const struct registry *r, msgpack_packer *k)
 {
-    size_t count = 0;
     value_pack_cstr(k, "carriers");
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < r->count; i++) {
-            msgpack_zone zone;
-            msgpack_object root;
-            if (r->entries[i].kind != REGISTRY_COLLECTOR) {
-                continue;
-            }
-            const msgpack_object *list = unpack_member(&r->entries[i], "sources", &zone, &root);
-            if (!carriage_is_everything(list)) {
-                count += pass == 0;
-                if (pass == 1) {
-                    msgpack_pack_array(k, 2);
-                    msgpack_pack_uint32(k, r->entries[i].id);
-                    msgpack_pack_object(k, *list);
-                }
-            }
-            msgpack_zone_destroy(&zone);
-        }
-        if (pass == 0) {
-            msgpack_pack_array(k, count);
-        }
-    }
+    msgpack_pack_array(k, each_carrier(r, NULL));
+    (void)each_carrier(r, k);
 }
 
 /* Nothing where the defaults hold. */

@@ -302,7 +302,7 @@ static bool is_refused(struct router *r, const struct eventlog_record *record, s
 
 static void tell_refused(struct router *r, const struct eventlog_record *record)
 {
-    for (int i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
+    for (enum admission_verdict i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
         if (r->refused[i] > 0) {
             log_warn_limited("events-refused",
                              "Events were not taken: their collector may not send them. "

@@ -17,6 +17,8 @@ void log_set_level(enum log_level level)
 }
 
 static void write_line(enum log_level level, const char *id, const char *format, va_list args)
+    PRINTF_LIKE(3, 0);
+static void write_line(enum log_level level, const char *id, const char *format, va_list args)
 {
     static const char *const names[] = {"error", "warn ", "info ", "debug"};
     char line[1024];

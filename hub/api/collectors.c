@@ -23,7 +23,7 @@ static void write_refused_events(struct json_writer *w, const struct collector_f
 {
     json_key(w, "refusedEvents");
     json_open_object(w);
-    for (int i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
+    for (enum admission_verdict i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
         json_key(w, admission_verdict_name(i));
         json_int(w, (int64_t)f->events_refused[i]);
     }
@@ -35,7 +35,7 @@ static void write_lookups(struct json_writer *w, const struct collector_figures 
 {
     json_key(w, "lookups");
     json_open_object(w);
-    for (int i = 0; i < LOOKUPS_RESULTS; i++) {
+    for (enum lookups_result i = 0; i < LOOKUPS_RESULTS; i++) {
         json_key(w, lookups_result_name(i));
         json_int(w, (int64_t)f->lookups.counts[i]);
     }

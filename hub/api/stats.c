@@ -194,7 +194,7 @@ static void put_link_metrics(struct hub *hub, struct buf *out)
 
 static void put_refused(void *user, struct slice id, const struct collector_figures *figures)
 {
-    for (int i = 0; i < COLLECTOR_REFUSALS; i++) {
+    for (enum collector_refusal i = 0; i < COLLECTOR_REFUSALS; i++) {
         if (figures->messages_refused[i] > 0) {
             metrics_put_sample(user, "tributary_collector_messages_refused_total", "collector", id,
                                "reason", slice_text(collector_refusal_name(i)),
@@ -205,7 +205,7 @@ static void put_refused(void *user, struct slice id, const struct collector_figu
 
 static void put_refused_events(void *user, struct slice id, const struct collector_figures *figures)
 {
-    for (int i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
+    for (enum admission_verdict i = ADMISSION_YES + 1; i < ADMISSION_VERDICTS; i++) {
         if (figures->events_refused[i] > 0) {
             metrics_put_sample(user, "tributary_collector_events_refused_total", "collector", id,
                                "reason", slice_text(admission_verdict_name(i)),
@@ -216,7 +216,7 @@ static void put_refused_events(void *user, struct slice id, const struct collect
 
 static void put_lookups(void *user, struct slice id, const struct collector_figures *figures)
 {
-    for (int i = 0; i < LOOKUPS_RESULTS; i++) {
+    for (enum lookups_result i = 0; i < LOOKUPS_RESULTS; i++) {
         if (figures->lookups.counts[i] > 0) {
             metrics_put_sample(user, "tributary_collector_lookups_total", "collector", id, "result",
                                slice_text(lookups_result_name(i)),
