@@ -152,8 +152,28 @@ static bool tell(struct place at, struct slice name, const struct member *table)
         known[count] = table[count].name;
     }
     (void)enter(at, name);
+    at.mistake->is_unknown = true;
     members_tell_unknown(name, known, count, at.mistake->message, sizeof at.mistake->message);
     return false;
+}
+
+static bool has_type(struct place at, const msgpack_object *value, const struct member *member)
+{
+    static const char *const names[] = {
+        [MEMBER_TYPE_TEXT] = "a text",
+        [MEMBER_TYPE_FLAG] = "true or false",
+        [MEMBER_TYPE_INTEGER] = "a whole number",
+    };
+    int64_t whole;
+    bool fine = member->type == MEMBER_TYPE_TEXT      ? value->type == MSGPACK_OBJECT_STR
+                : member->type == MEMBER_TYPE_FLAG    ? value->type == MSGPACK_OBJECT_BOOLEAN
+                : member->type == MEMBER_TYPE_INTEGER ? value_int(value, &whole)
+                                                      : true;
+    if (!fine) {
+        snprintf(at.mistake->message, sizeof at.mistake->message, "\"%s\" must be %s.",
+                 member->name, names[member->type]);
+    }
+    return fine;
 }
 
 static bool walk_object(struct place at, const msgpack_object *object, const struct member *table)
@@ -168,7 +188,9 @@ static bool walk_object(struct place at, const msgpack_object *object, const str
         if (member->name == NULL) {
             return tell(at, name, table);
         }
-        if (!walk_value(enter(at, name), &object->via.map.ptr[i].val, member)) {
+        const msgpack_object *value = &object->via.map.ptr[i].val;
+        struct place inside = enter(at, name);
+        if (!has_type(inside, value, member) || !walk_value(inside, value, member)) {
             return false;
         }
     }

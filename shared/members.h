@@ -1,44 +1,45 @@
 /* Which members the objects of a definition may have.
  *
  * A member that is not known is refused by name, with its place and the known one that looks most
- * like it: a misspelt member would otherwise pass for one that was left out. Where a value is no
- * object, or no array of objects, it is passed over: what it should be is checked by whoever reads
- * it. Pure; any thread.
+ * like it: a misspelt member would otherwise pass for one that was left out, and so would one of
+ * another type. Whether a value means something is checked by whoever reads it. Pure; any thread.
  */
 #ifndef TRIBUTARY_SHARED_MEMBERS_H
 #define TRIBUTARY_SHARED_MEMBERS_H
 
 #include "shared/value.h"
 
+enum member_type {
+    MEMBER_TYPE_ANY, /* whoever reads it checks that */
+    MEMBER_TYPE_TEXT,
+    MEMBER_TYPE_FLAG,
+    MEMBER_TYPE_INTEGER,
+};
+
 /* One member of a table; a table ends with MEMBERS_END. */
 struct member {
     const char *name;
+    enum member_type type;
     const struct member *of; /* what its object, or each object of its array, may have; or NULL */
     bool is_map;             /* `of` holds for each object in its object, whose names are free */
 };
-#define MEMBER(name)                                                                               \
-    {                                                                                              \
-        (name), NULL, false                                                                        \
-    }
-#define MEMBER_OF(name, of)                                                                        \
-    {                                                                                              \
-        (name), (of), false                                                                        \
-    }
-#define MEMBER_MAP_OF(name, of)                                                                    \
-    {                                                                                              \
-        (name), (of), true                                                                         \
-    }
-#define MEMBERS_END                                                                                \
-    {                                                                                              \
-        NULL, NULL, false                                                                          \
-    }
+/* clang-format off */
+#define MEMBER(name) {(name), MEMBER_TYPE_ANY, NULL, false}
+#define MEMBER_TEXT(name) {(name), MEMBER_TYPE_TEXT, NULL, false}
+#define MEMBER_FLAG(name) {(name), MEMBER_TYPE_FLAG, NULL, false}
+#define MEMBER_INTEGER(name) {(name), MEMBER_TYPE_INTEGER, NULL, false}
+#define MEMBER_OF(name, of) {(name), MEMBER_TYPE_ANY, (of), false}
+#define MEMBER_MAP_OF(name, of) {(name), MEMBER_TYPE_ANY, (of), true}
+#define MEMBERS_END {NULL, MEMBER_TYPE_ANY, NULL, false}
+/* clang-format on */
 
 struct members_mistake {
+    bool is_unknown;   /* else it is of another type */
     char pointer[256]; /* JSON pointer of the member; cut at the end where it is longer */
     char message[320]; /* a sentence */
 };
 
-/* True: every member of `object`, and of what is in it, is in the table. */
+/* True: every member of `object`, and of what is in it, is in the table and of its type. */
 bool members_are_known(const msgpack_object *object, const struct member *table,
                        struct members_mistake *ret);
 

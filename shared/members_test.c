@@ -11,6 +11,9 @@ static const struct member rate[] = {MEMBER("events_per_second"), MEMBER("burst"
 static const struct member rule[] = {MEMBER("type"), MEMBER("limit"), MEMBERS_END};
 static const struct member table[] = {
     MEMBER("name"),
+    MEMBER_TEXT("text"),
+    MEMBER_FLAG("flag"),
+    MEMBER_INTEGER("whole"),
     MEMBER("origins"),
     MEMBER("properties"),
     MEMBER_OF("rate", rate),
@@ -70,12 +73,24 @@ static void test_an_unknown_member_is_named_with_its_place_and_the_nearest(void 
         {"{\"rate\":{\"wholly other\":1}}", "/rate/wholly other",
          "\"wholly other\" is not known here; known are events_per_second, burst."},
         {"{\"\":1}", "/",
-         "\"\" is not known here; known are name, origins, properties, rate, rules, by_name."},
+         "\"\" is not known here; known are name, text, flag, whole, origins, properties, rate, "
+         "rules, by_name."},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         check(rows[i].json, rows[i].pointer, rows[i].message);
     }
+}
+
+static void test_a_member_of_another_type_is_named(void **state)
+{
+    (void)state;
+    check("{\"text\":\"\",\"flag\":false,\"whole\":-3}", NULL, NULL);
+    check("{\"whole\":3.0}", NULL, NULL);
+    check("{\"text\":7}", "/text", "\"text\" must be a text.");
+    check("{\"flag\":null}", "/flag", "\"flag\" must be true or false.");
+    check("{\"whole\":\"3\"}", "/whole", "\"whole\" must be a whole number.");
+    check("{\"whole\":1.5}", "/whole", "\"whole\" must be a whole number.");
 }
 
 static void test_long_names_and_deep_places_are_cut(void **state)
@@ -99,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_known_passes_wherever_it_stands),
         cmocka_unit_test(test_an_unknown_member_is_named_with_its_place_and_the_nearest),
+        cmocka_unit_test(test_a_member_of_another_type_is_named),
         cmocka_unit_test(test_long_names_and_deep_places_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,8 @@ bool call_read_json(struct call *call, const struct member *known, msgpack_objec
     }
     struct members_mistake mistake;
     if (known != NULL && !members_are_known(ret, known, &mistake)) {
-        http_answer_error(call->http, 400, "unknown-member", mistake.message, mistake.pointer);
+        http_answer_error(call->http, 400, mistake.is_unknown ? "unknown-member" : "invalid-member",
+                          mistake.message, mistake.pointer);
         return false;
     }
     return true;

@@ -7,8 +7,8 @@ static const struct member proof_key[] = {MEMBER("kid"), MEMBER("alg"), MEMBER("
 static const struct member proof[] = {MEMBER_OF("keys", proof_key), MEMBER("bind"), MEMBERS_END};
 static const struct member sources[] = {
     MEMBER("key"),
-    MEMBER("name"),
-    MEMBER("description"),
+    MEMBER_TEXT("name"),
+    MEMBER_TEXT("description"),
     MEMBER("origins"),
     MEMBER("id"),
     MEMBER("trust"),
@@ -25,16 +25,23 @@ static const struct member sources[] = {
 };
 
 static const struct member segments[] = {
-    MEMBER("key"),  MEMBER("name"),   MEMBER("description"), MEMBER("where"), MEMBER("updatedAt"),
-    MEMBER("size"), MEMBER("status"), MEMBER("progress"),    MEMBER("edge"),  MEMBERS_END,
+    MEMBER("key"),       MEMBER_TEXT("name"), MEMBER_TEXT("description"), MEMBER("where"),
+    MEMBER("updatedAt"), MEMBER("size"),      MEMBER("status"),           MEMBER("progress"),
+    MEMBER("edge"),      MEMBERS_END,
 };
 
-static const struct member traits[] = {MEMBER("key"), MEMBER("name"), MEMBER("description"),
-                                       MEMBER("edge"), MEMBERS_END};
+static const struct member traits[] = {MEMBER("key"), MEMBER_TEXT("name"),
+                                       MEMBER_TEXT("description"), MEMBER("edge"), MEMBERS_END};
 
 static const struct member rule[] = {
-    MEMBER("type"),       MEMBER("priority"), MEMBER("limit"),           MEMBER("known"),
-    MEMBER("normalizer"), MEMBER("blocked"),  MEMBER("blockedPatterns"), MEMBERS_END,
+    MEMBER("type"),
+    MEMBER_INTEGER("priority"),
+    MEMBER_INTEGER("limit"),
+    MEMBER_FLAG("known"),
+    MEMBER_TEXT("normalizer"),
+    MEMBER("blocked"),
+    MEMBER("blockedPatterns"),
+    MEMBERS_END,
 };
 static const struct member phone[] = {MEMBER("country"), MEMBER("sources"), MEMBERS_END};
 static const struct member rules[] = {MEMBER_OF("phone", phone), MEMBER_OF("identifiers", rule),
@@ -54,13 +61,15 @@ const struct member known_members_of_suppressions[] = {MEMBER_OF("identifiers", 
                                                        MEMBER("reason"), MEMBERS_END};
 
 const struct member known_members_of_selections[] = {
-    MEMBER("ids"), MEMBER("source"), MEMBER("event"), MEMBER("all"), MEMBER("cursor"), MEMBERS_END,
+    MEMBER("ids"),      MEMBER_TEXT("source"), MEMBER_TEXT("event"),
+    MEMBER_FLAG("all"), MEMBER_TEXT("cursor"), MEMBERS_END,
 };
 
 /* A segment that is being thought about is previewed as it stands. */
-const struct member known_members_of_previews[] = {MEMBER("key"),         MEMBER("name"),
-                                                   MEMBER("description"), MEMBER("where"),
-                                                   MEMBER("edge"),        MEMBERS_END};
+const struct member known_members_of_previews[] = {
+    MEMBER("key"),   MEMBER_TEXT("name"), MEMBER_TEXT("description"),
+    MEMBER("where"), MEMBER("edge"),      MEMBERS_END,
+};
 
 const struct member *known_members_of(enum registry_kind kind)
 {

@@ -52,6 +52,23 @@ test("every door names the member that it does not know, its place and the neare
   assert.equal((await site.hub.api("GET", "/v1/collectors/new")).status, 404);
 });
 
+test("a member of another type is refused instead of passed over", async (t) => {
+  const { hub } = await startSite(t, { segments: {}, collectors: [] });
+  for (const [method, path, body, field] of [
+    ["PUT", "/v1/segments/s", { name: 7, ...event() }, "/name"],
+    ["PUT", "/v1/sources/web", { description: [] }, "/description"],
+    ["PUT", "/v1/identity-rules", { identifiers: [{ type: "email", known: "yes" }] }, "/identifiers/0/known"],
+    ["PUT", "/v1/identity-rules", { identifiers: [{ type: "email", limit: "1" }] }, "/identifiers/0/limit"],
+    // Everything would be released, not what is of one source.
+    ["POST", "/v1/quarantine/release", { all: true, source: 7 }, "/source"],
+  ]) {
+    const { status, body: answer } = await hub.api(method, path, body);
+    assert.equal(status, 400, path);
+    assert.equal(answer.error.code, "invalid-member", path);
+    assert.equal(answer.error.field, field);
+  }
+});
+
 test("a definition that was read can be put again as it is", async (t) => {
   const site = await startSite(t, { segments: { s: { name: "S", description: "Who bought", ...event() } } });
   await site.hub.put("/v1/tracking-plans/p", { name: "P", events: { Sold: {} } });
