@@ -581,6 +581,52 @@ static void test_membership_changes_at_the_exact_moment_without_an_event(void **
     profile_free(&p);
 }
 
+#define VIP "{\"id\":4,\"key\":\"vip\",\"version\":1,\"where\":{\"trait\":\"vip\",\"eq\":true}}"
+#define VIP_LOOKS                                                                                  \
+    "{\"id\":5,\"key\":\"vip-looks\",\"version\":1,\"where\":{\"all\":[{\"trait\":\"vip\","        \
+    "\"eq\":true},{\"event\":\"Viewed\",\"within\":\"30s\"}]}}"
+
+/* A profile has one timer, for the earliest moment of all its segments, and an event looks only at
+ * those that it may concern. */
+static void test_an_earlier_timer_of_another_segment_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    define(f, 1, RECENT "," VIP);
+    settle(f);
+    track(f, "Bought", "u1", "m1");
+    settle(f);
+    identify(f, "u1", "m2", "{\"traits\":{\"vip\":true}}"); /* concerns the other alone */
+    settle(f);
+    assert_true(is_member(f, "u1", 2) && is_member(f, "u1", 4));
+    assert_true(partition_next_timer(f->partition) == start_ms + 60000);
+    assert_int_equal(count_keys(f, "w"), 1);
+    pass_until(f, start_ms + 60000);
+    assert_true(!is_member(f, "u1", 2) && is_member(f, "u1", 4));
+    assert_int_equal(count_keys(f, "w"), 0);
+}
+
+static void test_a_segment_with_an_earlier_moment_moves_the_timer_forward(void **state)
+{
+    struct fixture *f = *state;
+    define(f, 1, RECENT "," VIP_LOOKS);
+    settle(f);
+    track(f, "Bought", "u1", "m1");
+    f->now_ms += 10000;
+    track(f, "Viewed", "u1", "m2");
+    settle(f);
+    identify(f, "u1", "m3", "{\"traits\":{\"vip\":true}}"); /* looks at the second alone */
+    settle(f);
+    assert_true(is_member(f, "u1", 2) && is_member(f, "u1", 5));
+    assert_true(partition_next_timer(f->partition) == start_ms + 40000);
+    assert_int_equal(count_keys(f, "w"), 1);
+    pass_until(f, start_ms + 40000);
+    assert_true(is_member(f, "u1", 2) && !is_member(f, "u1", 5));
+    assert_true(partition_next_timer(f->partition) == start_ms + 60000);
+    pass_until(f, start_ms + 60000);
+    assert_false(is_member(f, "u1", 2));
+    assert_int_equal(count_keys(f, "w"), 0);
+}
+
 static void test_a_timer_survives_a_crash_and_fires_late_rather_than_never(void **state)
 {
     struct fixture *f = *state;
@@ -849,6 +895,41 @@ static void test_a_membership_that_ends_by_time_is_told_to_the_edge(void **state
     assert_true(f->edge_calls > calls);
 }
 
+#define CONSENTING                                                                                 \
+    "{\"id\":6,\"key\":\"consenting\",\"version\":1,\"where\":{\"consent\":\"analytics\"}}"
+#define GRANTED "{\"context\":{\"consent\":{\"categoryPreferences\":{\"analytics\":true}}}}"
+
+static void test_a_withdrawal_ends_memberships_and_is_told_to_the_edge(void **state)
+{
+    struct fixture *f = *state;
+    define(f, 1, CONSENTING);
+    settle(f);
+    identify(f, "u1", "m1", GRANTED);
+    settle(f);
+    assert_true(is_member(f, "u1", 6));
+    assert_int_equal(size_of(f, 6), 1);
+    acknowledge(f, outbox_of(f).sequences[0]);
+    unsigned calls = f->edge_calls;
+    withdraw(f, "u1", "", "w1");
+    settle(f);
+    assert_false(is_member(f, "u1", 6));
+    assert_int_equal(size_of(f, 6), 0);
+    assert_int_equal(outbox_of(f).count, 1);
+    assert_true(f->edge_calls > calls);
+}
+
+/* The card says what a person consents to, whether or not a segment asks for it. */
+static void test_a_withdrawal_that_no_segment_asks_for_is_told_to_the_edge(void **state)
+{
+    struct fixture *f = *state;
+    identify(f, "u1", "m1", GRANTED);
+    settle(f);
+    acknowledge(f, outbox_of(f).sequences[0]);
+    withdraw(f, "u1", "", "w1");
+    settle(f);
+    assert_int_equal(outbox_of(f).count, 1);
+}
+
 static void test_whoever_was_looked_up_is_sent_from_then_on(void **state)
 {
     struct fixture *f = *state;
@@ -953,6 +1034,8 @@ int main(void)
         WITH(test_an_event_that_no_collector_would_send_does_not_stop_the_partition),
         WITH(test_a_damaged_message_is_an_error),
         WITH(test_membership_changes_at_the_exact_moment_without_an_event),
+        WITH(test_an_earlier_timer_of_another_segment_is_kept),
+        WITH(test_a_segment_with_an_earlier_moment_moves_the_timer_forward),
         WITH(test_a_timer_survives_a_crash_and_fires_late_rather_than_never),
         WITH(test_an_event_of_the_future_counts_when_its_time_comes),
         WITH(test_many_timers_due_at_once_all_fire),
@@ -965,6 +1048,8 @@ int main(void)
         WITH(test_what_was_acknowledged_leaves_the_outbox_and_changes_come_again),
         WITH(test_a_change_that_edges_need_not_know_is_not_sent),
         WITH(test_a_membership_that_ends_by_time_is_told_to_the_edge),
+        WITH(test_a_withdrawal_ends_memberships_and_is_told_to_the_edge),
+        WITH(test_a_withdrawal_that_no_segment_asks_for_is_told_to_the_edge),
         WITH(test_whoever_was_looked_up_is_sent_from_then_on),
         WITH(test_crashes_at_random_moments_change_nothing),
     };
