@@ -70,7 +70,7 @@ bool file_replace(int folder, const char *name, mode_t mode, struct slice conten
     if (fd < 0) {
         return failed(err, "write", name);
     }
-    bool fine = write_all(fd, contents) && fsync(fd) == 0;
+    bool fine = fchmod(fd, mode) == 0 && write_all(fd, contents) && fsync(fd) == 0;
     fine = close(fd) == 0 && fine;
     fine = fine && renameat(folder, temporary, folder, name) == 0 && fsync(folder) == 0;
     return fine || failed(err, "write", name);

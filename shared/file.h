@@ -15,7 +15,7 @@ MUST_CHECK bool file_load(int folder, const char *name, struct buf *ret, bool *r
                           struct error *err);
 
 /* Write, sync, rename into place, sync the folder. The temporary name is ".NAME.tmp". Who may read
- * it is said by `mode`, as for open(). */
+ * it is said by `mode`, whatever the umask is. */
 MUST_CHECK bool file_replace(int folder, const char *name, mode_t mode, struct slice contents,
                              struct error *err);
 

@@ -11,13 +11,43 @@ static const int64_t clock_set_ms = 1577836800000; /* 2020: no earlier clock can
 
 enum { NUMBERS_MAX = 100000, TARGET_BYTES = DROP_NAME_BYTES_MAX + 32 };
 
+/* The group is told by name, not left to a setgid bit, which a service may be forbidden to set.
+ * Where this process is not of the group nothing changes. */
+static void give_to_group(int folder, const char *name, gid_t group)
+{
+    if (fchownat(folder, name, (uid_t)-1, group, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+}
+
+/* What is made in the drop folder is for whoever may use that: its group and its rights, whatever
+ * this process's own group and umask are. A folder of ours that is closed to its group was made by
+ * an earlier version. */
+static void share(int folder, int inner, const char *name, bool is_new)
+{
+    struct stat outer_status;
+    struct stat status;
+    if (fstat(folder, &outer_status) != 0 || fstat(inner, &status) != 0) {
+        return;
+    }
+    bool is_closed = status.st_uid == geteuid() && (status.st_mode & S_IRWXG) == 0;
+    mode_t mode = S_IRWXU | (outer_status.st_mode & (S_IRWXG | S_IRWXO));
+    if ((is_new || is_closed) && (status.st_mode & 0777) != mode) {
+        give_to_group(folder, name, outer_status.st_gid);
+        (void)fchmod(inner, mode);
+    }
+}
+
 static int open_inner(int folder, const char *name, struct error *err)
 {
     int fd = -1;
-    if (mkdirat(folder, name, 0770) == 0 || errno == EEXIST) {
+    bool is_new = mkdirat(folder, name, S_IRWXU) == 0;
+    if (is_new || errno == EEXIST) {
         fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
-    if (fd < 0) {
+    if (fd >= 0) {
+        share(folder, fd, name, is_new);
+    } else {
         error_set(err, ERROR_UNAVAILABLE, "cannot make or open the folder %s in it: %s", name,
                   strerror(errno));
     }
@@ -110,8 +140,16 @@ bool drop_move_rejected(const struct drop_folders *folders, const char *name,
         return false;
     }
     snprintf(report_name, sizeof report_name, "%s.report", target);
-    return file_replace(folders->rejected, report_name, 0640, report, err) &&
-           move(folders, folders->rejected, name, target, identity, ret_moved, err);
+    struct stat status;
+    bool is_known = fstat(folders->rejected, &status) == 0;
+    mode_t mode = is_known ? S_IRUSR | S_IWUSR | (status.st_mode & 0066) : S_IRUSR | S_IWUSR;
+    if (!file_replace(folders->rejected, report_name, mode, report, err)) {
+        return false;
+    }
+    if (is_known) {
+        give_to_group(folders->rejected, report_name, status.st_gid);
+    }
+    return move(folders, folders->rejected, name, target, identity, ret_moved, err);
 }
 
 /* When a file came here: a rename changes no other time of it. */

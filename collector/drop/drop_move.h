@@ -8,6 +8,9 @@
  *   3. NAME is renamed to done/ or rejected/  the progress names no file of the folder, and is
  *   4. the progress is forgotten              ignored
  *
+ * Both folders and the reports are for whoever may use the drop folder: they get its group and its
+ * rights, whatever the umask is. A file that is moved keeps its own.
+ *
  * A name that is taken there gets a number: NAME.2. A report belongs to the file whose name it
  * has; one without its file is from a cut between 2 and 3, and is replaced. One thread.
  */
