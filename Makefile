@@ -44,12 +44,13 @@ objects  = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 PROGRAMS := $(addprefix $(BUILD)/,tributary-collector tributary-hub tributary)
 TESTS    := $(patsubst %.c,$(BUILD)/tests/%,$(UNIT_TESTS) $(SIM_TESTS))
 
-.PHONY: all help deps libraries tag demo test unit e2e soak fuzz fuzz-replay bench format lint clean check-format
+.PHONY: all install help deps libraries tag demo test unit e2e soak fuzz fuzz-replay bench format lint clean check-format
 
 all: $(PROGRAMS) tag
 
 help:
 	@echo 'make            build both daemons, the command and the tag'
+	@echo 'make install    put programs, tag and units into /usr (or below DESTDIR)'
 	@echo 'make deps       install what is missing (Debian packages, npm dependencies)'
 	@echo 'make demo       build and run a hub, two collectors and a shop; Ctrl-C ends it'
 	@echo 'make test       unit, property, simulation and end-to-end tests'
@@ -121,6 +122,12 @@ e2e: all
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	+@BUILD_DIR=$(BUILD) node tests/test.mjs $(STAGES)
+
+# What the units in deploy/systemd expect. DESTDIR is put before each path, as packagers do.
+install: all
+	@install -D -m 755 -t $(DESTDIR)/usr/bin $(PROGRAMS)
+	@install -D -m 644 -t $(DESTDIR)/usr/share/tributary tag-js/dist/t.js* tag-js/dist/t.more.js*
+	@install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system $(wildcard deploy/systemd/*.service deploy/systemd/*.socket)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all

@@ -14,7 +14,7 @@
     }
 
 static const struct config_row rows[] = {
-    ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary/collector", 0, 0,
+    ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary-collector", 0, 0,
         "Folder for the spool and the edge cache; made when it is missing."),
     ROW(enrolment, CONFIG_TEXT, "/etc/tributary/collector.enrolment", 0, 0,
         "The file that `tributary enroll` wrote for this collector."),

@@ -12,7 +12,7 @@
     }
 
 static const struct config_row rows[] = {
-    ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary/hub", 0, 0,
+    ROW(data_dir, CONFIG_TEXT, "/var/lib/tributary-hub", 0, 0,
         "Folder for the log and the partitions; made when it is missing."),
     ROW(key_file, CONFIG_TEXT, "/etc/tributary/hub.key", 0, 0,
         "The hub's secret key; `tributary keygen` makes it."),
@@ -23,7 +23,7 @@ static const struct config_row rows[] = {
     ROW(metrics_listen, CONFIG_TEXT, "", 0, 0,
         "Address and port for /metrics alone, which the API then answers 404; empty: at "
         "http_listen."),
-    ROW(link_listen, CONFIG_TEXT, "tcp://127.0.0.1:7400", 0, 0,
+    ROW(link_listen, CONFIG_TEXT, "tcp://127.0.0.1:8091", 0, 0,
         "Where collectors connect: tcp://ADDRESS:PORT, or tcp://*:PORT for every address."),
     ROW(http_threads, CONFIG_NUMBER, "2", 1, 64, "Threads that serve the API."),
     ROW(connections_max, CONFIG_NUMBER, "1024", 1, 100000, "Connections held at once."),

@@ -34,7 +34,8 @@ static void print_help(void)
            "  tributary-hub --key_file /etc/tributary/hub.key "
            "--admin_token_file /etc/tributary/admin.token ...\n"
            "  export TRIBUTARY_TOKEN_FILE=/etc/tributary/admin.token\n"
-           "  tributary enroll shop --link tcp://hub.example:8091 --out shop.enrolment\n"
+           "  tributary enroll shop --link tcp://hub.example:8091 "
+           "--out collector.enrolment\n"
            "  tributary status\n\n"
            "The exit code is 0 for success, 1 for failure, 2 for wrong usage.\n");
 }
