@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include "collector/api/api_internal.h"
 #include "collector/api/link_token.h"
+#include "shared/members.h"
 
 enum { ORIGIN_BYTES_MAX = 512 };
 
@@ -108,12 +109,39 @@ static void take(struct api *api, struct http_request *http, const uint8_t key[L
     }
 }
 
+static const char *const parameters[] = {"token", "anonymousId"};
+enum { PARAMETERS = sizeof parameters / sizeof *parameters };
+
+static void find_unknown(void *user, struct slice name, struct slice value)
+{
+    struct slice *unknown = user;
+    bool is_known = false;
+    (void)value;
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        is_known = is_known || slice_is(name, parameters[i]);
+    }
+    *unknown = is_known || unknown->data != NULL ? *unknown : name;
+}
+
+/* A misspelt "token" would else be answered as if there were none: with a token for somebody. */
+static bool is_understood(struct http_request *http)
+{
+    char message[240];
+    struct slice unknown = slice_make(NULL, 0);
+    http_each_query(http, find_unknown, &unknown);
+    if (unknown.data != NULL) {
+        members_tell_unknown(unknown, parameters, PARAMETERS, message, sizeof message);
+        http_answer_error(http, 400, "unknown-member", message, NULL);
+    }
+    return unknown.data == NULL;
+}
+
 void api_get_link(struct api *api, struct http_request *http)
 {
     uint8_t key[LINK_KEY_BYTES];
     struct slice token = http_query(http, "token");
     http_add_header(http, "Cache-Control", slice_text("no-store"));
-    if (!begin(api, http, key)) {
+    if (!is_understood(http) || !begin(api, http, key)) {
         return;
     }
     if (token.len > 0) {

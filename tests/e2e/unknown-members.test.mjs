@@ -52,6 +52,13 @@ test("every door names the member that it does not know, its place and the neare
   assert.equal((await site.hub.api("GET", "/v1/collectors/new")).status, 404);
 });
 
+test("a link's parameter that is misspelt is not taken for one that is absent", async (t) => {
+  const { collector } = await startSite(t, { segments: {} });
+  const { status, body } = await collector.get("/v1/link?anonymousId=a1&tokne=x");
+  assert.equal(status, 400);
+  assert.deepEqual([body.error.code, body.error.message], ["unknown-member", '"tokne" is not known here; did you mean "token"?']);
+});
+
 test("a member of another type is refused instead of passed over", async (t) => {
   const { hub } = await startSite(t, { segments: {}, collectors: [] });
   for (const [method, path, body, field] of [
