@@ -109,6 +109,7 @@ static void take(struct api *api, struct http_request *http, const uint8_t key[L
     }
 }
 
+/* The second is of earlier pages, and not looked at. */
 static const char *const parameters[] = {"token", "anonymousId"};
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };
 

@@ -54,7 +54,7 @@ test("every door names the member that it does not know, its place and the neare
 
 test("a link's parameter that is misspelt is not taken for one that is absent", async (t) => {
   const { collector } = await startSite(t, { segments: {} });
-  const { status, body } = await collector.get("/v1/link?anonymousId=a1&tokne=x");
+  const { status, body } = await collector.get("/v1/link?tokne=x");
   assert.equal(status, 400);
   assert.deepEqual([body.error.code, body.error.message], ["unknown-member", '"tokne" is not known here; did you mean "token"?']);
 });
