@@ -53,6 +53,12 @@ static bool read_action(const msgpack_object *definition, const char *member,
                      actions[1].name, actions[2].name);
 }
 
+/* What only people read. */
+static bool is_for_people(struct slice name)
+{
+    return slice_is(name, "name") || slice_is(name, "title") || slice_is(name, "description");
+}
+
 static bool has_only(const msgpack_object *map, const char *const *names, size_t count,
                      struct schema_place *where, struct error *err)
 {
@@ -69,6 +75,10 @@ static bool has_only(const msgpack_object *map, const char *const *names, size_t
             schema_place_enter(where, name);
             where->names_unknown = true;
             return error_set(err, ERROR_INVALID, "%s", text);
+        }
+        if (is_for_people(name) && map->via.map.ptr[i].val.type != MSGPACK_OBJECT_STR) {
+            schema_place_enter(where, name);
+            return error_set(err, ERROR_INVALID, "\"%.*s\" must be a text.", SLICE_ARGS(name));
         }
     }
     return true;

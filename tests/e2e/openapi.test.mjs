@@ -117,6 +117,7 @@ async function seed(hub) {
   await hub.put("/v1/segments/base", { where: { event: "Sold" } });
   await hub.put("/v1/segments/k", { where: { segment: "base" } });
   await hub.put("/v1/purchases", { events: ["Sold"] });
+  await hub.put("/v1/business-keys/Sold", { key: "order_id" });
   await hub.put("/v1/collectors/spare", { publicKey: KEY });
   await hub.put("/v1/suppressions", { identifiers: [{ type: "email", value: "gone@example.com" }] });
 }
@@ -136,7 +137,7 @@ test("the hub answers as its document says, on every path with every status", as
   await waitUntil(async () => (await hub.get("/v1/quarantine")).events.length === 3);
 
   const walk = new Walk(HUB, hub.url, [400, 401, 405, 413, 429], { authorization: `Bearer ${hub.token}` });
-  const PATHS = { "/v1/profiles/{id}": { id }, "/v1/segments/{key}": { key: "k" }, "/v1/traits/{key}": { key: "t" }, "/v1/sources/{key}": { key: "s" }, "/v1/sources/{id}": { id: "s" }, "/v1/tracking-plans/{key}": { key: "p" }, "/v1/collectors/{id}": { id: "spare" } };
+  const PATHS = { "/v1/profiles/{id}": { id }, "/v1/segments/{key}": { key: "k" }, "/v1/traits/{key}": { key: "t" }, "/v1/sources/{key}": { key: "s" }, "/v1/sources/{id}": { id: "s" }, "/v1/tracking-plans/{key}": { key: "p" }, "/v1/collectors/{id}": { id: "spare" }, "/v1/business-keys/{event}": { event: "Sold" } };
   for (const operation of HUB.operations()) {
     await seed(hub);
     const [, path] = Object.entries(PATHS).find(([prefix]) => operation.path.startsWith(prefix)) ?? [];

@@ -188,6 +188,8 @@ test("what a definition may not say is refused with its place", async (t) => {
     [{ events: {}, unplanned: "refuse" }, "/unplanned"],
     [{ events: {}, violations: "allow" }, "/violations"],
     [{ events: {}, strict: true }, "/strict", "unknown-member"],
+    [{ events: {}, name: 7 }, "/name"],
+    [{ events: { Seen: { description: [] } } }, "/events/Seen/description"],
     [{ events: { Seen: { traits: {} } } }, "/events/Seen/traits", "unknown-member"],
     [about({ type: "text" }), "/events/Seen/properties/type"],
     [about({ properties: { "a/b": { pattern: "^x" } } }), "/events/Seen/properties/properties/a~1b/pattern", "unknown-member"],
