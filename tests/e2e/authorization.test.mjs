@@ -42,7 +42,7 @@ test("the code's routes and the document's paths are the same", () => {
 
 test("without the token every route is closed, by every method, and nothing changes", async (t) => {
   const { hub } = await startSite(t, { segments: { x: { where: { event: "Sold" } } } });
-  await hub.put("/v1/traits/x", { edge: true });
+  await hub.put("/v1/traits/x", { edge: ["page"] });
   const state = async () => {
     const all = [];
     for (const path of ["/v1/segments", "/v1/traits", "/v1/sources", "/v1/tracking-plans", "/v1/purchases", "/v1/identity-rules", "/v1/suppressions"]) {

@@ -87,7 +87,7 @@ for (const [command, definitions, rows, shown] of KINDS) {
 
 test("identity rules are shown as a table and applied as a whole", async (t) => {
   const site = await startSite(t, { sources: {}, segments: {}, collectors: [] });
-  assert.match(await site.cli("identity-rules", "show"), /^TYPE .*\n(.*\n)*email +70 +0 +yes +email +\d+$/m);
+  assert.match(await site.cli("identity-rules", "show"), /^TYPE .*\n(.*\n)*email +70 +\d+ +yes +email +\d+$/m);
   const rules = JSON.parse(await site.cli("identity-rules", "show", "--json"));
   rules.identifiers.push({ type: "badge", priority: 75 });
   await site.cli("identity-rules", "apply", file(site, rules));

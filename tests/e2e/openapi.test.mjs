@@ -113,7 +113,7 @@ async function seed(hub) {
   await hub.put("/v1/identity-rules", { identifiers: [{ type: "email" }, { type: "user_id" }, { type: "anonymous_id", known: false }] });
   await hub.put("/v1/tracking-plans/p", { events: { Odd: { properties: { required: ["total"] } } }, violations: "quarantine" });
   await hub.put("/v1/sources/s", { tracking_plan: "p" });
-  await hub.put("/v1/traits/t", { edge: true });
+  await hub.put("/v1/traits/t", { edge: ["page"] });
   await hub.put("/v1/segments/base", { where: { event: "Sold" } });
   await hub.put("/v1/segments/k", { where: { segment: "base" } });
   await hub.put("/v1/purchases", { events: ["Sold"] });
@@ -171,7 +171,8 @@ test("the hub answers as its document says, on every path with every status", as
   for (const path of ["/v1/identity-rules", "/v1/purchases", "/v1/stats/overview"]) {
     assert.equal((await hub.api("POST", path, {})).status >= 404, true);
   }
-  assert.deepEqual(walk.unseen(), []);
+  // Of damage that was found: damage.test.mjs.
+  assert.deepEqual(walk.unseen().filter((one) => one !== "GET /readyz 503"), []);
   await checkMetrics(HUB, hub);
   assert.ok(hub.running);
 });
@@ -187,7 +188,8 @@ test("the collector answers as its document says, on every path with every statu
   writeFileSync(script, "window.analytics = 1;");
   const origins = ["https://shop.example"];
   const server = { trust: "server", consent: { exempt: true } };
-  const sources = { "shop-server": { ...server, origins }, slow: { ...server, rate: { events_per_second: 0.001, burst: 1 } } };
+  const page = "https://www.example";
+  const sources = { "shop-web": { origins: [page] }, "shop-server": { ...server, origins }, slow: { ...server, rate: { events_per_second: 0.001, burst: 1 } } };
   const site = await startSite(t, { sources, segments: {}, settings: { analytics_js_file: script } });
   const { collector, hub } = site;
   const random = numbers(SEED + 1);
@@ -224,8 +226,9 @@ test("the collector answers as its document says, on every path with every statu
   await walk.send(find("GET", "/v1/customers"), { headers: token, query: { email: "jane@example.com" } });
   await walk.send(find("GET", "/v1/customers"), { headers: token, query: { email: "nobody@example.com" } });
   const link = find("GET", "/v1/link");
-  const given = await walk.send(link, { headers: { origin: origins[0], cookie: "trb_aid=a1" } });
-  await walk.send(link, { headers: { origin: origins[0] }, query: { token: given.body?.token ?? "" } });
+  const given = await walk.send(link, { headers: { origin: page, cookie: "trb_aid=a1" } });
+  await walk.send(link, { headers: { origin: page } });
+  await walk.send(link, { headers: { origin: page }, query: { token: given.body?.token ?? "" } });
   await walk.send(link, { headers: { origin: "https://other.example", "sec-fetch-site": "cross-site", cookie: "trb_aid=a1" } });
   for (const path of ["/customers", "/t.js", "/t.more.js", "/analytics.js/v1/{writeKey}/analytics.min.js"]) {
     const { headers } = await walk.send(find("GET", path), { path: { writeKey: "shop-server" } });
