@@ -200,7 +200,8 @@ static void drop_home_zero(struct digits *d)
         size_t trunk = strlen(c->trunk);
         bool is_of = d->len > code + trunk && memcmp(d->at, c->code, code) == 0;
         if (is_of && trunk > 0 && c->trunk[0] == '0' &&
-            memcmp(d->at + code, c->trunk, trunk) == 0 && fits(c, d->len - code - trunk)) {
+            memcmp(d->at + code, c->trunk, trunk) == 0 && d->at[code + trunk] != '0' &&
+            fits(c, d->len - code - trunk)) {
             memmove(d->at + code, d->at + code + trunk, d->len - code - trunk);
             d->len -= trunk;
             return;
@@ -216,7 +217,9 @@ static void take_national(struct digits *d, const struct country *home)
     bool has_trunk = trunk > 0 && d->len > trunk && memcmp(d->at, home->trunk, trunk) == 0;
     bool has_code = d->len > code && memcmp(d->at, home->code, code) == 0 &&
                     fits(home, d->len - code) && (trunk > 0 || d->len > home->most);
-    if (has_trunk && fits(home, d->len - trunk)) {
+    /* Behind the zero of calls at home comes no other. */
+    bool is_plain = has_trunk && d->at[trunk] != '0';
+    if (is_plain && fits(home, d->len - trunk)) {
         (void)drop_prefix(d, home->trunk);
         put_prefix(d, home->code);
     } else if (!has_code && fits(home, d->len) && !has_trunk) {
@@ -236,10 +239,11 @@ struct slice phone_normalize(struct slice value, uint16_t country, struct arena 
         return slice_make(NULL, 0);
     }
     take_abroad(&d, home);
+    if (!d.is_international && home != NULL) {
+        take_national(&d, home);
+    }
     if (d.is_international) {
         drop_home_zero(&d);
-    } else if (home != NULL) {
-        take_national(&d, home);
     }
     if (d.is_international && d.len > E164_DIGITS_MAX + 3) {
         return slice_make(NULL, 0); /* nobody has so long a number */
