@@ -384,7 +384,7 @@ bool collector_open(const struct settings *settings, struct collector **ret, str
     c->settings = *settings;
     c->files_for_connections = daemon_files_for_connections(
         daemon_raise_files(), STORES,
-        (size_t)(spool_options.open_files_max + edge_options.open_files_max));
+        (size_t)spool_options.open_files_max + (size_t)edge_options.open_files_max);
     pthread_rwlock_init(&c->gate_lock, NULL);
     if (!open_all(c, err)) {
         collector_close(&c);

@@ -51,6 +51,7 @@ struct link_connection {
     unsigned owners; /* the loop, and whoever owes a reply */
     unsigned owed;   /* replies */
     uint32_t events; /* that the loop waits for */
+    bool resumes;    /* after a pause: the loop has not looked yet */
     struct buf out;  /* what it has not read yet, from `sent` on */
     size_t sent;
 };

@@ -40,12 +40,13 @@ static bool may_read(const struct link_connection *c)
 }
 
 /* Where reading goes on after a pause, a message may be there already that no event tells of: the
- * socket that can be written to makes one. */
+ * socket that can be written to makes one. It is asked for until the loop has seen it: the next
+ * answer comes here too, and must not take it back. */
 void link_connection_watch(struct link_connection *c)
 {
     bool reads = may_read(c);
-    bool resumes = reads && (c->events & EPOLLIN) == 0;
-    uint32_t events = (reads ? EPOLLIN : 0U) | (unread_bytes(c) > 0 || resumes ? EPOLLOUT : 0U);
+    c->resumes = reads && (c->resumes || (c->events & EPOLLIN) == 0);
+    uint32_t events = (reads ? EPOLLIN : 0U) | (unread_bytes(c) > 0 || c->resumes ? EPOLLOUT : 0U);
     if (events != c->events) {
         struct epoll_event event = {.events = events, .data.ptr = c};
         c->events = events;
@@ -261,6 +262,7 @@ static void serve(struct link_connection *c, uint32_t events)
     if ((events & EPOLLOUT) != 0) {
         flush(c);
     }
+    c->resumes = false; /* what is there is taken below */
     link_connection_watch(c);
     pthread_mutex_unlock(&c->lock);
     borrow_memory(c);

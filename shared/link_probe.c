@@ -130,7 +130,7 @@ static bool read_url(const char *url, struct resolution *ret)
         return false;
     }
     memcpy(ret->host, host, len);
-    strcpy(ret->port, colon + 1);
+    memcpy(ret->port, colon + 1, strlen(colon + 1) + 1);
     return true;
 }
 

@@ -19,18 +19,18 @@ enum member_type {
 /* One member of a table; a table ends with MEMBERS_END. */
 struct member {
     const char *name;
-    enum member_type type;
     const struct member *of; /* what its object, or each object of its array, may have; or NULL */
-    bool is_map;             /* `of` holds for each object in its object, whose names are free */
+    enum member_type type;
+    bool is_map; /* `of` holds for each object in its object, whose names are free */
 };
 /* clang-format off */
-#define MEMBER(name) {(name), MEMBER_TYPE_ANY, NULL, false}
-#define MEMBER_TEXT(name) {(name), MEMBER_TYPE_TEXT, NULL, false}
-#define MEMBER_FLAG(name) {(name), MEMBER_TYPE_FLAG, NULL, false}
-#define MEMBER_INTEGER(name) {(name), MEMBER_TYPE_INTEGER, NULL, false}
-#define MEMBER_OF(name, of) {(name), MEMBER_TYPE_ANY, (of), false}
-#define MEMBER_MAP_OF(name, of) {(name), MEMBER_TYPE_ANY, (of), true}
-#define MEMBERS_END {NULL, MEMBER_TYPE_ANY, NULL, false}
+#define MEMBER(name) {(name), NULL, MEMBER_TYPE_ANY, false}
+#define MEMBER_TEXT(name) {(name), NULL, MEMBER_TYPE_TEXT, false}
+#define MEMBER_FLAG(name) {(name), NULL, MEMBER_TYPE_FLAG, false}
+#define MEMBER_INTEGER(name) {(name), NULL, MEMBER_TYPE_INTEGER, false}
+#define MEMBER_OF(name, of) {(name), (of), MEMBER_TYPE_ANY, false}
+#define MEMBER_MAP_OF(name, of) {(name), (of), MEMBER_TYPE_ANY, true}
+#define MEMBERS_END {NULL, NULL, MEMBER_TYPE_ANY, false}
 /* clang-format on */
 
 struct members_mistake {

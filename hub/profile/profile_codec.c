@@ -8,6 +8,70 @@
 
 enum { PROFILE_FORMAT = 1, PROFILE_MEMBERS = 21 };
 
+static void pack_people(const struct profile *p, msgpack_packer *k)
+{
+    msgpack_pack_array(k, p->identifier_count * 4);
+    for (size_t i = 0; i < p->identifier_count; i++) {
+        value_pack_text(k, p->identifiers[i].id.type);
+        value_pack_text(k, p->identifiers[i].id.value);
+        msgpack_pack_int64(k, p->identifiers[i].first_seen_ms);
+        msgpack_pack_int64(k, p->identifiers[i].last_seen_ms);
+    }
+    msgpack_pack_array(k, p->trait_count * 5);
+    for (size_t i = 0; i < p->trait_count; i++) {
+        value_pack_text(k, p->traits[i].name);
+        value_pack_bin(k, p->traits[i].value);
+        msgpack_pack_int64(k, p->traits[i].at_ms);
+        value_pack_text(k, p->traits[i].message_id);
+        value_pack_text(k, p->traits[i].source);
+    }
+    msgpack_pack_array(k, p->consent_count * 5);
+    for (size_t i = 0; i < p->consent_count; i++) {
+        value_pack_text(k, p->consents[i].category);
+        msgpack_pack_int(k, p->consents[i].granted);
+        msgpack_pack_int64(k, p->consents[i].at_ms);
+        value_pack_text(k, p->consents[i].message_id);
+        value_pack_text(k, p->consents[i].source);
+    }
+}
+
+static void pack_states(const struct profile *p, msgpack_packer *k)
+{
+    msgpack_pack_array(k, p->state_count * 2);
+    for (size_t i = 0; i < p->state_count; i++) {
+        uint64_t before = 0;
+        msgpack_pack_uint64(k, p->states[i].condition);
+        msgpack_pack_array(k, p->states[i].count);
+        for (uint32_t t = 0; t < p->states[i].count; t++) {
+            uint64_t time = (uint64_t)p->states[i].times[t];
+            msgpack_pack_int64(k, (int64_t)(time - before));
+            before = time;
+        }
+    }
+}
+
+static void pack_rest(const struct profile *p, msgpack_packer *k)
+{
+    msgpack_pack_array(k, p->membership_count * 2);
+    for (size_t i = 0; i < p->membership_count; i++) {
+        msgpack_pack_uint32(k, p->memberships[i].segment);
+        msgpack_pack_int64(k, p->memberships[i].since_ms);
+    }
+    msgpack_pack_array(k, p->interest_count * 2);
+    for (size_t i = 0; i < p->interest_count; i++) {
+        msgpack_pack_uint32(k, p->interests[i].collector);
+        msgpack_pack_uint64(k, p->interests[i].sequence);
+    }
+    msgpack_pack_array(k, p->merged_count);
+    for (size_t i = 0; i < p->merged_count; i++) {
+        value_pack_bin(k, profile_id_slice(&p->merged[i]));
+    }
+    msgpack_pack_array(k, p->refused_count);
+    for (size_t i = 0; i < p->refused_count; i++) {
+        msgpack_pack_uint64(k, p->refused[i]);
+    }
+}
+
 void profile_pack(const struct profile *p, struct buf *out)
 {
     msgpack_packer k;
@@ -23,58 +87,9 @@ void profile_pack(const struct profile *p, struct buf *out)
     msgpack_pack_int64(&k, p->timer_ms);
     msgpack_pack_uint64(&k, p->journal_next);
     msgpack_pack_uint64(&k, p->is_frozen ? p->deferred_next + 1 : 0);
-    msgpack_pack_array(&k, p->identifier_count * 4);
-    for (size_t i = 0; i < p->identifier_count; i++) {
-        value_pack_text(&k, p->identifiers[i].id.type);
-        value_pack_text(&k, p->identifiers[i].id.value);
-        msgpack_pack_int64(&k, p->identifiers[i].first_seen_ms);
-        msgpack_pack_int64(&k, p->identifiers[i].last_seen_ms);
-    }
-    msgpack_pack_array(&k, p->trait_count * 5);
-    for (size_t i = 0; i < p->trait_count; i++) {
-        value_pack_text(&k, p->traits[i].name);
-        value_pack_bin(&k, p->traits[i].value);
-        msgpack_pack_int64(&k, p->traits[i].at_ms);
-        value_pack_text(&k, p->traits[i].message_id);
-        value_pack_text(&k, p->traits[i].source);
-    }
-    msgpack_pack_array(&k, p->consent_count * 5);
-    for (size_t i = 0; i < p->consent_count; i++) {
-        value_pack_text(&k, p->consents[i].category);
-        msgpack_pack_int(&k, p->consents[i].granted);
-        msgpack_pack_int64(&k, p->consents[i].at_ms);
-        value_pack_text(&k, p->consents[i].message_id);
-        value_pack_text(&k, p->consents[i].source);
-    }
-    msgpack_pack_array(&k, p->state_count * 2);
-    for (size_t i = 0; i < p->state_count; i++) {
-        uint64_t before = 0;
-        msgpack_pack_uint64(&k, p->states[i].condition);
-        msgpack_pack_array(&k, p->states[i].count);
-        for (uint32_t t = 0; t < p->states[i].count; t++) {
-            uint64_t time = (uint64_t)p->states[i].times[t];
-            msgpack_pack_int64(&k, (int64_t)(time - before));
-            before = time;
-        }
-    }
-    msgpack_pack_array(&k, p->membership_count * 2);
-    for (size_t i = 0; i < p->membership_count; i++) {
-        msgpack_pack_uint32(&k, p->memberships[i].segment);
-        msgpack_pack_int64(&k, p->memberships[i].since_ms);
-    }
-    msgpack_pack_array(&k, p->interest_count * 2);
-    for (size_t i = 0; i < p->interest_count; i++) {
-        msgpack_pack_uint32(&k, p->interests[i].collector);
-        msgpack_pack_uint64(&k, p->interests[i].sequence);
-    }
-    msgpack_pack_array(&k, p->merged_count);
-    for (size_t i = 0; i < p->merged_count; i++) {
-        value_pack_bin(&k, profile_id_slice(&p->merged[i]));
-    }
-    msgpack_pack_array(&k, p->refused_count);
-    for (size_t i = 0; i < p->refused_count; i++) {
-        msgpack_pack_uint64(&k, p->refused[i]);
-    }
+    pack_people(p, &k);
+    pack_states(p, &k);
+    pack_rest(p, &k);
     purchases_pack(p, &k);
     msgpack_pack_array(&k, p->identifier_count);
     for (size_t i = 0; i < p->identifier_count; i++) {
