@@ -143,6 +143,7 @@ static void *run(void *arg)
         } else {
             p->due_ms = notices != e->notices ? 0 : p->due_ms;
             park(e, p);
+            bound_polls(e, p->asked.collector); /* one may have come while this was looked at */
         }
     }
     pthread_mutex_unlock(&e->lock);

@@ -156,7 +156,7 @@ inEach("what a page tracks in its last handlers arrives, without another page of
 });
 
 inEach("six tabs with the live channel hold one connection, and each hears the news", async (t, engine) => {
-  const shop = await startTagged(t, { engine, segments: { vip: { name: "Bought", where: { event: "Order Completed" } } } });
+  const shop = await startTagged(t, { engine, segments: { vip: { name: "Bought", edge: ["page"], where: { event: "Order Completed" } } } });
   if (!shop) return;
   shop.put("/", { head: shop.script({ auto: "page live" }) });
   const tabs = [shop.page];
