@@ -43,6 +43,10 @@ FUZZERS       := $(wildcard tests/fuzz/*_fuzz.c)
 objects  = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 PROGRAMS := $(addprefix $(BUILD)/,tributary-collector tributary-hub tributary)
 TESTS    := $(patsubst %.c,$(BUILD)/tests/%,$(UNIT_TESTS) $(SIM_TESTS))
+ifneq (,$(findstring thread,$(SANITIZE)))
+# They have no threads, and take minutes under this sanitizer.
+TESTS := $(filter-out $(BUILD)/tests/shared/damage/%,$(TESTS))
+endif
 
 .PHONY: all install help deps libraries tag demo test unit e2e soak fuzz fuzz-replay bench format lint clean check-format
 
