@@ -32,7 +32,7 @@ const WHERE = {
   "known-with-consent": { all: [{ known: true }, { consent: "marketing" }] },
 };
 
-export const SEGMENTS = Object.fromEntries(Object.entries(WHERE).map(([key, where]) => [key, { name: key, where }]));
+export const SEGMENTS = Object.fromEntries(Object.entries(WHERE).map(([key, where]) => [key, { name: key, where, edge: ["page", "staff"] }]));
 
 /* Decided by one event: the way from the page to the segment is measured with it. */
 export const MARKED = "big-order";
