@@ -83,10 +83,17 @@ static bool is_same(struct slice text, const char *word)
     return text.len == strlen(word) && strncasecmp((const char *)text.data, word, text.len) == 0;
 }
 
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
+}
+
+/* The first letter tells most of them apart: this is asked of each identifier of each event. */
 static bool is_one_of(const char *const *words, struct slice text)
 {
+    uint8_t first = text.len == 0 ? 0 : lower(text.data[0]);
     for (size_t i = 0; words[i] != NULL; i++) {
-        if (is_same(text, words[i])) {
+        if (lower((uint8_t)words[i][0]) == first && is_same(text, words[i])) {
             return true;
         }
     }
@@ -143,8 +150,8 @@ static bool is_template(struct slice text)
 {
     static const char *const marks[][2] = {{"{{", "}}"}, {"${", "}"},  {"#{", "}"}, {"<%", "%>"},
                                            {"%%", "%%"}, {"*|", "|*"}, {"[[", "]]"}};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
-        if (is_wrapped(text, marks[i][0], marks[i][1])) {
+    for (size_t i = 0; text.len > 0 && i < sizeof marks / sizeof *marks; i++) {
+        if ((uint8_t)marks[i][0][0] == text.data[0] && is_wrapped(text, marks[i][0], marks[i][1])) {
             return true;
         }
     }
@@ -270,11 +277,6 @@ bool blocked_value(struct slice type, enum identifier_normalizer normalizer, str
     }
     return is_one_of(blocked_words, text) || is_rounded(text) || is_uuid_of_ones(text) ||
            (normalizer == NORMALIZE_EMAIL && is_no_address(text));
-}
-
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
 
 bool blocked_matches(struct slice pattern, struct slice text)
