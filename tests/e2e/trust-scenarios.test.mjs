@@ -72,7 +72,6 @@ test("shared tablet: another user opens a visitor of her own, a proof hands the 
 
 test("shared tablet: once another was proven there its pages are told nothing of the first, until she proves again", async (t) => {
   const shop = await openShop(t);
-  if (!shop.hasAudiences) return t.skip("this collector tells a browser of its profile whatever the evidence");
   const order = { type: "track", event: "Order Completed", properties: { order_id: "1", total: 80 } };
   await shop.till({ ...order, userId: "u-jane" });
   const tablet = shop.browser("tablet");

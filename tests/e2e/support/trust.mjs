@@ -27,22 +27,14 @@ export async function openShop(t) {
     segments: {},
     writeKey: "server",
   });
-  const marks = [];
-  for (const [key, segment] of Object.entries(SEGMENTS)) marks.push(await show(site.hub, `/v1/segments/${key}`, segment));
-  for (const trait of ["firstName", "city"]) marks.push(await show(site.hub, `/v1/traits/${trait}`, {}, { edge: true }));
-  return new Shop(site, signer, appSigner, marks.every(Boolean));
-}
-
-/* Define it to be shown on pages and to staff. False: this hub knows no audiences, and shows it all the same. */
-async function show(hub, path, definition, shown = {}) {
-  const answer = await hub.api("PUT", path, { ...definition, ...AUDIENCES });
-  if (answer.status === 400) await hub.put(path, { ...definition, ...shown });
-  return answer.status < 300;
+  for (const [key, segment] of Object.entries(SEGMENTS)) await site.hub.put(`/v1/segments/${key}`, { ...segment, ...AUDIENCES });
+  for (const trait of ["firstName", "city"]) await site.hub.put(`/v1/traits/${trait}`, AUDIENCES);
+  return new Shop(site, signer, appSigner);
 }
 
 class Shop {
-  constructor(site, signer, appSigner, hasAudiences) {
-    Object.assign(this, { hub: site.hub, collector: site.collector, signer, appSigner, hasAudiences, count: 0 });
+  constructor(site, signer, appSigner) {
+    Object.assign(this, { hub: site.hub, collector: site.collector, signer, appSigner, count: 0 });
   }
 
   send(writeKey, event) {
